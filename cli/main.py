@@ -1,0 +1,35 @@
+"""The `helmsight` command: gathers the commands, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from ..devices.errors import HelmsightError
+
+# One file a command: `cli/NAME.py` holds a function `register(app)`. The order is the order of `--help`.
+COMMANDS: tuple[str, ...] = ()
+
+app = typer.Typer(
+    name="helmsight",
+    help="Take a vision model from PyTorch to a small computer with a camera, and lose nothing silently.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name in COMMANDS:
+    import_module(f".{_name}", __package__).register(app)
+
+
+def main() -> None:
+    """Run the command line; exit with the code of the error, as docs/exit-codes.md lists them."""
+    try:
+        app()
+    except HelmsightError as error:
+        print(f"helmsight: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,70 @@
+"""Every error that helmsight raises on purpose.
+
+    HelmsightError
+    ├── GateFailed          1   parity or task score below what was allowed
+    ├── UsageError          2   an argument that cannot be meant
+    ├── MissingExtra        3   an optional package is not installed
+    ├── BadArtefact         4   a file that is broken, tampered with, or not what it should be
+    ├── DeviceMismatch      5   the artefact and the device or its versions do not fit
+    └── CameraUnavailable   6   a source of frames that cannot be opened or was lost
+
+The number is the exit code of the command line. A message is one line: what, the value, what was
+expected, the next step. Anything else that escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+class HelmsightError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class GateFailed(HelmsightError):
+    """A result is worse than what was allowed, so nothing was written."""
+
+    exit_code = 1
+
+
+class UsageError(HelmsightError):
+    """An argument has a value that cannot be meant."""
+
+    exit_code = 2
+
+
+class MissingExtra(HelmsightError):
+    """A package of an optional extra is needed here and not installed."""
+
+    exit_code = 3
+
+
+class BadArtefact(HelmsightError):
+    """A file is broken, tampered with, of a newer schema, or not what it should be."""
+
+    exit_code = 4
+
+
+class DeviceMismatch(HelmsightError):
+    """An artefact does not fit the device or the versions found here."""
+
+    exit_code = 5
+
+
+class CameraUnavailable(HelmsightError):
+    """A source of frames cannot be opened, or was lost and did not return."""
+
+    exit_code = 6
+
+
+def need(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise MissingExtra that names the extra to install."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{module} cannot be imported ({error}); it comes with: pip install 'helmsight[{extra}]'"
+        ) from error

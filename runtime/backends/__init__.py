@@ -1,0 +1,73 @@
+"""Back ends: what runs a bundle's network. One file each, the same small surface.
+
+A back end is a module with `load(bundle, options) -> Session`. To add one, write `NAME.py` beside `onnxruntime.py`
+and name it in `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...devices.errors import UsageError
+from ..bundle import Bundle, TensorSpec
+
+Feeds = Mapping[str, NDArray[Any]]
+Outputs = dict[str, NDArray[np.float32]]
+
+BACKENDS = {"cpu": "onnxruntime", "cuda": "onnxruntime", "fake": "fake"}
+"""What `--device` accepts, and the back end that serves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """`device` is a key of BACKENDS. `threads` 0 means as many as the process may use."""
+
+    device: str = "cpu"
+    threads: int = 0
+    allow_fallback: bool = False
+
+
+class Session(Protocol):
+    """A network that is ready to run. It owns its buffers: outputs of `run` are the caller's to keep."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    device: str
+    """Where it really runs, as the engine reports it."""
+    precision: str
+    """What it really computes in: fp32, fp16, int8 or mixed."""
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Run once, one array an input; after `close` it raises RuntimeError."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds; may be called twice."""
+        ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def load(bundle: Bundle, options: SessionOptions | None = None) -> Session:
+    """Load `bundle` on the device the options name.
+
+    Raises UsageError for an unknown device, MissingExtra when its package is not installed, DeviceMismatch when it
+    would run elsewhere than asked and `allow_fallback` is False, BadArtefact when the file is no network.
+    """
+    options = options or SessionOptions()
+    if options.device not in BACKENDS:
+        raise UsageError(f"--device {options.device} is unknown; expected one of {', '.join(BACKENDS)}")
+    module = import_module(f".{BACKENDS[options.device]}", __package__)
+    session: Session = module.load(bundle, options)
+    return session

@@ -1,0 +1,52 @@
+"""A back end with no engine: constant outputs of the manifest's shapes after a set time. Real code for tests and
+for measuring what the runtime itself costs."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+import numpy as np
+
+from ..bundle import Bundle
+from . import Feeds, Outputs, SessionOptions
+
+
+def load(bundle: Bundle, options: SessionOptions) -> FakeSession:
+    """A session that answers zeros; `decoding["fake_latency_ms"]` in the manifest is how long it takes."""
+    return FakeSession(bundle, float(bundle.manifest.decoding.get("fake_latency_ms", 0.0)))
+
+
+class FakeSession:
+    """Answers zeros of each output's shape, a varying dimension counting as 1."""
+
+    def __init__(self, bundle: Bundle, latency_ms: float = 0.0) -> None:
+        self.inputs = bundle.manifest.inputs
+        self.outputs = bundle.manifest.outputs
+        self.device = "fake"
+        self.precision = "fp32"
+        self.latency_ms = latency_ms
+        self._closed = False
+
+    def run(self, feeds: Feeds) -> Outputs:
+        if self._closed:
+            raise RuntimeError("this session is closed")
+        missing = {i.name for i in self.inputs} - set(feeds)
+        if missing:
+            raise ValueError(f"no feed for input {', '.join(sorted(missing))}")
+        if self.latency_ms:
+            time.sleep(self.latency_ms / 1e3)
+        return {
+            o.name: np.zeros([d if isinstance(d, int) else 1 for d in o.shape], np.float32) for o in self.outputs
+        }
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> FakeSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

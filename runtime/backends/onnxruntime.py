@@ -1,0 +1,80 @@
+"""ONNX Runtime on the CPU or through CUDA."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ...devices.errors import BadArtefact, DeviceMismatch, need
+from ..bundle import Bundle
+from . import Feeds, Outputs, SessionOptions
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def load(bundle: Bundle, options: SessionOptions) -> OnnxRuntimeSession:
+    """Load `bundle`; see `backends.load` for the errors."""
+    return OnnxRuntimeSession(bundle, options)
+
+
+class OnnxRuntimeSession:
+    """A network in ONNX Runtime.
+
+    Its thread pool has as many threads as the process may use: ONNX Runtime itself ignores the affinity mask. Its
+    threads do not spin while they wait, so that a camera and another network beside it keep their cores.
+    """
+
+    def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
+        ort = need("onnxruntime", "cpu" if options.device == "cpu" else "gpu")
+        wanted = PROVIDERS[options.device]
+        available = ort.get_available_providers()
+        if wanted not in available and not options.allow_fallback:
+            raise DeviceMismatch(
+                f"ONNX Runtime here has {', '.join(available)}, not {wanted}; install helmsight[gpu] or use --device cpu"
+            )
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = options.threads or len(os.sched_getaffinity(0))
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = [p for p in (wanted, PROVIDERS["cpu"]) if p in available]
+        try:
+            self._session: Any = ort.InferenceSession(str(bundle.model), settings, providers=list(dict.fromkeys(providers)))
+        except Exception as error:  # ONNX Runtime raises a class of its own for each status code
+            reason = str(error).strip().splitlines()[0]
+            raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason}") from error
+        real = self._session.get_providers()[0]
+        if real != wanted and not options.allow_fallback:
+            raise DeviceMismatch(
+                f"asked for {wanted}, ONNX Runtime runs on {real}; mend the CUDA installation, or accept it with --allow-fallback"
+            )
+        self.inputs = bundle.manifest.inputs
+        self.outputs = bundle.manifest.outputs
+        self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
+        self.precision = _precision(bundle)
+        self._names = [o.name for o in self.outputs]
+
+    def run(self, feeds: Feeds) -> Outputs:
+        if self._session is None:
+            raise RuntimeError("this session is closed")
+        return dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> OnnxRuntimeSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _precision(bundle: Bundle) -> str:
+    """The precision that was read back from the file when it was exported (ONNX Runtime keeps the graph's types)."""
+    cpu = bundle.manifest.parity.get("cpu", {})
+    return str(cpu.get("precision", np.dtype(np.float32).name.replace("float", "fp")))

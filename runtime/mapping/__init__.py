@@ -1,0 +1,1 @@
+"""Occupancy grid and visual odometry from what the navigation network sees."""

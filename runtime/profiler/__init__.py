@@ -1,0 +1,1 @@
+"""Latency measured by a fixed protocol, and its reports."""

@@ -1,0 +1,119 @@
+"""The records that travel through the runtime: a frame, what a task read from it, and the result for sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""A picture: H x W x 3, uint8, BGR, 0..255."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture from a source.
+
+    `image` is H x W x 3 uint8 BGR and is not written to by anyone after capture. `index` counts the frames
+    that the source produced, from 0, those that were overwritten included. `captured_ns` is
+    `time.perf_counter_ns()` when the source handed the picture over.
+    """
+
+    image: Image
+    index: int
+    captured_ns: int
+
+
+class Record(Protocol):
+    """What a task reads from one frame."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists: one line of a log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Faces in a frame: `xyxy` (N, 4) float32 in pixels of the frame, `score` (N,) float32 in 0..1, best first."""
+
+    xyxy: Floats
+    score: Floats
+
+    def __post_init__(self) -> None:
+        if self.xyxy.shape != (len(self.score), 4):
+            raise ValueError(f"xyxy is {self.xyxy.shape}, expected ({len(self.score)}, 4) for {len(self.score)} scores")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"xyxy": self.xyxy.round(1).tolist(), "score": self.score.round(4).tolist()}
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What the navigation network says about one frame.
+
+    `steer` is -1..1, positive to the left (counter-clockwise, REP 103), 1 being the robot's largest turn rate.
+    `collision_probability` is 0..1: something is so near ahead that going on would hit it.
+    `free_space` (h, w) float32 in 0..1 is the probability that the floor is visible in that cell; the grid covers the
+    whole frame, row 0 at the top.
+    """
+
+    steer: float
+    collision_probability: float
+    free_space: Floats
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "steer": round(self.steer, 4),
+            "collision_probability": round(self.collision_probability, 4),
+            "free_share": round(float((self.free_space > 0.5).mean()), 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The command to stand still, with the reason; sent in place of a `Drive` that cannot be trusted."""
+
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"stop": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One task's record with the frame it was read from, so that its age is known wherever it is used.
+
+    `stage_ms` maps a stage (`wait`, `prepare`, `inference`, `decode`) to milliseconds.
+    """
+
+    task: str
+    record: Record
+    frame_index: int
+    captured_ns: int
+    done_ns: int
+    stage_ms: Mapping[str, float]
+
+    def age_ms(self, now_ns: int) -> float:
+        """Milliseconds from the capture of the frame to `now_ns` (`time.perf_counter_ns()`)."""
+        return (now_ns - self.captured_ns) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a sink receives: a frame, the newest reading of every task, and the command for a robot.
+
+    `readings` may hold a reading of an earlier frame when that task runs at a lower rate: compare its
+    `frame_index`. `overwritten` counts the frames, so far, that no task looked at. `command` is None when no
+    task drives.
+    """
+
+    frame: Frame
+    readings: Mapping[str, Reading]
+    command: Drive | Stop | None = None
+    overwritten: int = 0
+    stage_ms: Mapping[str, float] = field(default_factory=dict)

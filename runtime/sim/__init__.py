@@ -1,0 +1,1 @@
+"""The simulator: indoor courses, a robot in them, and an expert that sees the map."""

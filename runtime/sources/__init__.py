@@ -1,0 +1,81 @@
+"""Sources: where frames come from, picked by a URI. One file each.
+
+To add one, write `NAME.py` beside `video.py` with a class that has the members of `Source` and takes the URI, and
+add a line to `_class_for`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import TracebackType
+from typing import Protocol
+
+from ...devices.errors import UsageError
+from ..results import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class CameraGeometry:
+    """How a camera on a robot looks at the floor: vertical field of view, height over the floor, downward pitch."""
+
+    fov_y_deg: float
+    height_m: float
+    pitch_deg: float = 0.0
+
+
+class Source(Protocol):
+    """Frames, one after the other. `open`, `read` and `close` are called from one and the same thread."""
+
+    uri: str
+    live: bool
+    """True when frames come at their own pace and an old one is worth nothing; False for files."""
+    fps: float
+    """Frames per second that it means to give, known after `open`; 0 when unknown."""
+    geometry: CameraGeometry | None
+    """How it looks at the floor, where that is known."""
+
+    def open(self) -> None:
+        """Raises CameraUnavailable (a camera or a file that cannot be opened) or UsageError."""
+        ...
+
+    def read(self) -> Frame | None:
+        """The next frame, or None at the end (for a live source: when the camera was lost)."""
+        ...
+
+    def close(self) -> None:
+        """May be called twice."""
+        ...
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(uri: str) -> Source:
+    """The source that `uri` means, not yet opened: use it in a `with` statement, or call `open`.
+
+    `0`, `/dev/video0`: a camera. `clip.mp4`, `rtsp://...`: a file, a stream. `frames/*.jpg`, `a.png`: pictures.
+    `sample://NAME`: a clip that ships. `sim://COURSE?seed=N`: the simulator.
+    """
+    module, name = _class_for(uri)
+    source: Source = getattr(import_module(f".{module}", __package__), name)(uri)
+    return source
+
+
+def _class_for(uri: str) -> tuple[str, str]:
+    scheme = uri.split("://", 1)[0] if "://" in uri else ""
+    if scheme == "sim":
+        return "simulator", "SimulatorSource"
+    if scheme == "sample":
+        return "sample", "SampleSource"
+    if scheme in ("rtsp", "http", "https") or uri.isdigit() or uri.startswith("/dev/video"):
+        return "camera", "CameraSource"
+    if scheme:
+        known = "rtsp://, http://, sample://, sim://"
+        raise UsageError(f"--source {uri}: {scheme}:// is unknown; expected {known}, a camera index, a file or a glob")
+    if any(c in uri for c in "*?[") or uri.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp")):
+        return "pictures", "PicturesSource"
+    return "video", "VideoSource"

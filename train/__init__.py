@@ -1,0 +1,1 @@
+"""Models in PyTorch, their data, and the one training recipe they share."""

@@ -1,0 +1,1 @@
+"""The face detector: model, data, loss, evaluation."""

@@ -1,0 +1,1 @@
+"""The navigation network: model, data, loss, evaluation."""

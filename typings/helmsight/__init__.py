@@ -1,0 +1,1 @@
+../../src/helmsight/__init__.py

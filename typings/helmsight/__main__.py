@@ -1,0 +1,1 @@
+../../src/helmsight/__main__.py
