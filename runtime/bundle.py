@@ -186,7 +186,9 @@ def _read_manifest(file: Path) -> Manifest:
     except FileNotFoundError:
         raise BadArtefact(f"{file} is missing; expected a bundle made by `helmsight export`") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadArtefact(f"{file} is no manifest ({type(error).__name__}: {error}); export the bundle again") from error
+        raise BadArtefact(
+            f"{file} is no manifest ({type(error).__name__}: {error}); export the bundle again"
+        ) from error
 
 
 def _tensor(data: dict[str, Any]) -> TensorSpec:

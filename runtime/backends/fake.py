@@ -36,9 +36,7 @@ class FakeSession:
             raise ValueError(f"no feed for input {', '.join(sorted(missing))}")
         if self.latency_ms:
             time.sleep(self.latency_ms / 1e3)
-        return {
-            o.name: np.zeros([d if isinstance(d, int) else 1 for d in o.shape], np.float32) for o in self.outputs
-        }
+        return {o.name: np.zeros([d if isinstance(d, int) else 1 for d in o.shape], np.float32) for o in self.outputs}
 
     def close(self) -> None:
         self._closed = True

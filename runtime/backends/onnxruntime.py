@@ -42,7 +42,9 @@ class OnnxRuntimeSession:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [p for p in (wanted, PROVIDERS["cpu"]) if p in available]
         try:
-            self._session: Any = ort.InferenceSession(str(bundle.model), settings, providers=list(dict.fromkeys(providers)))
+            self._session: Any = ort.InferenceSession(
+                str(bundle.model), settings, providers=list(dict.fromkeys(providers))
+            )
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
             reason = str(error).strip().splitlines()[0]
             raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason}") from error
