@@ -1,0 +1,84 @@
+"""Navigation: steering, collision probability and free space from one look at the way ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import Feeds, Outputs
+from ..bundle import Manifest
+from ..results import Drive, Image
+from ._picture import resize
+
+FLOOR_BGR = (200, 160, 40)
+WARN_BGR = (40, 40, 235)
+BAR_BGR = (80, 200, 240)
+TEXT_BGR = (245, 245, 245)
+
+
+class NavigateTask:
+    """A network with outputs `steer` (1, 1), `collision` (1, 1) and `free_space` (1, h, w), all float32.
+
+    Their ranges are those of `Drive`. The frame is stretched to the network's size, without letterbox, so that the
+    free-space grid covers all of it.
+    """
+
+    name = "navigate"
+
+    def __init__(self, manifest: Manifest) -> None:
+        picture = manifest.inputs[0]
+        self._input = picture.name
+        self._hw = picture.image_hw
+
+    def prepare(self, image: Image) -> Feeds:
+        return {self._input: resize(image, self._hw)[None]}
+
+    def decode(self, outputs: Outputs, image_hw: tuple[int, int]) -> Drive:
+        return Drive(
+            steer=float(np.clip(outputs["steer"].item(), -1, 1)),
+            collision_probability=float(np.clip(outputs["collision"].item(), 0, 1)),
+            free_space=outputs["free_space"][0],
+        )
+
+    def draw(self, image: Image, record: Any) -> None:
+        _tint_floor(image, record)
+        _draw_steering(image, record.steer)
+        _draw_collision(image, record.collision_probability)
+
+
+def _tint_floor(image: Image, drive: Drive) -> None:
+    import cv2
+
+    height, width = image.shape[:2]
+    free = cv2.resize(drive.free_space, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = (free > 0.5).astype(np.uint8)
+    floor = cv2.addWeighted(image, 0.65, np.full_like(image, FLOOR_BGR), 0.35, 0)
+    cv2.copyTo(floor, mask, image)
+    edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(image, edges, -1, FLOOR_BGR, 1, cv2.LINE_AA)
+
+
+def _draw_steering(image: Image, steer: float) -> None:
+    """An arc of path from the robot's nose: the circle that this steering drives, seen from above."""
+    import cv2
+
+    height, width = image.shape[:2]
+    along = np.linspace(0, 1, 20)
+    x = width / 2 - 0.5 * steer * along**2 * width
+    y = height - 1 - along * height * 0.4
+    points = np.stack([x, y], axis=1).round().astype(np.int32)
+    cv2.polylines(image, [points], False, TEXT_BGR, 5, cv2.LINE_AA)
+    cv2.polylines(image, [points], False, (60, 60, 60), 2, cv2.LINE_AA)
+
+
+def _draw_collision(image: Image, probability: float) -> None:
+    import cv2
+
+    height, width = image.shape[:2]
+    top, full = height - 18, width // 4
+    colour = WARN_BGR if probability > 0.5 else BAR_BGR
+    cv2.rectangle(image, (12, top), (12 + full, height - 8), (60, 60, 60), -1)
+    cv2.rectangle(image, (12, top), (12 + round(full * probability), height - 8), colour, -1)
+    text = f"collision {probability:.2f}"
+    cv2.putText(image, text, (16 + full, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, TEXT_BGR, 1, cv2.LINE_AA)
