@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -163,8 +162,8 @@ def _replace_folder(new: Path, target: Path) -> None:
     old = None
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-        os.rename(target, old / "was")
-    os.rename(new, target)
+        target.rename(old / "was")
+    new.rename(target)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
 

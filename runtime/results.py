@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -116,4 +116,3 @@ class Result:
     readings: Mapping[str, Reading]
     command: Drive | Stop | None = None
     overwritten: int = 0
-    stage_ms: Mapping[str, float] = field(default_factory=dict)

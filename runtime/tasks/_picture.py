@@ -15,8 +15,8 @@ def resize(image: Image, hw: tuple[int, int]) -> Image:
     if image.shape[:2] == hw:
         return image
     shrinks = height < image.shape[0] or width < image.shape[1]
-    resized: Image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=how).astype(np.uint8, copy=False)
 
 
 class Letterbox:

@@ -1,0 +1,251 @@
+"""The camera pipeline: a capture thread, one worker thread a model, and results for the sinks in the caller's thread.
+
+    source -> capture thread -> a slot a model -> worker thread a model -> a slot a model -> results()
+
+A slot holds one frame. Live sources overwrite it (policy `newest`, what is overwritten is counted); files and the
+simulator in lock-step wait for it (policy `every`). Neither the source nor a model knows of the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..devices.errors import CameraUnavailable
+from .backends import Session
+from .meter import Meter, Summary
+from .results import Drive, Frame, Reading, Result, Stop
+from .slot import Slot
+from .sources import Source
+from .tasks import Task
+
+log = logging.getLogger(__name__)
+
+Sink = Callable[[Result], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded network and its task. The pipeline runs the session from one thread and does not close it."""
+
+    session: Session
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How the pipeline treats time.
+
+    A drive command from a frame older than `max_age_ms` becomes a Stop, as does silence of that length; it holds
+    for live sources, since a file has no age. A live source is called lost after `lost_after_s` without a frame and
+    re-opened after waits that double from `reopen_first_s` to `reopen_last_s`. `max_frames` 0 is no limit.
+    """
+
+    max_age_ms: float = 500.0
+    lost_after_s: float = 1.0
+    reopen_first_s: float = 0.1
+    reopen_last_s: float = 2.0
+    max_frames: int = 0
+
+
+class Pipeline:
+    """Runs models on a source.
+
+    The first model that drives leads, else the first one: a result comes out each time the leader is done, with the
+    newest reading of the others. With policy `every` all readings of a result are of the same frame.
+    """
+
+    def __init__(self, source: Source, models: Sequence[Model], options: PipelineOptions | None = None) -> None:
+        self.source = source
+        self.options = options or PipelineOptions()
+        self.meter = Meter()
+        self._keep_every = not source.live
+        self._workers = [_Worker(m, self._keep_every, self.meter) for m in models]
+        self._leader = next((w for w in self._workers if w.model.task.name == "navigate"), self._workers[0])
+        self._stopping = threading.Event()
+        self._capture_error: BaseException | None = None
+        self._last_capture_ns = 0
+
+    def stop(self) -> None:
+        """End soon; may be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    def run(self, sinks: Sequence[Sink]) -> Summary:
+        """Give every result to every sink, in their order, until the source ends or `stop`."""
+        for result in self.results():
+            started = time.perf_counter_ns()
+            for sink in sinks:
+                sink(result)
+            self.meter.add("sinks", time.perf_counter_ns() - started)
+        return self.summary()
+
+    def summary(self) -> Summary:
+        """Counts and times so far."""
+        return self.meter.summary({w.model.task.name: w.inbox.overwritten for w in self._workers})
+
+    def results(self) -> Iterator[Result]:
+        """The results, in the order of capture. Raises what the source or a model raised."""
+        threads = [threading.Thread(target=self._capture, name="capture", daemon=True)]
+        threads += [threading.Thread(target=w.run, name=w.model.task.name, daemon=True) for w in self._workers]
+        for thread in threads:
+            thread.start()
+        try:
+            yield from self._collect()
+        finally:
+            self._stopping.set()
+            for worker in self._workers:
+                worker.abandon()
+            for thread in threads:
+                thread.join(timeout=1.0)
+                if thread.is_alive():
+                    log.warning("the %s thread hangs and is left behind", thread.name)
+        self._raise_errors()
+
+    def _collect(self) -> Iterator[Result]:
+        last: Result | None = None
+        while not self._stopping.is_set() and not self._leader.outbox.finished:
+            self._raise_errors()
+            done = self._leader.outbox.get(timeout_s=self._patience_s())
+            if done is None:
+                stop = self._silence(last)
+                if stop is not None:
+                    last = stop
+                    yield stop
+                continue
+            last = self._result(done)
+            self.meter.result(last, time.perf_counter_ns())
+            yield last
+            if self.options.max_frames and self.meter.results >= self.options.max_frames:
+                return
+
+    def _result(self, done: tuple[Frame, Reading]) -> Result:
+        frame, reading = done
+        for worker in self._workers:
+            if worker is not self._leader:
+                worker.take(wait=self._keep_every)
+        readings = {r.task: r for w in self._workers if (r := reading if w is self._leader else w.newest)}
+        command = reading.record if isinstance(reading.record, Drive) else None
+        age_ms = reading.age_ms(time.perf_counter_ns())
+        overwritten = self._leader.inbox.overwritten
+        if command is not None and not self._keep_every and age_ms > self.options.max_age_ms:
+            return Result(frame, readings, self._stopped(f"result is {age_ms:.0f} ms old"), overwritten)
+        return Result(frame, readings, command, overwritten)
+
+    def _patience_s(self) -> float:
+        return 0.1 if self._keep_every else min(0.1, self.options.max_age_ms / 1e3 / 4)
+
+    def _silence(self, last: Result | None) -> Result | None:
+        """A result that stops the robot, once, when nothing fresh has come for too long."""
+        if last is None or self._keep_every or not isinstance(last.command, Drive):
+            return None
+        age_ms = (time.perf_counter_ns() - last.frame.captured_ns) / 1e6
+        if age_ms <= self.options.max_age_ms:
+            return None
+        silent = "camera is silent" if self._camera_is_silent() else f"model {self._leader.model.task.name} is silent"
+        return Result(
+            last.frame, last.readings, self._stopped(f"{silent}, last frame {age_ms:.0f} ms ago"), last.overwritten
+        )
+
+    def _stopped(self, reason: str) -> Stop:
+        log.warning("STOP: %s (limit %.0f ms)", reason, self.options.max_age_ms)
+        self.meter.stops += 1
+        return Stop(reason)
+
+    def _camera_is_silent(self) -> bool:
+        return (time.perf_counter_ns() - self._last_capture_ns) / 1e6 > self.options.max_age_ms
+
+    def _raise_errors(self) -> None:
+        error = self._capture_error or next((w.error for w in self._workers if w.error), None)
+        if error is not None:
+            raise error
+
+    def _capture(self) -> None:
+        """Body of the capture thread, which alone opens, reads and closes the source."""
+        try:
+            with self.source:
+                while not self._stopping.is_set():
+                    started = time.perf_counter_ns()
+                    frame = self.source.read()
+                    if frame is None:
+                        if not self.source.live or not self._reopen():
+                            return
+                        continue
+                    self._last_capture_ns = frame.captured_ns
+                    self.meter.add("capture", time.perf_counter_ns() - started)
+                    for worker in self._workers:
+                        worker.inbox.put(frame)
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self._capture_error = error
+        finally:
+            for worker in self._workers:
+                worker.inbox.close()
+
+    def _reopen(self) -> bool:
+        """Open a lost live source again, however long it takes; False when the pipeline is stopping."""
+        wait_s = self.options.reopen_first_s
+        log.warning("lost %s; opening it again", self.source.uri)
+        self.source.close()
+        while not self._stopping.wait(wait_s):
+            try:
+                self.source.open()
+            except CameraUnavailable as error:
+                wait_s = min(wait_s * 2, self.options.reopen_last_s)
+                log.info("%s; next try in %.1f s", error, wait_s)
+            else:
+                self.meter.reopened += 1
+                log.warning("%s is back", self.source.uri)
+                return True
+        return False
+
+
+class _Worker:
+    """One model in its thread: frame in, reading out."""
+
+    def __init__(self, model: Model, keep_every: bool, meter: Meter) -> None:
+        self.model = model
+        self.inbox: Slot[Frame] = Slot(keep_every)
+        self.outbox: Slot[tuple[Frame, Reading]] = Slot(keep_every)
+        self.newest: Reading | None = None
+        self.error: BaseException | None = None
+        self._meter = meter
+
+    def run(self) -> None:
+        try:
+            while (frame := self.inbox.get()) is not None:
+                self.outbox.put((frame, self._read(frame)))
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self.error = error
+        finally:
+            self.inbox.abandon()
+            self.outbox.close()
+
+    def take(self, wait: bool) -> None:
+        """Keep the newest reading for the results to come; with `wait`, the next one."""
+        done = self.outbox.get(timeout_s=None if wait else 0)
+        if done is not None:
+            self.newest = done[1]
+
+    def abandon(self) -> None:
+        self.inbox.abandon()
+        self.outbox.abandon()
+
+    def _read(self, frame: Frame) -> Reading:
+        task = self.model.task
+        marks = [frame.captured_ns, time.perf_counter_ns()]
+        feeds = task.prepare(frame.image)
+        marks.append(time.perf_counter_ns())
+        outputs = self.model.session.run(feeds)
+        marks.append(time.perf_counter_ns())
+        height, width = frame.image.shape[:2]
+        record = task.decode(outputs, (height, width))
+        marks.append(time.perf_counter_ns())
+        spans = [after - before for before, after in pairwise(marks)]
+        stage_ms = {}
+        for stage, span in zip(("wait", "prepare", "inference", "decode"), spans, strict=True):
+            stage_ms[stage] = span / 1e6
+            self._meter.add(f"{task.name} {stage}", span)
+        return Reading(task.name, record, frame.index, frame.captured_ns, marks[-1], stage_ms)
