@@ -1,0 +1,125 @@
+"""What the recipe asks of a task (`Problem`) and of the user (`Options`). To train something new, write a Problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ..devices.errors import UsageError
+
+Targets = dict[str, Tensor]
+Batch = tuple[Tensor, Targets]
+"""Images (B, H, W, 3) uint8 BGR, and the targets, each with B rows, all on the CPU."""
+Loss = tuple[Tensor, dict[str, float]]
+"""The scalar that is minimised, a mean over the batch, and its named parts for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of every batch this process computes: part `rank` of `world` equal ones."""
+
+    rank: int = 0
+    world: int = 1
+
+
+class Problem(Protocol):
+    """One task to train: its model, data, loss and validation. It never steps an optimiser."""
+
+    name: str
+    task: str
+    """The task of `runtime/tasks` that will decode the outputs."""
+
+    def build(self) -> nn.Module:
+        """A new network with random weights from torch's generator, which the recipe has seeded."""
+        ...
+
+    def batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
+        """This shard's part of the batches of `epoch` (0, 1, ...): the same ones each time it is asked.
+
+        The whole batch is split evenly: every shard yields as many batches, of the same size, as any other.
+        """
+        ...
+
+    def loss(self, model: nn.Module, images: Tensor, targets: Targets) -> Loss:
+        """The loss of one batch against its targets."""
+        ...
+
+    def distil(self, model: nn.Module, images: Tensor, targets: Targets, soft: tuple[Tensor, ...]) -> Loss:
+        """The loss of one batch against `soft`, the outputs of a teacher (as the network's own in eval mode).
+
+        `targets` are there for a mixture of both.
+        """
+        ...
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores on the validation data, `score` among them: higher is better. The model is in eval mode."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """The task's part of `checkpoint.json`, cheap and the same each time.
+
+        model, config, inputs, outputs, decoding, samples, score as export/ reads them; `data` says what it learns
+        from (with hashes), `validation` is {"data", "n"} for the scores of `validate`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to train. `lr` is divided by `lr_divide` after `patience` epochs without a better score.
+
+    Training ends after `epochs`, or when the learning rate falls below `min_lr`. `batch_size` is that of all
+    processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
+    another number may differ in the last bits. `amp` is mixed precision, on a GPU only.
+    """
+
+    out: Path
+    epochs: int = 60
+    batch_size: int = 32
+    optimizer: str = "sgd"
+    lr: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    patience: int = 5
+    lr_divide: float = 2.0
+    min_lr: float = 1e-5
+    seed: int = 0
+    ensemble: int = 1
+    device: str = "cpu"
+    amp: bool = False
+    threads: int = 1
+    restart: bool = False
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot be meant."""
+        rules = {
+            "--optimizer": (self.optimizer in ("sgd", "adamw"), self.optimizer, "sgd or adamw"),
+            "--lr-divide": (self.lr_divide in (2, 5), self.lr_divide, "2 or 5"),
+            "--lr": (0 < self.lr < math.inf, self.lr, "a positive number"),
+            "--min-lr": (0 < self.min_lr < self.lr, self.min_lr, f"between 0 and --lr {self.lr:g}"),
+            "--momentum": (0 <= self.momentum < 1, self.momentum, "0 or more and less than 1"),
+            "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
+            "--epochs": (self.epochs >= 1, self.epochs, "1 or more"),
+            "--batch-size": (self.batch_size >= 1, self.batch_size, "1 or more"),
+            "--patience": (self.patience >= 1, self.patience, "1 or more"),
+            "--ensemble": (self.ensemble >= 1, self.ensemble, "1 or more"),
+            "--threads": (self.threads >= 1, self.threads, "1 or more"),
+            "--device": (self.device in ("cpu", "cuda"), self.device, "cpu or cuda"),
+            "--amp": (not self.amp or self.device == "cuda", self.device, "--device cuda: it does nothing on a CPU"),
+        }
+        for option, (good, value, expected) in rules.items():
+            if not good:
+                raise UsageError(f"{option} is {value}; expected {expected}")
+
+    def member(self, index: int) -> Options:
+        """The options of member `index` of the ensemble."""
+        return replace(self, out=self.out / f"member-{index}", seed=self.seed + index, ensemble=1)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on; neither where it lies nor how long it goes changes an epoch."""
+        return {k: v for k, v in asdict(self).items() if k not in ("out", "epochs", "restart")}
