@@ -1,0 +1,128 @@
+"""Clocks, temperatures, power and the load of others, sampled by a thread while something else is measured.
+
+A sensor that is absent or does not answer says so and why; it is never zero.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .errors import UsageError
+from .nvidia import NvmlAbsent, nvml
+from .probes import Probe, cpu_probes, gpu_probes
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What one sensor said: how many samples `n`, in the unit of the sensor's name. `missed` readings failed."""
+
+    n: int
+    minimum: float
+    mean: float
+    maximum: float
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSummary:
+    """What the sensors said from start to stop (or until now); a str is the reason why one is not available."""
+
+    duration_s: float
+    interval_s: float
+    readings: Mapping[str, Stat | str]
+
+    def to_json(self) -> dict[str, Any]:
+        readings = {
+            name: asdict(reading) if isinstance(reading, Stat) else {"not_available": reading}
+            for name, reading in self.readings.items()
+        }
+        return {"duration_s": self.duration_s, "interval_s": self.interval_s, "readings": readings}
+
+
+class Sensors:
+    """Samples from `with` to its end. `summary` may be called inside and after."""
+
+    def __init__(self, interval_s: float, root: Path = Path("/")) -> None:
+        if not interval_s > 0:
+            raise UsageError(f"interval_s is {interval_s}; expected more than 0 seconds")
+        self.interval_s = interval_s
+        self._root = root
+        self._probes: dict[str, Probe] = {}
+        self._absent: dict[str, str] = {}
+        self._samples: dict[str, list[float]] = {}
+        self._missed: dict[str, list[str]] = {}
+        self._resources = ExitStack()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._loop, name="helmsight-sensors", daemon=True)
+        self._begin = self._end = 0.0
+
+    def __enter__(self) -> Sensors:
+        for name, probe in self._find().items():
+            if isinstance(probe, str):
+                self._absent[name] = probe
+            else:
+                self._probes[name] = probe
+                self._samples[name], self._missed[name] = [], []
+        self._begin = time.monotonic()
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+        self._end = time.monotonic()
+        self._resources.close()
+
+    def summary(self) -> SensorSummary:
+        """Figures of every sensor so far."""
+        with self._lock:
+            end = self._end or time.monotonic()
+            readings = {name: self._reading(name) for name in self._probes}
+        return SensorSummary(round(end - self._begin, 3), self.interval_s, {**readings, **self._absent})
+
+    def _find(self) -> dict[str, Probe | str]:
+        probes = cpu_probes(self._root)
+        try:
+            return probes | gpu_probes(self._resources.enter_context(nvml()))
+        except NvmlAbsent as reason:
+            return probes | {"gpu": str(reason)}
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self.interval_s):
+            self._sample()
+
+    def _sample(self) -> None:
+        for name, probe in self._probes.items():
+            try:
+                value = probe()
+            except (OSError, ValueError, IndexError) as error:
+                with self._lock:
+                    self._missed[name].append(str(error))
+                continue
+            if value is not None:
+                with self._lock:
+                    self._samples[name].append(value)
+
+    def _reading(self, name: str) -> Stat | str:
+        samples, missed = self._samples[name], self._missed[name]
+        if not samples:
+            return f"it does not answer ({missed[-1]})" if missed else "too short a time for this sensor"
+        low, mean, high = (round(v, 3) for v in (min(samples), sum(samples) / len(samples), max(samples)))
+        return Stat(len(samples), low, mean, high, len(missed))
+
+
+def sample_sensors(interval_s: float = 0.2, root: Path = Path("/")) -> Sensors:
+    """`with sample_sensors() as sensors: ...`, then `sensors.summary()`. `root` holds /proc and /sys."""
+    return Sensors(interval_s, root)
