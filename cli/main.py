@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 import typer
 
 from ..devices.errors import HelmsightError
+from ._output import log_to_stderr
 
 # One file a command: `cli/NAME.py` holds a function `register(app)`. The order is the order of `--help`.
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("camera", "profile", "compare")
 
 app = typer.Typer(
     name="helmsight",
@@ -26,6 +28,10 @@ for _name in COMMANDS:
 
 def main() -> None:
     """Run the command line; exit with the code of the error, as docs/exit-codes.md lists them."""
+    # OpenCV and its FFmpeg print on their own; what matters of it is in our one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    log_to_stderr()
     try:
         app()
     except HelmsightError as error:

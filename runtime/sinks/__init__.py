@@ -1,1 +1,5 @@
-"""Where results go."""
+"""Sinks: callables that take each `Result`. One file each.
+
+A sink that holds something is a context manager too; see `jsonlines.py` for the smallest. A sink does not write
+into the frame it is given.
+"""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ...devices.errors import UsageError
-from ..results import Frame
+from ..results import Drive, Frame, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,22 @@ class Source(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Robot(Protocol):
+    """A source that is also the place to send commands: the simulator."""
+
+    driver: str
+    """`command` (it waits for the pipeline's commands) or `expert` (it drives itself); set before `open`."""
+
+    def command(self, command: Drive | Stop, frame_index: int) -> None:
+        """The command that was computed from frame `frame_index`; called from the sinks' thread."""
+        ...
+
+    def drive_summary(self) -> dict[str, Any]:
+        """How the drive went so far: plain JSON values."""
+        ...
 
 
 def open_source(uri: str) -> Source:

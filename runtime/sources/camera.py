@@ -58,5 +58,5 @@ class CameraSource(BaseSource):
 def without_password(uri: str) -> str:
     """`uri` with the password of its user replaced by `***`."""
     if "://" in uri and urlsplit(uri).password:
-        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", uri)
+        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", uri)
     return uri

@@ -13,6 +13,9 @@ from ...devices.errors import UsageError
 from ..backends import Feeds, Outputs
 from ..bundle import Manifest
 from ..results import Image, Record
+from ._picture import Letterbox, resize
+
+__all__ = ["TASKS", "Letterbox", "Task", "resize", "task_for"]
 
 TASKS = {"face": "FaceTask", "navigate": "NavigateTask", "": "RawTask"}
 """A task's name, which is also its file (`raw.py` for a model without one), and its class."""

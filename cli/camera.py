@@ -1,0 +1,128 @@
+"""`helmsight camera`: run bundles on a camera, a file, or the simulator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..devices.errors import UsageError
+from ._output import print_json, table
+
+if TYPE_CHECKING:
+    from ..runtime.camera import Camera, CameraOptions, CameraReport
+    from ..runtime.sources import CameraGeometry
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(camera)
+
+
+def camera(
+    bundles: Annotated[list[str], typer.Argument(help="Bundles; `face` and `navigate` ship with helmsight.")],
+    source: Annotated[
+        str,
+        typer.Option("--source", "-s", help="0, /dev/video0, rtsp://..., clip.mp4, 'frames/*.jpg', sample://, sim://"),
+    ],
+    show: Annotated[bool, typer.Option("--show/--headless", help="Open a window; q ends.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Annotated video: .mp4, .mkv or .avi.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Results as JSON lines.")] = None,
+    map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="How the camera looks at the floor: FOV_Y_DEG,HEIGHT_M,PITCH_DEG.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
+    max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
+    max_frames: Annotated[int, typer.Option(help="End after so many results; 0 is no limit.", min=0)] = 0,
+    allow_fallback: Annotated[bool, typer.Option(help="Run on the CPU where the device is missing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Run one or more bundles on a camera, a video, pictures or the simulator."""
+    if show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
+    from ..runtime.camera import CameraOptions
+    from ..runtime.pipeline import PipelineOptions
+
+    options = CameraOptions(
+        bundles=bundles,
+        source=source,
+        show=show,
+        record=record,
+        log=log,
+        map=map_,
+        geometry=_geometry(geometry) if geometry else None,
+        device=device,
+        threads=threads,
+        allow_fallback=allow_fallback,
+        pipeline=PipelineOptions(max_age_ms=max_age_ms, max_frames=max_frames),
+    )
+    report, code = run_camera(options)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(report)
+        for name, path in (("recording", record), ("log", log), ("map", map_)):
+            if path is not None:
+                print(f"{name}: {path}")
+    if code:
+        raise typer.Exit(code)
+
+
+def run_camera(options: CameraOptions) -> tuple[CameraReport, int]:
+    """Run until the end or a signal; the report, and 0 or 128 + the signal."""
+    from ..runtime.camera import Camera
+
+    running = Camera(options)
+    caught: list[int] = []
+    previous = {number: _on_signal(number, running, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        report = running.run()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if caught:
+        print(f"helmsight: ended by {signal.Signals(caught[0]).name}; everything is written", file=sys.stderr)
+    return report, 128 + caught[0] if caught else 0
+
+
+def print_report(report: CameraReport) -> None:
+    """The report as a table."""
+    summary = report.summary
+    left_out = ", ".join(f"{name} {count}" for name, count in summary.overwritten.items() if count) or "none"
+    rows = [
+        ("results", f"{summary.results} in {summary.seconds:.1f} s, {summary.frames_per_s:.1f} a second"),
+        ("frames overwritten", left_out),
+        ("stops, re-openings", f"{summary.stops}, {summary.reopened}"),
+    ]
+    rows += [(f"{name} runs on", f"{m['device']}, {m['precision']}") for name, m in report.models.items()]
+    for name, t in summary.times.items():
+        rows.append((f"{name} ms", f"p50 {t.p50_ms:.2f}   p90 {t.p90_ms:.2f}   p99 {t.p99_ms:.2f}   (n {t.n})"))
+    if report.recorded_frames:
+        rows.append(("recorded", f"{report.recorded_frames} frames, {report.recording_dropped} results dropped"))
+    for name, value in (report.drive or {}).items():
+        rows.append((f"drive {name}", str(value)))
+    table(f"camera: {report.source}", ("what", "value"), rows)
+
+
+def _geometry(text: str) -> CameraGeometry:
+    from ..runtime.sources import CameraGeometry
+
+    try:
+        fov_y_deg, height_m, pitch_deg = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--geometry {text}: expected three numbers FOV_Y_DEG,HEIGHT_M,PITCH_DEG") from None
+    return CameraGeometry(fov_y_deg, height_m, pitch_deg)
+
+
+def _on_signal(number: int, running: Camera, caught: list[int]) -> signal.Handlers:
+    def handle(signum: int, _frame: object) -> None:
+        caught.append(signum)
+        running.stop()
+
+    return signal.signal(number, handle)  # type: ignore[return-value]

@@ -1,0 +1,152 @@
+"""Everything that `helmsight camera` does, as one object: bundles, source, pipeline and sinks put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..devices.errors import UsageError
+from .backends import SessionOptions, load
+from .bundle import open_bundle
+from .meter import Summary
+from .pipeline import Model, Pipeline, PipelineOptions, Sink
+from .results import Result
+from .sinks.jsonlines import JsonLines
+from .sinks.map import MapSink
+from .sinks.overlay import Overlay
+from .sinks.recorder import Recorder
+from .sinks.window import Window
+from .sources import CameraGeometry, Robot, open_source
+from .tasks import Task, task_for
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """What to run and where results go. `threads` 0 shares the cores among the models and leaves one for the rest."""
+
+    bundles: Sequence[str]
+    source: str
+    show: bool = False
+    record: Path | None = None
+    log: Path | None = None
+    map: Path | None = None
+    geometry: CameraGeometry | None = None
+    device: str = "cpu"
+    threads: int = 0
+    allow_fallback: bool = False
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """What a run did. `models` says where and in what precision each ran; `drive` is the simulator's account."""
+
+    source: str
+    models: dict[str, dict[str, Any]]
+    summary: Summary
+    recorded_frames: int = 0
+    recording_dropped: int = 0
+    drive: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Camera:
+    """One run; everything it opens is closed when `run` returns, however it returns."""
+
+    def __init__(self, options: CameraOptions) -> None:
+        if not options.bundles:
+            raise UsageError("no bundle given; expected one or more, for example: face navigate")
+        self._options = options
+        self._bundles = [open_bundle(name) for name in options.bundles]
+        self._tasks: list[Task] = [task_for(bundle.manifest) for bundle in self._bundles]
+        names = [task.name for task in self._tasks]
+        if len(set(names)) < len(names):
+            raise UsageError(f"two bundles of the same task ({', '.join(names)}); expected one bundle a task")
+        self._source = open_source(options.source)
+        self._pipeline: Pipeline | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End soon and whole; may be called from a signal handler."""
+        self._stopped = True
+        if self._pipeline is not None:
+            self._pipeline.stop()
+
+    def run(self, more: Sequence[Sink] = ()) -> CameraReport:
+        """Run until the source ends or `stop`. `more` are sinks of the caller's, called after those of the options."""
+        with ExitStack() as opened:
+            sessions = [opened.enter_context(load(bundle, self._session_options())) for bundle in self._bundles]
+            models = [Model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
+            robot = self._robot()
+            self._pipeline = pipeline = Pipeline(self._source, models, self._options.pipeline)
+            recorder = self._recorder(opened)
+            sinks = self._sinks(opened, robot)
+            if self._stopped:
+                pipeline.stop()
+            summary = pipeline.run([*sinks, *([recorder] if recorder else []), *more])
+        return CameraReport(
+            source=self._source.uri,
+            models={m.task.name: {"device": m.session.device, "precision": m.session.precision} for m in models},
+            summary=summary,
+            recorded_frames=recorder.frames if recorder else 0,
+            recording_dropped=recorder.dropped if recorder else 0,
+            drive=robot.drive_summary() if robot else None,
+        )
+
+    def _session_options(self) -> SessionOptions:
+        cores = len(os.sched_getaffinity(0))
+        threads = self._options.threads or max(1, (cores - 1) // len(self._bundles))
+        return SessionOptions(self._options.device, threads, self._options.allow_fallback)
+
+    def _robot(self) -> Robot | None:
+        """The source, if it takes commands; without a model that drives it drives itself."""
+        source = self._source
+        if not isinstance(source, Robot):
+            return None
+        if not any(task.name == "navigate" for task in self._tasks):
+            source.driver = "expert"
+            log.warning("%s: no navigation bundle, so the simulator's own expert drives", self._source.uri)
+        return source
+
+    def _recorder(self, opened: ExitStack) -> Recorder | None:
+        if self._options.record is None:
+            return None
+        return opened.enter_context(Recorder(self._options.record, Overlay(self._tasks), self._source))
+
+    def _sinks(self, opened: ExitStack, robot: Robot | None) -> list[Sink]:
+        """The robot first, so that nothing delays its command."""
+        options = self._options
+        sinks: list[Sink] = []
+        if robot is not None:
+            sinks.append(partial(_send, robot))
+        if options.log is not None:
+            sinks.append(opened.enter_context(JsonLines(options.log)))
+        if options.map is not None:
+            sinks.append(opened.enter_context(MapSink(options.map, self._geometry())))
+        if options.show:
+            sinks.append(opened.enter_context(Window(Overlay(self._tasks), self.stop)))
+        return sinks
+
+    def _geometry(self) -> CameraGeometry:
+        geometry = self._options.geometry or self._source.geometry
+        if geometry is None:
+            raise UsageError(
+                f"--map: how {self._source.uri} looks at the floor is not known; "
+                "say it with --geometry FOV_Y_DEG,HEIGHT_M,PITCH_DEG, for example 60,0.3,10"
+            )
+        return geometry
+
+
+def _send(robot: Robot, result: Result) -> None:
+    if result.command is not None:
+        robot.command(result.command, result.frame.index)

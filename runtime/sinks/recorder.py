@@ -1,0 +1,115 @@
+"""A video file of the annotated pictures, drawn and encoded in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ...devices.errors import UsageError, need
+from ..results import Image, Result
+from ..sources import Source
+from ..tasks import Letterbox
+from ._base import BaseSink
+from .overlay import Overlay
+
+log = logging.getLogger(__name__)
+
+CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+QUEUED = 8
+"""Results that may wait for the encoder: 7 MB at 640x480, a quarter of a second at 30 frames/s."""
+
+
+class Recorder(BaseSink):
+    """Records results as a video of a constant rate.
+
+    From a file every result is one frame. From a live source the file keeps the camera's clock: a
+    frame is repeated or left out so that a second of video is a second, and when the encoder is too slow
+    results are dropped and counted in `dropped`. The file is opened with the first result, so that
+    a camera that fails does not cost an earlier recording.
+    """
+
+    def __init__(self, path: Path, overlay: Overlay, source: Source) -> None:
+        need("cv2", "cpu")
+        if path.suffix.lower() not in CODECS:
+            raise UsageError(f"--record {path}: {path.suffix or 'no suffix'} is unknown; expected {', '.join(CODECS)}")
+        if not path.parent.is_dir():
+            raise UsageError(f"--record {path}: there is no folder {path.parent}; make it first")
+        self.path = path
+        self.frames = 0
+        self.dropped = 0
+        self._overlay = overlay
+        self._source = source
+        self._live = source.live
+        self._fps = 30.0
+        self._writer: Any = None
+        self._first_ns = 0
+        self._error: Exception | None = None
+        self._queue: queue.Queue[tuple[Result, int] | None] = queue.Queue(QUEUED)
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._thread.start()
+
+    def __call__(self, result: Result) -> None:
+        if self._error is not None:
+            return
+        item = (result, time.perf_counter_ns())
+        if not self._live:
+            self._queue.put(item)
+            return
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Finish the file: everything that was handed over is in it."""
+        self._queue.put(None)
+        self._thread.join()
+        if self.dropped:
+            log.warning("%s: %d results dropped, the encoder was too slow", self.path, self.dropped)
+
+    def _work(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                if self._error is None:
+                    self._take(*item)
+        except Exception as error:  # the robot drives on without its recording
+            self._error = error
+            log.error("recording to %s ended after %d frames: %s", self.path, self.frames, error)
+            while self._queue.get() is not None:
+                self.dropped += 1
+        finally:
+            if self._writer is not None:
+                self._writer.release()
+
+    def _take(self, result: Result, now_ns: int) -> None:
+        image = self._overlay(result, now_ns)
+        if self._writer is None:
+            self._writer = self._open(image)
+            self._first_ns = result.frame.captured_ns
+            self._fit = Letterbox(image.shape[:2])
+        image = self._fit(image)  # OpenCV's writer drops a picture of another size without a word
+        for _ in range(self._copies(result)):
+            self._writer.write(image)
+            self.frames += 1
+
+    def _copies(self, result: Result) -> int:
+        if not self._live:
+            return 1
+        due = (result.frame.captured_ns - self._first_ns) / 1e9 * self._fps + 1
+        return max(0, round(due) - self.frames)
+
+    def _open(self, image: Image) -> Any:
+        import cv2
+
+        if 1 <= self._source.fps <= 240:
+            self._fps = self._source.fps
+        height, width = image.shape[:2]
+        codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+        writer = cv2.VideoWriter(str(self.path), codec, self._fps, (width, height))
+        if not writer.isOpened():
+            raise OSError(f"OpenCV cannot write {self.path} ({width}x{height}, {self._fps:g} frames/s)")
+        return writer

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from helmsight.devices.errors import BadArtefact, DeviceMismatch, UsageError
+from helmsight.runtime.backends import SessionOptions, load
+from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, write_bundle
+
+
+@pytest.fixture
+def doubler(tmp_path: Path) -> Bundle:
+    """y = x + x, float32 (1, 3)."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubler", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    spec = TensorSpec("x", (1, 3), "float32"), TensorSpec("y", (1, 3), "float32")
+    manifest = Manifest("doubler", "", spec[:1], spec[1:])
+    return write_bundle(tmp_path / "d.bundle", manifest, {"model.onnx": model.SerializeToString()})
+
+
+def test_onnxruntime_runs_and_says_where(doubler: Bundle) -> None:
+    with load(doubler) as session:
+        outputs = session.run({"x": np.array([[1, 2, 3]], np.float32)})
+        assert session.device == "cpu"
+        assert session.precision == "fp32"
+    np.testing.assert_array_equal(outputs["y"], [[2, 4, 6]])
+    with pytest.raises(RuntimeError, match="closed"):
+        session.run({})
+
+
+def test_a_truncated_network_is_a_bad_artefact(doubler: Bundle, tmp_path: Path) -> None:
+    whole = doubler.model.read_bytes()
+    cut = write_bundle(tmp_path / "cut.bundle", doubler.manifest, {"model.onnx": whole[: len(whole) // 2]})
+    with pytest.raises(BadArtefact, match=r"model\.onnx does not load") as caught:
+        load(cut)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
+def test_a_device_that_is_not_here_is_refused_unless_the_fallback_is_allowed(doubler: Bundle) -> None:
+    with pytest.raises(DeviceMismatch, match="CUDAExecutionProvider"):
+        load(doubler, SessionOptions("cuda"))
+    with load(doubler, SessionOptions("cuda", allow_fallback=True)) as session:
+        assert session.device == "cpu"
+
+
+def test_an_unknown_device_names_the_known_ones(doubler: Bundle) -> None:
+    with pytest.raises(UsageError, match="tpu is unknown; expected one of cpu"):
+        load(doubler, SessionOptions("tpu"))
+
+
+def test_the_fake_keeps_the_contract(doubler: Bundle) -> None:
+    with load(doubler, SessionOptions("fake")) as session:
+        assert session.run({"x": np.ones((1, 3), np.float32)})["y"].shape == (1, 3)
+        with pytest.raises(ValueError, match="no feed for input x"):
+            session.run({})
+    with pytest.raises(RuntimeError, match="closed"):
+        session.run({"x": np.ones((1, 3), np.float32)})

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from helmsight.devices.errors import BadArtefact
+from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
+
+from .conftest import face_manifest
+
+
+def edit_manifest(bundle: Bundle, **changes: object) -> None:
+    file = bundle.path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_what_is_written_is_read_back(face_bundle: Bundle) -> None:
+    again = open_bundle(face_bundle.path)
+    assert again == face_bundle
+    assert again.manifest.inputs == face_manifest().inputs
+    assert again.manifest.inputs[0].image_hw == (240, 320)
+    assert list(again.manifest.files) == ["model.onnx"]
+
+
+def test_a_changed_file_is_refused_with_both_hashes(face_bundle: Bundle) -> None:
+    face_bundle.model.write_bytes(b"something else")
+    with pytest.raises(BadArtefact, match=r"model\.onnx has SHA-256 \w{12}.*manifest says \w{12}"):
+        open_bundle(face_bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema_version": 99}, "schema_version 99, this helmsight reads 1"),
+        ({"files": {}}, "no hash of model.onnx"),
+        ({"files": {"model.onnx": "0", "../../etc/passwd": "0"}}, "SHA-256|outside"),
+        ({"inputs": [{"name": "x"}]}, "is no manifest"),
+        ({"surprise": 1}, "is no manifest"),
+    ],
+)
+def test_a_bad_manifest_is_one_clear_error(face_bundle: Bundle, changes: dict[str, object], message: str) -> None:
+    edit_manifest(face_bundle, **changes)
+    with pytest.raises(BadArtefact, match=message) as caught:
+        open_bundle(face_bundle.path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_outside_the_bundle_is_refused(face_bundle: Bundle) -> None:
+    edit_manifest(face_bundle, files={"../model.onnx": "0"})
+    with pytest.raises(BadArtefact, match="outside the bundle"):
+        open_bundle(face_bundle.path)
+
+
+def test_a_manifest_that_is_cut_short(face_bundle: Bundle) -> None:
+    file = face_bundle.path / "manifest.json"
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(BadArtefact, match="is no manifest"):
+        open_bundle(face_bundle.path)
+
+
+def test_a_missing_bundle_names_what_ships(tmp_path: Path) -> None:
+    with pytest.raises(BadArtefact, match=r"no bundle at nowhere.*face"):
+        open_bundle("nowhere")
+    with pytest.raises(BadArtefact, match=r"manifest\.json is missing"):
+        open_bundle(tmp_path)
+
+
+def test_a_write_that_fails_keeps_what_was_there(face_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_bundle(face_bundle.path, face_manifest(), {"model.onnx": tmp_path / "absent"})
+    assert open_bundle(face_bundle.path) == face_bundle
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.bundle"]
+
+
+def test_a_bundle_is_replaced_whole(face_bundle: Bundle, tmp_path: Path) -> None:
+    write_bundle(face_bundle.path, face_manifest(), {"model.onnx": b"new"})
+    assert open_bundle(face_bundle.path).model.read_bytes() == b"new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.bundle"]

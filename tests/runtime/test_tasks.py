@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import UsageError
+from helmsight.runtime.bundle import Manifest, TensorSpec
+from helmsight.runtime.tasks import task_for
+
+from .conftest import FACE_CELLS, face_manifest, navigate_manifest
+
+
+def face_outputs(*cells: tuple[int, float, tuple[float, float, float, float]]) -> dict[str, np.ndarray]:
+    scores = np.zeros((1, FACE_CELLS), np.float32)
+    boxes = np.ones((1, FACE_CELLS, 4), np.float32)
+    for cell, score, reach in cells:
+        scores[0, cell] = score
+        boxes[0, cell] = reach
+    return {"scores": scores, "boxes": boxes}
+
+
+def test_face_decodes_cells_of_every_stride() -> None:
+    task = task_for(face_manifest())
+    first_of_8, second_row_of_16 = 0, 30 * 40 + 20
+    outputs = face_outputs((first_of_8, 0.9, (0.5, 0.5, 1, 2)), (second_row_of_16, 0.8, (0, 1, 2, 1)))
+    faces = task.decode(outputs, (240, 320))
+    np.testing.assert_allclose(faces.xyxy, [[0, 0, 12, 20], [8, 8, 40, 40]])
+    np.testing.assert_allclose(faces.score, [0.9, 0.8])
+
+
+@pytest.mark.parametrize(("image_hw", "factor"), [((480, 640), 2), ((120, 160), 0.5), ((720, 320), 3)])
+def test_face_boxes_are_in_pixels_of_the_frame(image_hw: tuple[int, int], factor: float) -> None:
+    task = task_for(face_manifest())
+    faces = task.decode(face_outputs((0, 0.9, (0, 0, 1, 1))), image_hw)
+    np.testing.assert_allclose(faces.xyxy, [[4 * factor, 4 * factor, 12 * factor, 12 * factor]])
+
+
+def test_face_threshold_and_suppression() -> None:
+    task = task_for(face_manifest())
+    same = face_outputs((0, 0.9, (1, 1, 4, 4)), (1, 0.8, (2, 1, 3, 4)), (20, 0.49, (1, 1, 1, 1)))
+    faces = task.decode(same, (240, 320))
+    assert len(faces.score) == 1
+    assert faces.score[0] == pytest.approx(0.9)
+    assert task.decode(face_outputs(), (240, 320)).xyxy.shape == (0, 4)
+
+
+def test_face_letterbox_keeps_the_aspect_and_clears_what_was_there() -> None:
+    task = task_for(face_manifest())
+    wide = task.prepare(np.full((100, 400, 3), 200, np.uint8))["image"]
+    assert wide.shape == (1, 240, 320, 3)
+    assert (wide[0, :80] == 200).all()
+    assert (wide[0, 80:] == 0).all()
+    tall = task.prepare(np.full((400, 100, 3), 200, np.uint8))["image"]
+    assert (tall[0, :, :60] == 200).all()
+    assert (tall[0, :, 60:] == 0).all()
+    assert task.prepare(np.zeros((1, 1, 3), np.uint8))["image"].shape == (1, 240, 320, 3)
+
+
+def test_navigate_decodes_and_limits() -> None:
+    task = task_for(navigate_manifest())
+    free = np.zeros((1, 36, 48), np.float32)
+    free[0, 18:] = 1
+    outputs = {"steer": np.array([[-1.5]], np.float32), "collision": np.array([[0.25]], np.float32), "free_space": free}
+    drive = task.decode(outputs, (480, 640))
+    assert drive.steer == -1
+    assert drive.collision_probability == 0.25
+    assert drive.to_json()["free_share"] == 0.5
+    picture = np.zeros((480, 640, 3), np.uint8)
+    task.draw(picture, drive)
+    assert picture[400, 100].any(), "the floor is tinted"
+    assert not picture[100, 100].any(), "the wall is not"
+
+
+def test_raw_feeds_any_picture_input() -> None:
+    spec = TensorSpec("x", (1, 3, 4, 6), "float32", "NCHW", "RGB", (0.0, 1.0))
+    task = task_for(Manifest("own", "", (spec,), (TensorSpec("y", (1, 2), "float32"),)))
+    blue = np.zeros((8, 12, 3), np.uint8)
+    blue[..., 0] = 255
+    fed = task.prepare(blue)["x"]
+    assert fed.shape == (1, 3, 4, 6)
+    assert fed.dtype == np.float32
+    np.testing.assert_array_equal(fed[0].mean(axis=(1, 2)), [0, 0, 1])
+    assert task.decode({"y": np.ones((1, 2), np.float32)}, (8, 12)).to_json() == {"y": {"shape": [1, 2], "mean": 1.0}}
+
+
+def test_unknown_tasks_and_inputs_are_refused() -> None:
+    with pytest.raises(UsageError, match="'fly'; this helmsight knows face, navigate"):
+        task_for(Manifest("own", "fly", (), ()))
+    with pytest.raises(UsageError, match="no single picture input"):
+        task_for(Manifest("own", "", (TensorSpec("x", (1, 3), "float32"),), ()))
