@@ -49,7 +49,9 @@ class Faces:
             raise ValueError(f"xyxy is {self.xyxy.shape}, expected ({len(self.score)}, 4) for {len(self.score)} scores")
 
     def to_json(self) -> dict[str, Any]:
-        return {"xyxy": self.xyxy.round(1).tolist(), "score": self.score.round(4).tolist()}
+        # Rounded as float64: a float32 would print its nine digits.
+        xyxy, score = self.xyxy.astype(np.float64), self.score.astype(np.float64)
+        return {"xyxy": xyxy.round(1).tolist(), "score": score.round(4).tolist()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,124 @@
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import UsageError
+from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.results import Drive, Faces, Frame, Reading, Result, Stop
+from helmsight.runtime.sinks.jsonlines import JsonLines
+from helmsight.runtime.sinks.overlay import Overlay
+from helmsight.runtime.sinks.recorder import Recorder
+from helmsight.runtime.sources.fake import FakeSource
+from helmsight.runtime.tasks import task_for
+
+MS = 1_000_000
+
+
+def result(
+    index: int, captured_ns: int = 1, command: Drive | Stop | None = None, hw: tuple[int, int] = (96, 128)
+) -> Result:
+    faces = Faces(np.array([[10, 30, 40, 60]], np.float32), np.array([0.9], np.float32))
+    reading = Reading("face", faces, index, captured_ns, captured_ns + MS, {"inference": 1.0})
+    return Result(Frame(np.full((*hw, 3), 90, np.uint8), index, captured_ns), {"face": reading}, command, 3)
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (got := capture.read())[0]:
+        frames.append(got[1])
+    return frames
+
+
+@pytest.fixture
+def overlay(face_bundle: Bundle) -> Overlay:
+    return Overlay([task_for(face_bundle.manifest)])
+
+
+def test_overlay_draws_on_a_copy(overlay: Overlay) -> None:
+    plain = result(0)
+    drawn = overlay(plain)
+    assert (plain.frame.image == 90).all()
+    assert (drawn[30:60, 10] != 90).any(), "the left edge of the box"
+    assert (drawn[80:, 60:] == 90).all(), "no more than was read"
+    stopped = overlay(result(1, command=Stop("camera is silent")))
+    assert stopped[24:46, 100, 2].mean() > drawn[24:46, 100, 2].mean() + 30, "a red banner"
+
+
+def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with JsonLines(path) as log:
+        log(result(4, command=Stop("why")))
+        written_at_once = path.read_text().count("\n")
+        log(result(5, command=Drive(0.5, 0.25, np.zeros((2, 2), np.float32))))
+    assert written_at_once == 1
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert first["frame"] == 4
+    assert first["face"] == {
+        "xyxy": [[10, 30, 40, 60]],
+        "score": [0.9],
+        "of_frame": 4,
+        "stage_ms": {"inference": 1.0},
+    }
+    assert first["command"] == {"stop": "why"}
+    assert first["overwritten"] == 3
+    assert second["command"] == {"steer": 0.5, "collision_probability": 0.25}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_recording_has_every_result_of_a_file(tmp_path: Path, overlay: Overlay, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    with Recorder(path, overlay, FakeSource(1)) as recorder:
+        for i in range(30):
+            recorder(result(i))
+    assert recorder.frames == 30
+    assert recorder.dropped == 0
+    assert len(frames_of(path)) == 30
+
+
+def test_a_live_recording_keeps_the_clock_of_the_camera(tmp_path: Path, overlay: Overlay) -> None:
+    source = FakeSource(1, live=True, interval_s=0.05)
+    with Recorder(tmp_path / "out.avi", overlay, source) as recorder:
+        for captured_ms in (0, 50, 100, 500):
+            recorder(result(0, captured_ns=(captured_ms + 1) * MS))
+    assert recorder.frames == 11  # half a second at 20 frames/s, and the first
+
+
+def test_pictures_of_other_sizes_are_fitted_not_lost(tmp_path: Path, overlay: Overlay) -> None:
+    with Recorder(tmp_path / "out.avi", overlay, FakeSource(1)) as recorder:
+        recorder(result(0))
+        recorder(result(1, hw=(200, 100)))
+    frames = frames_of(tmp_path / "out.avi")
+    assert [f.shape for f in frames] == [(96, 128, 3)] * 2
+
+
+def test_an_earlier_recording_survives_a_run_without_frames(tmp_path: Path, overlay: Overlay) -> None:
+    (tmp_path / "out.avi").write_text("precious")
+    Recorder(tmp_path / "out.avi", overlay, FakeSource(1)).close()
+    assert (tmp_path / "out.avi").read_text() == "precious"
+
+
+def test_a_recorder_that_fails_says_so_and_takes_the_rest(
+    tmp_path: Path, overlay: Overlay, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "out.avi").mkdir()
+    with caplog.at_level(logging.ERROR), Recorder(tmp_path / "out.avi", overlay, FakeSource(1)) as recorder:
+        for i in range(30):
+            recorder(result(i))
+    assert recorder.frames == 0
+    assert "ended after 0 frames: OpenCV cannot write" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "message"), [("x.gif", r"\.gif is unknown"), ("absent/x.mp4", "no folder")])
+def test_bad_recording_paths(tmp_path: Path, overlay: Overlay, name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Recorder(tmp_path / name, overlay, FakeSource(1))
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file or directory"):
+        JsonLines(tmp_path / "absent" / "log.jsonl")
