@@ -1,0 +1,92 @@
+"""`helmsight profile`: what a bundle costs on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..devices.errors import UsageError
+from ._output import print_json, table
+
+if TYPE_CHECKING:
+    from ..runtime.profiler import Profile
+    from ..runtime.profiler.record import Summary
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(profile)
+
+
+def profile(
+    bundles: Annotated[list[str], typer.Argument(metavar="BUNDLE...", help="Bundles to measure, one after the other.")],
+    duration: Annotated[float, typer.Option(min=0, help="Seconds that each run lasts at least.")] = 10.0,
+    queries: Annotated[int, typer.Option(min=1, help="Queries that each run has at least.")] = 100,
+    stages: Annotated[bool, typer.Option("--stages", help="From frame to result, not the network alone.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0: as many as it may use.")] = 0,
+    device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or fake.")] = "cpu",
+    source: Annotated[str | None, typer.Option(help="Frames to feed; without it, the clip that ships.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the record, all samples in it.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the distribution and the stages (.png, .svg, .pdf).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them."""
+    from ..runtime.backends import SessionOptions
+    from ..runtime.bundle import open_bundle
+    from ..runtime.profiler import Limits, ProfileOptions, save_profiles
+    from ..runtime.profiler import profile as measure
+    from ..runtime.profiler.record import to_json
+
+    _check_folders(output, plot)
+    options = ProfileOptions(SessionOptions(device, threads), Limits(duration, queries), stages, source)
+    opened = [open_bundle(b) for b in bundles]
+    profiles: list[Profile] = []
+    for bundle in opened:
+        print(f"measuring {bundle.manifest.name} for at least {duration:g} s", file=sys.stderr)
+        profiles.append(measure(bundle, options))
+        if output:
+            # After each bundle: what was measured is kept when a later one fails.
+            save_profiles(output, profiles)
+    if plot:
+        from ..runtime.profiler.plot import plot_profiles
+
+        plot_profiles(profiles, plot)
+    if as_json:
+        print_json(to_json(profiles))
+    else:
+        _report(profiles)
+
+
+def _report(profiles: Sequence[Profile]) -> None:
+    rows = [("" if i else one.bundle, *_cells(summary)) for one in profiles for i, summary in enumerate(one.summaries)]
+    table("latency in ms", ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows)
+    for one in profiles:
+        print("\n".join(_lines(one)))
+
+
+def _cells(summary: Summary) -> list[str]:
+    tail = [f"{q.ms:.3f}" + ("" if q.supported else "*") for q in summary.percentiles]
+    around = f"{summary.median_ms.low:.3f}..{summary.median_ms.high:.3f}"
+    return [summary.stage, f"{summary.n:,}", tail[0], around, *tail[1:], f"{summary.max_ms:.3f}"]
+
+
+def _lines(one: Profile) -> list[str]:
+    """What made the figures, and what to know of them; `*` in the table points here."""
+    warm_up, overhead = one.warm_up, one.overhead
+    made = (
+        f"{one.bundle}: {one.device}, {one.precision}, {one.threads} thread{'s' * (one.threads != 1)}; "
+        f"fed with {one.feeds}; warm-up {warm_up.queries} queries in {warm_up.seconds:.1f} s; "
+        f"loop {overhead.per_query_us:.2f} us a query, {overhead.in_sample_us:.2f} us of it in each sample"
+    )
+    return [made, *(("* " if w.startswith("tail") else "! ") + w for w in one.warnings)]
+
+
+def _check_folders(*files: Path | None) -> None:
+    """Before minutes of measuring, not after."""
+    for file in files:
+        if file and not file.parent.is_dir():
+            raise UsageError(f"{file} cannot be written: {file.parent} is no folder; make it first")

@@ -1,0 +1,128 @@
+"""Two profiles side by side: ratios with bootstrap intervals, and whether they may be compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...devices.errors import UsageError
+from .others import busy
+from .record import PERCENTILES, Profile
+from .stats import Interval, interval, percentile, queries_needed, ratio_draws
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One percentile of one stage in both profiles; `ratio` is b over a, with its 95 % bootstrap interval.
+
+    `supported` is False when either run has too few samples for this percentile.
+    """
+
+    stage: str
+    p: float
+    a_ms: float
+    b_ms: float
+    ratio: float
+    ratio_95: Interval
+    supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`a` and `b` name what was compared, `unlike` says in what they differ that forbids it, `notes` what to know."""
+
+    a: str
+    b: str
+    rows: tuple[Row, ...]
+    unlike: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def slower(self, tolerance: float) -> bool:
+        """True when b's median is slower than a's by more than `tolerance` (0.05: 5 %) with the whole interval."""
+        return self.gate.ratio_95.low > 1 + tolerance
+
+    def undecided(self, tolerance: float) -> bool:
+        """True when the interval has the limit inside: more samples or a quieter machine would tell."""
+        return self.gate.ratio_95.low <= 1 + tolerance < self.gate.ratio_95.high
+
+    @property
+    def gate(self) -> Row:
+        """The median of the whole query; where the stages differ, of the last stage that both have."""
+        return [r for r in self.rows if r.p == 0.5][-1]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(a: Profile, b: Profile) -> Comparison:
+    """Compare two profiles, stage by stage; UsageError when they have no stage in common.
+
+    What forbids a comparison is listed, not raised: the caller decides.
+    """
+    stages = [s for s in a.stages if s in b.stages]
+    if not stages:
+        raise UsageError(
+            f"{a.bundle} has stages {', '.join(a.stages)}, {b.bundle} {', '.join(b.stages)}: none in common"
+        )
+    if a.stages == b.stages and len(stages) > 1:
+        stages.append("total")
+    rows = tuple(_row(a, b, stage, p) for stage in stages for p in PERCENTILES)
+    return Comparison(_name(a), _name(b), rows, tuple(_unlike(a, b)), tuple(_notes(a, b)))
+
+
+def pairs(a: Sequence[Profile], b: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
+    """Which profiles of two files belong together: the only two, or those of the same bundle name.
+
+    Raises UsageError when a bundle is in one file only, or twice: nothing is left out silently.
+    """
+    if len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    first, second = [p.bundle for p in a], [p.bundle for p in b]
+    if sorted(first) != sorted(second) or len(set(first)) != len(first):
+        raise UsageError(
+            f"the files hold {', '.join(first)} and {', '.join(second)}; expected the same bundles, each once"
+        )
+    return [(p, b[second.index(p.bundle)]) for p in a]
+
+
+def _row(a: Profile, b: Profile, stage: str, p: float) -> Row:
+    first, second = a.times(stage), b.times(stage)
+    was, now = percentile(first, p), percentile(second, p)
+    enough = p <= 0.5 or min(len(first), len(second)) >= queries_needed(p)
+    around = interval(ratio_draws(first, second, p))
+    # A stage that took no measurable time has no ratio; 1 ns in its place keeps the figure finite.
+    return Row(stage, p, was / 1e6, now / 1e6, now / max(was, 1), around, enough)
+
+
+def _unlike(a: Profile, b: Profile) -> Iterable[str]:
+    for what, first, second in (
+        ("input", _shapes(a), _shapes(b)),
+        ("stages", ", ".join(a.stages), ", ".join(b.stages)),
+        ("precision", a.precision, b.precision),
+        ("device", a.device, b.device),
+        ("threads", a.threads, b.threads),
+    ):
+        if first != second:
+            yield f"{what}: {first} against {second}"
+
+
+def _notes(a: Profile, b: Profile) -> Iterable[str]:
+    for letter, one in (("A", a), ("B", b)):
+        if busy(one.other_cores):
+            yield f"{letter}: other processes used {one.other_cores:.2f} cores during the run"
+    if a.feeds != b.feeds:
+        yield f"fed with {a.feeds} against {b.feeds}"
+    if a.machine != b.machine:
+        yield "measured on different machines, or on one in another state"
+    changed = [k for k in sorted(set(a.versions) | set(b.versions)) if a.versions.get(k) != b.versions.get(k)]
+    if changed:
+        yield "versions: " + ", ".join(f"{k} {a.versions.get(k)} against {b.versions.get(k)}" for k in changed)
+
+
+def _shapes(profile: Profile) -> str:
+    return ", ".join(f"{n} {'x'.join(map(str, s['shape']))} {s['dtype']}" for n, s in sorted(profile.inputs.items()))
+
+
+def _name(profile: Profile) -> str:
+    return f"{profile.bundle} ({profile.date_utc})"

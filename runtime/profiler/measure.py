@@ -1,0 +1,171 @@
+"""Measuring a bundle: its feeds, its stages, and the record of the run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any
+
+import numpy as np
+
+from ...devices.errors import CameraUnavailable, UsageError
+from ...devices.here import here
+from ...devices.sensors import sample_sensors
+from ..backends import Feeds, Session, SessionOptions, load
+from ..bundle import SHIPPED, Bundle, TensorSpec, sha256
+from ..results import Image
+from ..sources import open_source
+from ..tasks import Task, task_for
+from .others import OthersWatch
+from .record import Profile
+from .stream import Limits, Stage, measure_overhead, single_stream, warm_up
+
+SAMPLE_URI = "sample://corridor"
+FRAMES = 32
+SENSOR_INTERVAL_S = 1.0
+STAGES = ("prepare", "inference", "decode")
+PACKAGES = ("helmsight", "numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileOptions:
+    """How to measure.
+
+    `stages`: from the frame to the decoded record, not the network alone. `source` is the URI of the frames; without
+    one, the clip that ships. `seed` is for random input, which a network without a task gets.
+    """
+
+    session: SessionOptions = field(default_factory=SessionOptions)
+    limits: Limits = field(default_factory=Limits)
+    stages: bool = False
+    source: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Workload:
+    """Items, the stages they pass through, the array feeds of one query, and where they come from."""
+
+    items: Sequence[Any]
+    names: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    sample: Feeds
+    origin: str
+
+
+def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
+    """Measure `bundle` on this machine: warm-up, then single-stream queries, with sensors and CPU load watched.
+
+    Raises what `backends.load` and `open_source` raise, and UsageError when stages are asked for without frames.
+    """
+    options = options or ProfileOptions()
+    with load(bundle, options.session) as session:
+        work = _workload(bundle, session, options)
+        overhead = measure_overhead(len(work.stages))
+        warmed = warm_up(work.items, work.stages)
+        date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        begin = time.perf_counter()
+        with sample_sensors(SENSOR_INTERVAL_S) as sensors, OthersWatch() as others:
+            samples = single_stream(work.items, work.stages, options.limits)
+        duration_s = round(time.perf_counter() - begin, 3)
+        return Profile(
+            bundle=bundle.manifest.name,
+            task=bundle.manifest.task,
+            files={**bundle.manifest.files, "manifest.json": sha256(bundle.path / "manifest.json")},
+            inputs={k: {"shape": list(v.shape), "dtype": v.dtype.name} for k, v in work.sample.items()},
+            feeds=work.origin,
+            stages=work.names,
+            device=session.device,
+            precision=session.precision,
+            threads=options.session.threads or len(os.sched_getaffinity(0)),
+            warm_up=warmed,
+            overhead=overhead,
+            other_cores=others.cores,
+            machine=here().to_json(),
+            sensors=sensors.summary().to_json(),
+            versions=_versions(),
+            date_utc=date,
+            duration_s=duration_s,
+            samples=samples,
+        )
+
+
+def random_feeds(inputs: Sequence[TensorSpec], seed: int) -> Feeds:
+    """Seeded uniform noise in each input's range; a dimension that may vary counts as 1.
+
+    Without a range: 0..255 for uint8, 0 and 1 for other integers, 0..1 for floats.
+    """
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for spec in inputs:
+        shape = [d if isinstance(d, int) else 1 for d in spec.shape]
+        dtype = np.dtype(spec.dtype)
+        low, high = spec.range or ((0, 255) if dtype == np.uint8 else (0, 1))
+        noise = rng.uniform(low, high, shape) if dtype.kind == "f" else rng.integers(int(low), int(high) + 1, shape)
+        feeds[spec.name] = noise.astype(dtype)
+    return feeds
+
+
+def _workload(bundle: Bundle, session: Session, options: ProfileOptions) -> _Workload:
+    manifest = bundle.manifest
+    uri = options.source or _sample_uri()
+    if options.stages and uri is None:
+        raise UsageError("--stages needs frames and no sample clip ships here; give them with --source URI")
+    if uri is None or (not manifest.task and not options.source and not options.stages):
+        feeds = random_feeds(manifest.inputs, options.seed)
+        return _Workload([feeds], ("inference",), (session.run,), feeds, f"random, seed {options.seed}")
+    task = task_for(manifest)
+    frames = _frames(uri)
+    origin = f"{len(frames)} frames of {uri}"
+    if options.stages:
+        return _Workload(frames, STAGES, _stages(task, session), task.prepare(frames[0]), origin)
+    # A task may hand out the same buffer again and again, so each query's feeds are copied.
+    items = [{name: array.copy() for name, array in task.prepare(frame).items()} for frame in frames]
+    return _Workload(items, ("inference",), (session.run,), items[0], origin)
+
+
+def _stages(task: Task, session: Session) -> tuple[Stage, ...]:
+    """The pipeline's work on a frame; the frame's size travels along, because decoding needs it."""
+
+    def prepare(image: Image) -> Any:
+        return task.prepare(image), image.shape[:2]
+
+    def infer(prepared: Any) -> Any:
+        feeds, image_hw = prepared
+        return session.run(feeds), image_hw
+
+    def decode(answered: Any) -> Any:
+        outputs, image_hw = answered
+        return task.decode(outputs, image_hw)
+
+    return prepare, infer, decode
+
+
+def _frames(uri: str) -> list[Image]:
+    """The first frames of a source, at most 32."""
+    images: list[Image] = []
+    with open_source(uri) as source:
+        while len(images) < FRAMES and (frame := source.read()) is not None:
+            images.append(frame.image.copy())
+    if not images:
+        raise CameraUnavailable(f"--source {uri} gave no frame; expected at least one to measure with")
+    return images
+
+
+def _sample_uri() -> str | None:
+    return SAMPLE_URI if (SHIPPED / "corridor.mp4").is_file() else None
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

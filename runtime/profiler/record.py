@@ -1,0 +1,195 @@
+"""The profile as a record: what was measured, all samples of it, and what made it. Reads and writes its JSON.
+
+A file holds {"schema_version": 1, "profiles": [...]}. In a profile, `summary` is there for other readers and is
+computed anew from the samples here; `samples` has the times themselves: `data` is base64 of zlib of little-endian
+unsigned 64-bit nanoseconds, query after query, `shape` being (queries, stages).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...devices.errors import BadArtefact, HelmsightError
+from .others import busy
+from .stats import Interval, bootstrap, interval, percentile, queries_needed
+from .stream import Overhead, Times, WarmUp
+
+SCHEMA_VERSION = 1
+PERCENTILES = (0.5, 0.9, 0.99)
+OVERHEAD_LIMIT_US = 20.0
+_ENCODING = "base64 zlib uint64-le ns"
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """One percentile of a stage; `supported` is False when there are fewer than `queries_needed` samples."""
+
+    p: float
+    ms: float
+    supported: bool
+    queries_needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One stage, or `total`: percentiles by nearest rank, the 95 % interval of the median in ms, and the extremes."""
+
+    stage: str
+    n: int
+    percentiles: tuple[Percentile, ...]
+    median_ms: Interval
+    min_ms: float
+    max_ms: float
+
+
+# Without slots: what is computed from the samples is kept in the instance's dict.
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """One bundle, measured on one device.
+
+    `files` maps the bundle's files, its manifest included, to their SHA-256. `inputs` maps an input to the shape and
+    dtype that were fed, and `feeds` says from where. `threads` is what the session was given. `other_cores` is how
+    many cores other processes used on average during the run, None when that is not known. `machine`, `sensors`
+    and `versions` are plain JSON of the device's record, of its sensors during the run, and of the packages.
+    `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement.
+    """
+
+    bundle: str
+    task: str
+    files: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    feeds: str
+    stages: tuple[str, ...]
+    device: str
+    precision: str
+    threads: int
+    warm_up: WarmUp
+    overhead: Overhead
+    other_cores: float | None
+    machine: Mapping[str, Any]
+    sensors: Mapping[str, Any]
+    versions: Mapping[str, str]
+    date_utc: str
+    duration_s: float
+    samples: Times
+
+    @cached_property
+    def total(self) -> NDArray[np.uint64]:
+        """(queries,) nanoseconds from the first stage's begin to the last one's end."""
+        total: NDArray[np.uint64] = self.samples.sum(axis=1, dtype=np.uint64)
+        return total
+
+    def times(self, stage: str) -> NDArray[np.uint64]:
+        """(queries,) nanoseconds of a stage, or of the whole query for `total`."""
+        return self.total if stage == "total" else self.samples[:, self.stages.index(stage)]
+
+    @cached_property
+    def summaries(self) -> tuple[Summary, ...]:
+        """One for each stage, and one for the total when there are several."""
+        names = (*self.stages, "total") if len(self.stages) > 1 else self.stages
+        return tuple(summarise(name, self.times(name)) for name in names)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before trusting the figures, a sentence each."""
+        return tuple(_warnings(self))
+
+    def to_json(self) -> dict[str, Any]:
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
+        record |= {"warm_up": asdict(self.warm_up), "overhead": asdict(self.overhead)}
+        record |= {"warnings": list(self.warnings), "summary": [asdict(s) for s in self.summaries]}
+        data = base64.b64encode(zlib.compress(self.samples.astype("<u8").tobytes(), 6)).decode()
+        return record | {"samples": {"encoding": _ENCODING, "shape": list(self.samples.shape), "data": data}}
+
+
+def summarise(stage: str, times_ns: NDArray[np.uint64]) -> Summary:
+    """The figures of one stage, milliseconds out of nanoseconds."""
+    n = len(times_ns)
+    needed = {p: queries_needed(p) for p in PERCENTILES}
+    # The median has an interval of its own; the rule is for tails.
+    found = tuple(
+        Percentile(p, percentile(times_ns, p) / 1e6, p <= 0.5 or n >= needed[p], needed[p]) for p in PERCENTILES
+    )
+    around = interval(bootstrap(times_ns, 0.5) / 1e6)
+    return Summary(stage, n, found, around, int(times_ns.min()) / 1e6, int(times_ns.max()) / 1e6)
+
+
+def to_json(profiles: Iterable[Profile]) -> dict[str, Any]:
+    """The content of a profile file."""
+    return {"schema_version": SCHEMA_VERSION, "profiles": [p.to_json() for p in profiles]}
+
+
+def save_profiles(path: Path, profiles: Iterable[Profile]) -> None:
+    """Write a profile file; see the module for its format."""
+    path.write_text(json.dumps(to_json(profiles), indent=1) + "\n")
+
+
+def load_profiles(path: Path) -> tuple[Profile, ...]:
+    """Read a profile file.
+
+    Raises BadArtefact when it is missing, cut off, of a newer schema, or no profile.
+    """
+    try:
+        data = json.loads(path.read_text())
+        version = data["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise BadArtefact(
+                f"{path} has schema_version {version}, this helmsight reads {SCHEMA_VERSION}; "
+                "upgrade helmsight or measure again"
+            )
+        return tuple(_profile(p) for p in data["profiles"])
+    except HelmsightError:
+        raise
+    except FileNotFoundError:
+        raise BadArtefact(f"{path} does not exist; expected a file written by `helmsight profile -o`") from None
+    except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
+        raise BadArtefact(
+            f"{path} is no profile ({type(error).__name__}: {error}); expected a file written by `helmsight profile -o`"
+        ) from error
+
+
+def _profile(data: dict[str, Any]) -> Profile:
+    stored = data["samples"]
+    if stored["encoding"] != _ENCODING:
+        raise ValueError(f"samples are in {stored['encoding']!r}, expected {_ENCODING!r}")
+    raw = zlib.decompress(base64.b64decode(stored["data"], validate=True))
+    samples = np.frombuffer(raw, "<u8").astype(np.uint64).reshape(stored["shape"])
+    if samples.ndim != 2 or samples.shape[1] != len(data["stages"]) or not samples.size:
+        raise ValueError(f"samples are {samples.shape} for stages {data['stages']}")
+    known = {f.name: data[f.name] for f in fields(Profile)}
+    return Profile(
+        **known
+        | {
+            "stages": tuple(data["stages"]),
+            "warm_up": WarmUp(**data["warm_up"]),
+            "overhead": Overhead(**data["overhead"]),
+            "samples": samples,
+        }
+    )
+
+
+def _warnings(profile: Profile) -> Iterable[str]:
+    warm_up, overhead = profile.warm_up, profile.overhead
+    if busy(profile.other_cores):
+        yield f"busy machine: other processes used {profile.other_cores:.2f} cores during the run; measure again"
+    if not warm_up.stable:
+        yield (
+            f"warm-up did not settle within {warm_up.tolerance:.0%} in {warm_up.seconds:.1f} s; "
+            "the first samples may belong to it"
+        )
+    if overhead.per_query_us > OVERHEAD_LIMIT_US:
+        yield f"the loop costs {overhead.per_query_us:.1f} us a query here, more than {OVERHEAD_LIMIT_US:.0f}"
+    lacking = [q for q in profile.summaries[-1].percentiles if not q.supported]
+    if lacking:
+        needs = ", ".join(f"p{q.p * 100:g} needs {q.queries_needed:,}" for q in lacking)
+        yield f"tail not supported: {len(profile.samples):,} samples, {needs} (99 % confidence)"
