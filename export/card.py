@@ -1,0 +1,113 @@
+"""The model card, `README.md` in the bundle: what the network is for, how good it is, where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..runtime.bundle import Manifest, TensorSpec
+
+TASKS = {
+    "face": "finds faces in a picture",
+    "navigate": "steers a small robot through rooms: steering, collision probability, free space",
+    "": "a network of the user's own; helmsight runs it and does not decode its outputs",
+}
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown, made from the manifest alone."""
+    sections = (
+        ("Inputs and outputs", _tensors(manifest)),
+        ("Scores", _scores(manifest.metrics)),
+        ("Checked against its source", _parity(manifest.parity)),
+        ("Training", _training(manifest.provenance.get("source", {}))),
+        ("Limits", _limits(manifest)),
+        ("Made with", _made(manifest.provenance)),
+    )
+    head = f"# {manifest.name}\n\nTask `{manifest.task or 'none'}`: {TASKS.get(manifest.task, manifest.task)}.\n"
+    return head + "".join(f"\n## {title}\n\n{body}\n" for title, body in sections if body)
+
+
+def _tensors(manifest: Manifest) -> str:
+    rows = [("input", spec) for spec in manifest.inputs] + [("output", spec) for spec in manifest.outputs]
+    lines = [f"| {kind} | `{spec.name}` | {_shape(spec)} | {_meaning(spec)} |" for kind, spec in rows]
+    return "\n".join(["| | name | shape | what |", "|---|---|---|---|", *lines])
+
+
+def _shape(spec: TensorSpec) -> str:
+    return f"{spec.dtype} {'x'.join(str(d) for d in spec.shape) or 'scalar'}"
+
+
+def _meaning(spec: TensorSpec) -> str:
+    limits = f"{spec.range[0]:g}..{spec.range[1]:g}" if spec.range else ""
+    return " ".join(part for part in (spec.layout, spec.colour, limits) if part)
+
+
+def _scores(metrics: Mapping[str, Any]) -> str:
+    if not metrics:
+        return "None were measured."
+    lines = [
+        f"| {name} | {_number(m.get('value'))} | {m.get('data', '')} | {m.get('n', '')} |"
+        for name, m in metrics.items()
+    ]
+    return "\n".join(["| metric | value | data | n |", "|---|---|---|---|", *lines])
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    lines = []
+    for target, record in parity.items():
+        lines.append(
+            f"- `{target}`: {record['precision']}, against {record['reference']} on {record['n']} inputs "
+            f"({record['inputs']}): largest difference {record['max_abs']:.2g}, relative {record['max_rel']:.2g}."
+        )
+        lines += [
+            f"  - {name}: {_number(pair['fp32'])} before, {_number(pair['exported'])} exported"
+            for name, pair in record.get("score", {}).items()
+        ]
+    return "\n".join(lines)
+
+
+def _training(source: Mapping[str, Any]) -> str:
+    """What the checkpoint says of its training, in its own words; `limits` has a section of its own."""
+    said = {key: value for key, value in source.get("training", {}).items() if key != "limits"}
+    return "\n".join(_listed(said)) or "Not known to helmsight."
+
+
+def _limits(manifest: Manifest) -> str:
+    stated = manifest.provenance.get("source", {}).get("training", {}).get("limits", ())
+    lines = [f"- {line}" for line in ((stated,) if isinstance(stated, str) else stated)]
+    shapes = ", ".join(f"`{spec.name}` {_shape(spec)}" for spec in manifest.inputs)
+    lines.append(f"- It takes inputs of just this size: {shapes}.")
+    if any(not record.get("inputs_are_real", True) for record in manifest.parity.values()):
+        lines.append("- It was compared with its source on generated inputs only, not on real ones.")
+    if not manifest.metrics:
+        lines.append("- No score was measured: how good it is at its task is not known here.")
+    return "\n".join(lines)
+
+
+def _made(provenance: Mapping[str, Any]) -> str:
+    graph, source = provenance["graph"], provenance["source"]
+    macs = "unknown" if graph["macs"] is None else f"{graph['macs'] / 1e6:.4g} M"
+    hashes = {key.removesuffix("_sha256"): value for key, value in source.items() if key.endswith("_sha256") and value}
+    lines = [
+        f"- source: {source['kind']} `{source['model']}`",
+        f"- size: {graph['parameters']:,} parameters, {macs} multiply-accumulates a run, opset {graph['opset']}",
+        *(f"- {name} SHA-256: `{value}`" for name, value in hashes.items()),
+        "- versions: " + ", ".join(f"{name} {version}" for name, version in provenance["versions"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def _listed(data: Mapping[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}- {key}:", *_listed(value, indent + "  ")]
+        else:
+            shown = ", ".join(str(v) for v in value) if isinstance(value, (list, tuple)) else str(value)
+            lines.append(f"{indent}- {key}: {shown}")
+    return lines
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

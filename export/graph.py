@@ -1,0 +1,103 @@
+"""Counts an ONNX graph's work from its shapes, so that a board without onnx can read it in the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ..devices.errors import need
+from .to_onnx import read_opset
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSummary:
+    """The size of a network.
+
+    `parameters` counts the stored floating-point and 8-bit values. `macs` counts the multiply-accumulates of
+    convolutions and matrix products for one run, or is None when a shape is not known. `weight_bytes` and
+    `activation_bytes` (every intermediate tensor and output written once) are the least that memory must move.
+    `operators` counts the nodes by type.
+    """
+
+    parameters: int
+    macs: int | None
+    weight_bytes: int
+    activation_bytes: int | None
+    nodes: int
+    opset: int
+    operators: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise(model: ModelProto) -> GraphSummary:
+    """Count the main graph of `model`; bodies of loops and branches have no fixed work, so `macs` is None with them."""
+    onnx = need("onnx", "train")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    graph = inferred.graph
+    itemsize = {t.name: onnx.helper.tensor_dtype_to_np_dtype(t.data_type).itemsize for t in graph.initializer}
+    parameters = sum(prod(t.dims) for t in graph.initializer if _is_parameter(t.data_type))
+    shapes, sizes = _known_shapes(inferred)
+    shapes |= {t.name: tuple(t.dims) for t in graph.initializer}
+    written = [name for node in graph.node for name in node.output if name]
+    return GraphSummary(
+        parameters=parameters,
+        macs=_sum([_macs(node, shapes) for node in graph.node]),
+        weight_bytes=sum(prod(t.dims) * itemsize[t.name] for t in graph.initializer),
+        activation_bytes=_sum([sizes.get(name) for name in written]),
+        nodes=len(graph.node),
+        opset=read_opset(model),
+        operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),
+    )
+
+
+def _macs(node: NodeProto, shapes: Shapes) -> int | None:
+    """Multiply-accumulates of one node: 0 for what is no product, None when a shape it needs is not known."""
+    if any(a.HasField("g") for a in node.attribute):
+        return None
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return 0
+    first, second, out = shapes.get(node.input[0]), shapes.get(node.input[1]), shapes.get(node.output[0])
+    if first is None or second is None or out is None:
+        return None
+    if node.op_type == "Conv":  # weight (out, in / groups, kernel...): each output sums over in / groups x kernel
+        return prod(out) * prod(second[1:])
+    if node.op_type == "ConvTranspose":  # weight (in, out / groups, kernel...): each input is spread over the rest
+        return prod(first) * prod(second[1:])
+    if node.op_type == "Gemm":
+        transposed = any(a.name == "transA" and a.i for a in node.attribute)
+        return prod(out) * first[0 if transposed else 1]
+    return prod(out) * first[-1]
+
+
+def _known_shapes(model: ModelProto) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Shape and size in bytes of the tensors whose every dimension is a number."""
+    helper = need("onnx", "train").helper
+    graph = model.graph
+    shapes, sizes = {}, {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
+            shapes[value.name] = tuple(d.dim_value for d in tensor.shape.dim)
+            sizes[value.name] = prod(shapes[value.name]) * helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
+    return shapes, sizes
+
+
+def _is_parameter(data_type: int) -> bool:
+    """Integers of 32 and 64 bits are shapes, axes and indices, not what was learnt."""
+    kind = need("onnx", "train").TensorProto.DataType.Name(data_type)
+    return kind not in ("INT32", "INT64", "BOOL", "STRING")
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [c for c in counts if c is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -1,0 +1,84 @@
+"""What an exported file is compared with: the PyTorch network itself, or an ONNX file run as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..devices.errors import BadArtefact, UsageError, need
+from ..runtime.bundle import TensorSpec
+from .loading import first_line
+from .source import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def torch_run(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Run:
+    """A callable that runs `module` as a session would: arrays in by name, arrays out by name."""
+    torch = need("torch", "train")
+
+    def run(feeds: Arrays) -> Arrays:
+        with torch.inference_mode():
+            made = module(*(torch.from_numpy(np.array(feeds[spec.name])) for spec in inputs))
+        _, values = flatten_outputs(made)
+        return {spec.name: value.numpy() for spec, value in zip(outputs, values, strict=True)}
+
+    return run
+
+
+def plain_onnx_run(file: Path, outputs: Sequence[TensorSpec]) -> Run:
+    """Run an ONNX file with every optimisation of ONNX Runtime off: the nearest to the file's own meaning."""
+    ort = need("onnxruntime", "cpu")
+    settings = ort.SessionOptions()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a class of its own for each status code
+        raise BadArtefact(f"{file.name} does not load in ONNX Runtime ({first_line(error)})") from error
+    names = [spec.name for spec in outputs]
+    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def probe_outputs(module: nn.Module, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Run `module` once on zeros and describe what comes out.
+
+    Raises UsageError when it does not take these inputs, or returns what no board can give back.
+    """
+    torch = need("torch", "train")
+    example = [torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs]
+    try:
+        with torch.inference_mode():
+            made = module(*example)
+    except Exception as error:  # the user's own code
+        shown = ", ".join(f"{spec.name} {spec.dtype} {'x'.join(map(str, spec.shape))}" for spec in inputs)
+        raise UsageError(
+            f"the network does not take {shown} ({first_line(error)}); give --input the shape it was made for"
+        ) from error
+    names, values = flatten_outputs(made)
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, torch.Tensor):
+            raise UsageError(f"output {name} is a {type(value).__name__}; expected the network to return tensors only")
+    if not values:
+        raise UsageError("the network returns nothing; expected a tensor, or a tuple or dict of them")
+    return tuple(
+        TensorSpec(name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+        for name, value in zip(names, values, strict=True)
+    )
+
+
+def flatten_outputs(made: Any) -> tuple[list[str], list[Any]]:
+    """Names and values of a network's outputs: a dict's keys, a named tuple's fields, else output, or output0, ..."""
+    if isinstance(made, dict):
+        return [str(key) for key in made], list(made.values())
+    if isinstance(made, (tuple, list)):
+        fields = getattr(made, "_fields", None) or [f"output{i}" for i in range(len(made))]
+        return (["output"] if len(made) == 1 and not hasattr(made, "_fields") else list(fields)), list(made)
+    return ["output"], [made]

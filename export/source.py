@@ -1,0 +1,98 @@
+"""What SOURCE may be: a checkpoint folder, `package.module:callable`, or an `.onnx` file; each becomes a `Source`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ..devices.errors import UsageError
+from ..runtime.bundle import Manifest, TensorSpec, sha256
+from .input_spec import parse_inputs
+from .loading import build_module, load_weights, source_sha256
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Anything that takes feeds by name and gives outputs by name, as a session does."""
+
+Samples = Callable[[int, int], NDArray[Any]]
+"""samples(n, seed) -> real inputs, (n, H, W, 3) uint8 BGR."""
+
+Score = Callable[[Run, Manifest], Mapping[str, Mapping[str, Any]]]
+"""score(run, manifest) -> {metric: {"value", "data", "n"}}; `"better"` may say `higher` or `lower`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A network to export, however it was given: it has a `module` or an `onnx` file, never both.
+
+    `outputs` is empty where only running the network tells them. `provenance` says where it came from.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    provenance: Mapping[str, Any]
+    module: nn.Module | None = None
+    onnx: Path | None = None
+    task: str = ""
+    outputs: tuple[TensorSpec, ...] = ()
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    samples: Samples | None = None
+    score: Score | None = None
+
+
+def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = ()) -> Source:
+    """Read what `text` means.
+
+    Raises UsageError for what cannot be meant, BadArtefact for a broken file, MissingExtra without the `train` extra.
+    """
+    path = Path(text)
+    if path.is_dir():
+        if (path / "manifest.json").is_file():
+            raise UsageError(f"{text} is a bundle already; export takes what it was made from, `inspect` shows it")
+        _refuse(text, "a checkpoint", {"--weights": weights, "--input": inputs})
+        from .checkpoint import read_checkpoint
+
+        return read_checkpoint(path)
+    if path.suffix == ".onnx":
+        _refuse(text, "an ONNX file", {"--weights": weights})
+        from .onnx_file import read_onnx
+
+        return read_onnx(path, inputs)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
+        return _from_callable(text, weights, inputs)
+    raise UsageError(
+        f"SOURCE {text} is nothing that exports; expected a checkpoint folder (runs/NAME), package.module:callable, "
+        "or an .onnx file"
+    )
+
+
+def _from_callable(text: str, weights: Path | None, inputs: Sequence[str]) -> Source:
+    if not inputs:
+        raise UsageError(f"{text} says nothing about its input; add --input, e.g. --input 1x3x224x224")
+    specs = parse_inputs(inputs)
+    module = build_module(text)
+    if weights is not None:
+        load_weights(module, weights)
+    provenance = {
+        "kind": "callable",
+        "model": text,
+        "source_sha256": source_sha256(text),
+        "weights_sha256": sha256(weights) if weights else "",
+        "weights": weights.name if weights else f"as {text} gives them",
+    }
+    name = text.rpartition(".")[2].partition(":")[0]
+    return Source(name=name, inputs=specs, provenance=provenance, module=module)
+
+
+def _refuse(text: str, kind: str, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"{option} does not go with {text}, which is {kind} and has its own; leave it out")

@@ -1,0 +1,157 @@
+"""A PyTorch network to an ONNX model through `torch.export`, with the opset read back from what was written."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
+from ..runtime.bundle import TensorSpec
+from .loading import first_line
+from .quiet import output_to
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import nn
+
+LARGEST_BYTES = 2**31 - 1
+"""A protobuf file cannot be larger; such a network would need external data."""
+
+KEPT_METADATA = "pkg.torch.onnx.name_scopes"
+"""The module path of a node. The rest that torch writes has source lines and absolute paths of the machine."""
+
+
+def to_onnx(
+    module: nn.Module,
+    inputs: Sequence[TensorSpec],
+    output_names: Sequence[str],
+    opset: int,
+    log: Path | None = None,
+) -> ModelProto:
+    """Convert `module` for inputs of just these shapes; what torch prints goes to `log`, or to the screen for None.
+
+    Raises BadArtefact when an operator has no ONNX form, the control flow or a size depends on the data, or the
+    result is not valid ONNX; UsageError when torch writes another opset than asked for.
+    """
+    torch, onnx = need("torch", "train"), need("onnx", "train")
+    need("onnxscript", "train")
+    size = sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))
+    if size > LARGEST_BYTES:
+        raise BadArtefact(f"the network has {size / 2**30:.1f} GiB of weights; one ONNX file holds at most 2 GiB")
+    example = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs)
+    with output_to(log):
+        program = _trace(module, example)
+        model = _convert(program, inputs, output_names, opset)
+    _check_opset(model, opset)
+    _check_sizes(model)
+    _keep_only_module_paths(model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # checker and shape inference errors share no class
+        raise BadArtefact(f"torch wrote ONNX that is not valid ({first_line(error)})") from error
+    return model
+
+
+def read_opset(model: ModelProto) -> int:
+    """The version of ONNX's own operator set that the model asks for."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def _trace(module: nn.Module, example: tuple[Any, ...]) -> Any:
+    torch = need("torch", "train")
+    try:
+        with torch.no_grad():
+            return torch.export.export(module, example, strict=False)
+    except Exception as error:  # torch's tracer raises many classes, all for the user's code
+        traceback.print_exc()
+        where = _code_line(str(error))
+        if "data-dependent" in str(error).lower():
+            raise BadArtefact(
+                f"the control flow or a size depends on the data{where}, which ONNX cannot hold as it stands; "
+                f"use torch.where or torch.cond"
+            ) from error
+        raise BadArtefact(f"torch.export cannot trace the network ({first_line(error)}){where}") from error
+
+
+def _convert(program: Any, inputs: Sequence[TensorSpec], output_names: Sequence[str], opset: int) -> ModelProto:
+    torch = need("torch", "train")
+    names = [spec.name for spec in inputs]
+    try:
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=opset,
+            input_names=names,
+            output_names=list(output_names),
+            external_data=False,
+            verbose=False,
+        )
+        model: ModelProto = made.model_proto
+        return model
+    except HelmsightError:
+        raise
+    except Exception as error:  # torch.onnx.OnnxExporterError, or what escapes it
+        traceback.print_exc()
+        operator = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error))
+        if operator:
+            where = _module_of(program, operator[1])
+            raise BadArtefact(
+                f"operator {operator[1]}{where} has no ONNX form; write it with other operators"
+            ) from error
+        raise BadArtefact(f"torch.onnx cannot convert the network ({first_line(error)})") from error
+
+
+def _module_of(program: Any, operator: str) -> str:
+    """Where `operator` (named as after decomposition) comes from: ` in blocks.0 (Inner) at FILE:LINE`."""
+    name = operator.rpartition(".")[2]
+    for node in program.graph.nodes:
+        if node.op == "call_function" and name in str(node.target):
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            path, kind = stack[-1] if stack else ("", "")
+            kind = kind if isinstance(kind, str) else kind.__name__
+            inside = f" in {path or 'the top module'} ({kind.rpartition('.')[2]})" if stack else ""
+            return inside + _code_line(node.meta.get("stack_trace") or "")
+    return ""
+
+
+def _code_line(text: str) -> str:
+    """The last `File ..., line N, in ...` in a text of torch's, as ` at FILE:N`, with its code when it is there."""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n?([^\n]*)', text)
+    if not frames:
+        return ""
+    file, line, code = frames[-1]
+    return f" at {Path(file).name}:{line}" + (f" `{code.strip()}`" if code.strip() else "")
+
+
+def _check_opset(model: ModelProto, opset: int) -> None:
+    found = read_opset(model)
+    if found != opset:
+        version = need("torch", "train").__version__
+        raise UsageError(f"--opset {opset}: torch {version} wrote opset {found} instead; use --opset {found}")
+
+
+def _check_sizes(model: ModelProto) -> None:
+    for output in model.graph.output:
+        if any(not d.HasField("dim_value") for d in output.type.tensor_type.shape.dim):
+            raise BadArtefact(
+                f"the size of output {output.name} depends on the data, so no board can plan its memory; "
+                "return a fixed size, and pick from it outside the network"
+            )
+
+
+def _keep_only_module_paths(model: ModelProto) -> None:
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            kept = [p.value for p in node.metadata_props if p.key == KEPT_METADATA]
+            del node.metadata_props[:]
+            for value in kept:
+                node.metadata_props.add(key=KEPT_METADATA, value=value)
+            node.doc_string = ""
+        for item in (graph, *graph.value_info):
+            del item.metadata_props[:]
+    for tensors in (model.graph.input, model.graph.output, model.graph.initializer):
+        for tensor in tensors:
+            del tensor.metadata_props[:]
