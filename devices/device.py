@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -138,8 +138,9 @@ class Software(Figures):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How helmsight serves a board: what is meant (`how`), whether this version does it, and what works `today`."""
+    """How helmsight serves some boards: what is meant (`how`), whether this version does it, what works `today`."""
 
+    key: str
     how: str
     state: State
     today: str
@@ -172,10 +173,9 @@ class Device:
         return {name: group for name, group in named.items() if group is not None}
 
     def to_json(self) -> dict[str, Any]:
-        serving = {"how": self.served_by.how, "state": self.served_by.state, "today": self.served_by.today}
         head = {"id": self.id, "name": self.name, "family": self.family, "aliases": list(self.aliases)}
         figures = {name: group.to_json() for name, group in self.groups().items()}
-        return {**head, "served_by": serving, "notes": self.notes, **figures}
+        return {**head, "served_by": asdict(self.served_by), "notes": self.notes, **figures}
 
 
 GROUPS: Mapping[str, type[Figures]] = {
@@ -210,7 +210,7 @@ def read_catalog(file: Path) -> tuple[Device, ...]:
     """Read a catalogue. Raises BadArtefact, with the device and the figure, for what is no valid entry."""
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
-        serving = {key: Serving(**table) for key, table in data["serving"].items()}
+        serving = {key: Serving(key=key, **table) for key, table in data["serving"].items()}
         entries = data["device"]
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise BadArtefact(f"{file} is no catalogue of devices ({type(error).__name__}: {error})") from error

@@ -1,0 +1,225 @@
+"""What of helmsight works on this machine: packages, back ends, OpenCV's abilities, the simulator's EGL, cameras.
+
+Packages are looked up by their metadata; only ONNX Runtime and OpenCV are imported, because only they can tell what
+they were built with. Nothing here opens a camera or loads a network.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from ..devices.errors import DeviceMismatch, MissingExtra
+from ..devices.here import Here, here
+from .backends.onnxruntime import PROVIDERS
+
+Status = Literal["ok", "absent", "problem"]
+
+# Distributions that install into one and the same folder: with two of them, files of one overwrite the other's.
+EXCLUSIVE = (
+    ("onnxruntime", "onnxruntime-gpu"),
+    ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that an extra asks for, as `wanted` (such as `>=1.20`), and the installed version or None."""
+
+    name: str
+    wanted: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One of helmsight's optional extras."""
+
+    name: str
+    packages: tuple[Package, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is not installed of it."""
+        return tuple(p.name for p in self.packages if p.version is None)
+
+    @property
+    def install(self) -> str:
+        """The line that installs it; what would clash with it is removed first."""
+        groups = (group for group in EXCLUSIVE if set(group) & set(self.missing))
+        rivals = [name for group in groups for name in group if version(name)]
+        remove = f"pip uninstall {' '.join(rivals)}; " if rivals else ""
+        return f"{remove}pip install 'helmsight[{self.name}]'"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "missing": list(self.missing), "install": self.install}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one thing. `absent` is no fault, a `problem` breaks a command; `fix` says what to do."""
+
+    subject: str
+    status: Status
+    detail: str
+    fix: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that `helmsight doctor` prints."""
+
+    helmsight: str
+    here: Here
+    extras: tuple[Extra, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The findings that break a basic command."""
+        return tuple(f for f in self.findings if f.status == "problem")
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the first problem: 3 for a package that is missing, 5 for versions that do not fit."""
+        return next((f.exit_code for f in self.problems), 0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "helmsight": self.helmsight,
+            "here": self.here.to_json(),
+            "extras": [extra.to_json() for extra in self.extras],
+            "findings": [asdict(finding) for finding in self.findings],
+            "exit_code": self.exit_code,
+        }
+
+
+def examine(root: Path = Path("/")) -> Report:
+    """Examine this machine; `root` holds /proc, /sys and /dev."""
+    machine = here(root)
+    findings = [*_clashes(), *_onnxruntime(), _opencv(machine), _simulator(), *_cameras(root)]
+    return Report(version("helmsight") or "unknown", machine, extras(), tuple(findings))
+
+
+def version(name: str) -> str | None:
+    """The installed version of a distribution, without importing it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def extras() -> tuple[Extra, ...]:
+    """helmsight's extras as its own metadata lists them; `dev` is left out, it is for those who work on helmsight."""
+    wanted: dict[str, list[Package]] = {}
+    for line in metadata.requires("helmsight") or ():
+        found = re.match(r"([\w.-]+)\s*([^;]*?)\s*;.*\bextra == ['\"]([\w-]+)['\"]", line)
+        if found and found[3] != "dev":
+            wanted.setdefault(found[3], []).append(Package(found[1], found[2], version(found[1])))
+    return tuple(Extra(name, tuple(packages)) for name, packages in wanted.items())
+
+
+def _clashes() -> Iterable[Finding]:
+    for group in EXCLUSIVE:
+        both = [name for name in group if version(name)]
+        if len(both) > 1:
+            yield Finding(
+                "packages",
+                "problem",
+                f"{' and '.join(both)} are both installed, and they overwrite each other's files",
+                f"pip uninstall {' '.join(both)}, then install one of them again",
+                DeviceMismatch.exit_code,
+            )
+
+
+def _onnxruntime() -> Iterable[Finding]:
+    """One finding a back end that ONNX Runtime serves."""
+    try:
+        ort = import_module("onnxruntime")
+        available = ort.get_available_providers()
+    except (ImportError, AttributeError) as error:
+        yield _broken("back end cpu", EXCLUSIVE[0], error, "camera, profile, verify and evaluate cannot run")
+        return
+    for device, provider in PROVIDERS.items():
+        if provider in available:
+            yield Finding(f"back end {device}", "ok", f"ONNX Runtime {ort.__version__}, {provider}")
+        else:
+            fix = "on a machine with an NVIDIA GPU: pip uninstall onnxruntime; pip install 'helmsight[gpu]'"
+            yield Finding(f"back end {device}", "absent", f"this ONNX Runtime has no {provider}", fix)
+
+
+def _opencv(machine: Here) -> Finding:
+    try:
+        cv2 = import_module("cv2")
+        build = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in cv2.getBuildInformation().splitlines())}
+    except (ImportError, AttributeError) as error:
+        return _broken("OpenCV", EXCLUSIVE[1], error, "camera cannot run")
+    gui, gstreamer = build.get("GUI", "NONE"), build.get("GStreamer", "NO")
+    detail = f"OpenCV {cv2.__version__}, window: {gui}, FFmpeg: {build.get('FFMPEG', 'NO')}, GStreamer: {gstreamer}"
+    if machine.l4t and gstreamer.startswith("NO"):
+        fix = "for a CSI camera use JetPack's own OpenCV: a virtual environment with --system-site-packages"
+        return Finding("OpenCV", "ok", detail, fix)
+    return Finding("OpenCV", "ok", detail)
+
+
+def _broken(subject: str, packages: Iterable[str], error: Exception, effect: str) -> Finding:
+    """A package that cannot be imported, by any of its names: not installed, or installed and not loadable."""
+    names = tuple(packages)
+    installed = [f"{name} {version(name)}" for name in names if version(name)]
+    if installed:
+        why = f"{' and '.join(installed)} does not load ({error}): {effect}"
+        fix = "install the system library that is named, or the package again"
+        return Finding(subject, "problem", why, fix, DeviceMismatch.exit_code)
+    why, fix = f"{names[0]} is not installed: {effect}", "pip install 'helmsight[cpu]'"
+    return Finding(subject, "problem", why, fix, MissingExtra.exit_code)
+
+
+def _simulator() -> Finding:
+    installed = version("miniworld")
+    if not installed:
+        return Finding("simulator", "absent", "miniworld is not installed", "pip install 'helmsight[sim]'")
+    missing = _egl()
+    if missing:
+        fix = "Debian, Ubuntu: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"
+        return Finding("simulator", "absent", f"miniworld {installed}, but {missing}", fix)
+    return Finding("simulator", "ok", f"miniworld {installed}, EGL draws without a display")
+
+
+def _egl() -> str:
+    """Why EGL cannot draw without a display, or "". Asks as the simulator's pyglet does, for the EGL devices."""
+    try:
+        ctypes.CDLL("libGLU.so.1")
+        egl = ctypes.CDLL("libEGL.so.1")
+    except OSError as error:
+        return f"a library is missing ({error})"
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    address = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
+    if not address:
+        return "this EGL has no device platform"
+    signature: Callable[[int], Any] = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    count = ctypes.c_int(0)
+    signature(address)(0, None, ctypes.byref(count))
+    return "" if count.value else "EGL finds no device to draw with"
+
+
+def _cameras(root: Path) -> Iterable[Finding]:
+    nodes = sorted(root.glob("dev/video*"), key=lambda node: (len(node.name), node.name))
+    if not nodes:
+        yield Finding(
+            "camera", "absent", "no /dev/video* here", "a file, pictures or sample://corridor serve as --source"
+        )
+    for node in nodes:
+        label = root / "sys/class/video4linux" / node.name / "name"
+        name = label.read_text().strip() if label.is_file() else "unnamed"
+        if os.access(node, os.R_OK | os.W_OK):
+            yield Finding("camera", "ok", f"/dev/{node.name}: {name}")
+        else:
+            fix = "usermod -aG video USER, then log in again"
+            yield Finding("camera", "absent", f"/dev/{node.name}: {name}, not readable for this user", fix)
