@@ -33,7 +33,8 @@ class OnnxRuntimeSession:
         available = ort.get_available_providers()
         if wanted not in available and not options.allow_fallback:
             raise DeviceMismatch(
-                f"ONNX Runtime here has {', '.join(available)}, not {wanted}; install helmsight[gpu] or use --device cpu"
+                f"ONNX Runtime here has {', '.join(available)}, not {wanted}; "
+                "install helmsight[gpu] or use --device cpu"
             )
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads or len(os.sched_getaffinity(0))
@@ -51,7 +52,8 @@ class OnnxRuntimeSession:
         real = self._session.get_providers()[0]
         if real != wanted and not options.allow_fallback:
             raise DeviceMismatch(
-                f"asked for {wanted}, ONNX Runtime runs on {real}; mend the CUDA installation, or accept it with --allow-fallback"
+                f"asked for {wanted}, ONNX Runtime runs on {real}; "
+                "mend the CUDA installation, or accept it with --allow-fallback"
             )
         self.inputs = bundle.manifest.inputs
         self.outputs = bundle.manifest.outputs

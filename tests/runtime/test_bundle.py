@@ -6,7 +6,7 @@ import pytest
 from helmsight.devices.errors import BadArtefact
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 
-from .conftest import face_manifest
+from ..bundles import face_manifest
 
 
 def edit_manifest(bundle: Bundle, **changes: object) -> None:

@@ -5,7 +5,7 @@ from helmsight.devices.errors import UsageError
 from helmsight.runtime.bundle import Manifest, TensorSpec
 from helmsight.runtime.tasks import task_for
 
-from .conftest import FACE_CELLS, face_manifest, navigate_manifest
+from ..bundles import FACE_CELLS, face_manifest, navigate_manifest
 
 
 def face_outputs(*cells: tuple[int, float, tuple[float, float, float, float]]) -> dict[str, np.ndarray]:

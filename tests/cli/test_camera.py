@@ -1,0 +1,131 @@
+"""The camera command as a user runs it: in its own process, with the exit codes that scripts rely on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from helmsight.runtime.bundle import Bundle
+
+
+def helmsight(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "helmsight", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def frame_count(path: Path) -> int:
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def test_a_file_through_two_models_with_recording_and_log(
+    face_bundle: Bundle, navigate_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    video, log = tmp_path / "o.mp4", tmp_path / "o.jsonl"
+    done = helmsight(
+        "camera", face_bundle.path, navigate_bundle.path, "--source", clip, "--device", "fake",
+        "--record", video, "--log", log, "--headless", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"]["results"] == 12
+    assert report["summary"]["overwritten"] == {"face": 0, "navigate": 0}
+    assert report["models"]["face"] == {"device": "fake", "precision": "fp32"}
+    assert report["recorded_frames"] == 12
+    assert frame_count(video) == 12
+    assert [json.loads(line)["frame"] for line in log.read_text().splitlines()] == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "message"),
+    [
+        ("{tmp}/text.mp4", 6, "cannot read as a video"),
+        ("{tmp}/absent.mp4", 6, "no such file"),
+        ("{tmp}/none/*.jpg", 6, "no picture matches"),
+        ("97", 6, "97: cannot be opened; cameras here"),
+        ("sample://nowhere", 2, "no such sample"),
+        ("gopher://x", 2, "gopher:// is unknown"),
+    ],
+)
+def test_a_bad_source_is_one_line_and_its_exit_code(
+    face_bundle: Bundle, tmp_path: Path, source: str, code: int, message: str
+) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "before.avi").write_text("precious")
+    source = source.format(tmp=tmp_path)
+    done = helmsight(
+        "camera", face_bundle.path, "--device", "fake", "--source", source, "--record", tmp_path / "before.avi"
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert message in done.stderr
+    assert (tmp_path / "before.avi").read_text() == "precious"
+
+
+def test_a_bad_bundle_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:
+    manifest = face_bundle.path / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"schema_version": 1', '"schema_version": 2'))
+    newer = helmsight("camera", face_bundle.path, "--source", clip)
+    manifest.write_text(whole)
+    face_bundle.model.write_bytes(b"changed")
+    changed = helmsight("camera", face_bundle.path, "--source", clip)
+    for done, message in ((newer, "schema_version 2, this helmsight reads 1"), (changed, "the manifest says")):
+        assert done.returncode == 4
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert message in done.stderr
+
+
+def test_a_network_that_is_none_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:
+    done = helmsight("camera", face_bundle.path, "--source", clip)
+    assert done.returncode == 4
+    assert "does not load in ONNX Runtime" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_show_without_a_screen_and_map_without_geometry_are_usage_errors(
+    navigate_bundle: Bundle, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    for extra, message in (
+        (["--show"], "no screen"),
+        (["--map", "m.png"], "--geometry"),
+        (["--geometry", "1"], "three"),
+    ):
+        done = helmsight("camera", navigate_bundle.path, "--source", clip, "--device", "fake", *extra)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_recording_that_plays(face_bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
+    long = tmp_path / "long.avi"
+    writer = cv2.VideoWriter(str(long), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))
+    for _ in range(3000):
+        writer.write(cv2.UMat(240, 320, cv2.CV_8UC3).get())
+    writer.release()
+    video, log = tmp_path / "o.mp4", tmp_path / "o.jsonl"
+    command = [sys.executable, "-m", "helmsight", "camera", str(face_bundle.path), "--source", str(long)]
+    command += ["--device", "fake", "--record", str(video), "--log", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not (log.exists() and log.read_text().count("\n") > 20):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert f"ended by {number.name}" in errors
+    assert 20 < frame_count(video) < 3000
+    assert frame_count(video) == len(log.read_text().splitlines())

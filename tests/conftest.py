@@ -1,0 +1,36 @@
+"""Bundles and a clip that tests of every part share; all made here, in milliseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helmsight.runtime.bundle import Bundle, write_bundle
+
+from .bundles import face_manifest, navigate_manifest
+
+
+@pytest.fixture
+def face_bundle(tmp_path: Path) -> Bundle:
+    """A bundle for the fake back end."""
+    return write_bundle(tmp_path / "f.bundle", face_manifest(), {"model.onnx": b"not read by the fake back end"})
+
+
+@pytest.fixture
+def navigate_bundle(tmp_path: Path) -> Bundle:
+    """A bundle for the fake back end."""
+    return write_bundle(tmp_path / "n.bundle", navigate_manifest(), {"model.onnx": b"not read by the fake back end"})
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve frames of 64x48 at 20 frames/s; frame i is grey with value 20 i."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
+    for i in range(12):
+        writer.write(np.full((48, 64, 3), 20 * i, np.uint8))
+    writer.release()
+    return path
