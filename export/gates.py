@@ -94,7 +94,7 @@ def _compare(
     """The largest difference and the largest expected magnitude, both finite."""
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         raise GateFailed(
-            f"output {name} is {actual.dtype} {actual.shape} exported, {expected.dtype} {expected.shape} in the "
+            f"output {name!r} is {actual.dtype} {actual.shape} exported, {expected.dtype} {expected.shape} in the "
             "reference; nothing was written"
         )
     right, found = expected.astype(np.float64), actual.astype(np.float64)
@@ -102,7 +102,7 @@ def _compare(
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise GateFailed(
-                f"output {name} of {who} has {bad} of {values.size} values that are not finite on input {index}; "
+                f"output {name!r} of {who} has {bad} of {values.size} values that are not finite on input {index}; "
                 "mend the network or its weights; nothing was written"
             )
     if not right.size:
@@ -112,7 +112,7 @@ def _compare(
     at = int(over.argmax())
     if over.flat[at] > 0:
         raise GateFailed(
-            f"output {name} differs on input {index}: {found.flat[at]:.6g} exported, {right.flat[at]:.6g} expected "
+            f"output {name!r} differs on input {index}: {found.flat[at]:.6g} exported, {right.flat[at]:.6g} expected "
             f"(off by {off.flat[at]:.3g}, allowed {tolerance.atol:g} + {tolerance.rtol:g} of it); nothing was written"
         )
     return float(off.max()), float(np.abs(right).max())

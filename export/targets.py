@@ -35,7 +35,12 @@ def targets() -> tuple[Target, ...]:
 
 def target(name: str) -> Target:
     """The target called `name` (or the alias of a board). Raises UsageError for a name nobody knows."""
-    return CPU if name.strip().casefold() == CPU.name else _board(name)
+    if name.strip().casefold() == CPU.name:
+        return CPU
+    try:
+        return _board(name)
+    except UsageError as error:
+        raise UsageError(f"-t {name} is neither `cpu` nor a board: {error}") from error
 
 
 def check_targets(names: Sequence[str]) -> tuple[Target, ...]:

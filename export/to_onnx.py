@@ -137,7 +137,7 @@ def _check_sizes(model: ModelProto) -> None:
     for output in model.graph.output:
         if any(not d.HasField("dim_value") for d in output.type.tensor_type.shape.dim):
             raise BadArtefact(
-                f"the size of output {output.name} depends on the data, so no board can plan its memory; "
+                f"the size of output {output.name!r} depends on the data, so no board can plan its memory; "
                 "return a fixed size, and pick from it outside the network"
             )
 

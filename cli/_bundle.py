@@ -1,0 +1,67 @@
+"""How a bundle's description is printed: `export` shows it for what it wrote, `inspect` for what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._output import print_json, table
+
+if TYPE_CHECKING:
+    from ..runtime.bundle import TensorSpec
+    from ..runtime.inspection import Description
+
+
+def print_description(described: Description, as_json: bool) -> None:
+    """To standard output, as a table or as JSON."""
+    if as_json:
+        print_json(described.to_json())
+    else:
+        table(f"{described.name}: {described.path}", ("", ""), _rows(described))
+
+
+def _rows(described: Description) -> Iterator[tuple[str, str]]:
+    yield "task", described.task or "none"
+    for spec in described.inputs:
+        yield "input", _tensor(spec)
+    for spec in described.outputs:
+        yield "output", _tensor(spec)
+    yield "size", f"{described.size_bytes / 1e6:.3g} MB in {len(described.files)} files"
+    if described.graph:
+        yield "network", _graph(described.graph)
+    for target, record in described.parity.items():
+        yield f"parity {target}", _parity(record)
+        for metric, pair in record.get("score", {}).items():
+            yield "", f"{metric}: {pair['fp32']:.4g} before export, {pair['exported']:.4g} after"
+    for metric, record in described.metrics.items():
+        yield f"score {metric}", f"{_number(record.get('value'))} ({record.get('data', '?')}, n {record.get('n', '?')})"
+    for file, record in described.files.items():
+        yield file, f"SHA-256 {record['sha256']}"
+    yield "manifest.json", f"SHA-256 {described.manifest_sha256}"
+    versions = described.provenance.get("versions", {})
+    yield "made with", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not stated"
+
+
+def _tensor(spec: TensorSpec) -> str:
+    limits = f"{spec.range[0]:g}..{spec.range[1]:g}" if spec.range else ""
+    shape = "x".join(str(d) for d in spec.shape) or "scalar"
+    return " ".join(part for part in (spec.name, spec.dtype, shape, spec.layout, spec.colour, limits) if part)
+
+
+def _graph(graph: Mapping[str, Any]) -> str:
+    macs = graph.get("macs")
+    work = "unknown operations" if macs is None else f"{macs / 1e6:.4g} M multiply-accumulates"
+    return f"{graph['parameters']:,} parameters, {work}, {graph['nodes']} nodes, opset {graph['opset']}"
+
+
+def _parity(record: Mapping[str, Any]) -> str:
+    if "n" not in record:
+        return f"{record.get('precision', 'precision unknown')}, not compared"
+    return (
+        f"{record['precision']}, largest difference {record['max_abs']:.2g} (relative {record['max_rel']:.2g}) from "
+        f"{record.get('reference', 'its source')} on {record['n']} inputs ({record.get('inputs', 'origin not stated')})"
+    )
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

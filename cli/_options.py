@@ -1,0 +1,18 @@
+"""Values of options that typer has no type for."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from ..devices.errors import UsageError
+
+
+def share(text: str, option: str) -> float:
+    """A share out of a percentage with its sign, so that 0.01 and 1 cannot be mistaken for each other."""
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not text.endswith("%") or not isfinite(percent) or percent < 0:
+        raise UsageError(f"{option} {text}: expected a percentage of 0 or more with its sign, such as 1%")
+    return percent / 100

@@ -1,0 +1,85 @@
+"""`helmsight export`: from a checkpoint, a network of the user's or an ONNX file to a bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import print_json, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(export)
+
+
+def export(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A checkpoint (runs/NAME), package.module:callable, or FILE.onnx.")
+    ] = "",
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="What to build for, once for each; see --list-targets.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="NAME.bundle", help="Where to write it.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights for package.module:callable.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="[NAME:][DTYPE:]SHAPE", help="An input, e.g. 1x3x224x224.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the bundle calls itself.")] = "",
+    precision: Annotated[str, typer.Option(help="What it must compute in: fp32.")] = "fp32",
+    opset: Annotated[int, typer.Option(help="ONNX operator set; 0: 18, or an ONNX file's own.")] = 0,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Pictures, or an .npz of inputs, to check with.")
+    ] = None,
+    max_drop: Annotated[str, typer.Option(metavar="PERCENT", help="The most that a score may fall.")] = "1%",
+    atol: Annotated[float, typer.Option(min=0, help="The most that an output may differ, beside 0.1 % of it.")] = 1e-4,
+    list_targets: Annotated[bool, typer.Option("--list-targets", help="What each device gets, and no export.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that torch says.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Export a network to a bundle, checked against its source on real inputs and by its own score."""
+    from ..devices.errors import UsageError
+    from ..export.build import ExportOptions
+    from ..export.build import export as build
+    from ..export.gates import Tolerance
+    from ..runtime.inspection import describe
+    from ._bundle import print_description
+    from ._options import share
+
+    if list_targets:
+        _print_targets(as_json)
+        return
+    if not source:
+        raise UsageError("export what? expected SOURCE: runs/NAME, package.module:callable, or FILE.onnx")
+    options = ExportOptions(
+        targets=tuple(target or ("cpu",)),
+        out=out,
+        name=name,
+        weights=weights,
+        inputs=tuple(inputs or ()),
+        calibration=calibration,
+        opset=opset,
+        precision=precision,
+        max_drop=share(max_drop, "--max-drop"),
+        tolerance=Tolerance(atol=atol),
+        verbose=verbose,
+    )
+    bundle = build(source, options, say=lambda line: print(line, file=sys.stderr))
+    print_description(describe(bundle.path), as_json)
+
+
+def _print_targets(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from ..export.targets import targets
+
+    if as_json:
+        print_json([asdict(one) for one in targets()])
+        return
+    rows = [(t.name, t.artefact or "refused", t.how, "" if t.built else t.today) for t in targets()]
+    table("targets", ("target", "this version", "served by", "today"), rows)

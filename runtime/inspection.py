@@ -1,0 +1,140 @@
+"""What a bundle says of itself (`describe`), and whether it still holds (`verify`). Needs neither torch nor onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..devices.errors import BadArtefact, HelmsightError
+from .backends import SessionOptions, load
+from .bundle import Bundle, TensorSpec, open_bundle, sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A bundle's manifest with its sizes on disk in bytes. `graph` is what export counted: parameters, macs, opset."""
+
+    name: str
+    task: str
+    path: str
+    size_bytes: int
+    manifest_sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    graph: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What held when a bundle was loaded and run once on generated inputs.
+
+    `precision` is what was read back from the file at export, `unlisted` the files that the manifest does not name:
+    nothing ever reads them. Times are in milliseconds; `first_run_ms` is no measure of speed, `profile` is.
+    """
+
+    name: str
+    path: str
+    files: int
+    manifest_sha256: str
+    device: str
+    precision: str
+    load_ms: float
+    first_run_ms: float
+    unlisted: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def describe(name: str | Path) -> Description:
+    """Open the bundle (its hashes are checked) and gather what it says. Raises BadArtefact."""
+    bundle = open_bundle(name)
+    manifest = bundle.manifest
+    files = {
+        relative: {"bytes": (bundle.path / relative).stat().st_size, "sha256": digest}
+        for relative, digest in manifest.files.items()
+    }
+    return Description(
+        name=manifest.name,
+        task=manifest.task,
+        path=str(bundle.path),
+        size_bytes=sum((bundle.path / relative).stat().st_size for relative in manifest.files),
+        manifest_sha256=sha256(bundle.path / "manifest.json"),
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        graph=manifest.provenance.get("graph", {}),
+        metrics=manifest.metrics,
+        parity=manifest.parity,
+        provenance=manifest.provenance,
+        files=files,
+    )
+
+
+def verify(name: str | Path, options: SessionOptions | None = None) -> Verification:
+    """Check every hash, load the network and run it once.
+
+    Raises BadArtefact when a file was changed, does not load, or gives other outputs than the manifest states;
+    MissingExtra and DeviceMismatch as `backends.load` does.
+    """
+    bundle = open_bundle(name)
+    started = perf_counter_ns()
+    with load(bundle, options) as session:
+        loaded = perf_counter_ns()
+        _run_once(bundle, session.run, session.inputs)
+        done = perf_counter_ns()
+        device, precision = session.device, session.precision
+    found = {str(file.relative_to(bundle.path)) for file in bundle.path.rglob("*") if not file.is_dir()}
+    return Verification(
+        name=bundle.manifest.name,
+        path=str(bundle.path),
+        files=len(bundle.manifest.files),
+        manifest_sha256=sha256(bundle.path / "manifest.json"),
+        device=device,
+        precision=precision,
+        load_ms=round((loaded - started) / 1e6, 3),
+        first_run_ms=round((done - loaded) / 1e6, 3),
+        unlisted=tuple(sorted(found - {*bundle.manifest.files, "manifest.json"})),
+    )
+
+
+def _run_once(bundle: Bundle, run: Any, inputs: tuple[TensorSpec, ...]) -> None:
+    rng = np.random.default_rng(0)
+    try:
+        outputs = run({spec.name: _noise(spec, rng) for spec in inputs})
+    except HelmsightError:
+        raise
+    except Exception as error:  # engines raise classes of their own when the file is not what the manifest says
+        reason = str(error).strip().splitlines()[0]
+        raise BadArtefact(f"{bundle.model} does not run as its manifest says ({reason}); export it again") from error
+    for spec in bundle.manifest.outputs:
+        values = outputs[spec.name]
+        fits = len(values.shape) == len(spec.shape) and all(
+            isinstance(stated, str) or stated == size for stated, size in zip(spec.shape, values.shape, strict=True)
+        )
+        if not fits or values.dtype != spec.dtype:
+            raise BadArtefact(
+                f"{bundle.model}: output {spec.name} is {values.dtype} {values.shape}, the manifest says {spec.dtype} "
+                f"{spec.shape}; export it again"
+            )
+        if not np.isfinite(values.astype(np.float64)).all():
+            raise BadArtefact(f"{bundle.model}: output {spec.name} has values that are not finite; export it again")
+
+
+def _noise(spec: TensorSpec, rng: np.random.Generator) -> NDArray[Any]:
+    """Evenly spread values in the input's range; a dimension that may vary is 1."""
+    low, high = spec.range or (0.0, 1.0)
+    shape = [d if isinstance(d, int) else 1 for d in spec.shape]
+    return np.asarray(low + rng.random(shape) * (high - low)).astype(spec.dtype)

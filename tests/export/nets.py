@@ -1,0 +1,142 @@
+"""Networks as users write them, good and bad; tests copy this file beside themselves and export from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Classifier(nn.Module):
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, padding=1, groups=2),
+            nn.Dropout(),
+        )
+        self.head = nn.Linear(16, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).relu().mean((2, 3)))
+
+
+def build(classes: int = 10) -> nn.Module:
+    torch.manual_seed(0)
+    return Classifier(classes)
+
+
+class Driver(nn.Module):
+    """The navigation contract at 24 x 32: uint8 NHWC in, three outputs."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.free = nn.Conv2d(width, 1, 1)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        x = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = self.stem(x).relu()
+        head = self.head(x.mean((2, 3)))
+        return torch.tanh(head[:, :1]), torch.sigmoid(head[:, 1:]), torch.sigmoid(self.free(x))[:, 0]
+
+
+def driver(width: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    return Driver(width)
+
+
+def samples(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 24, 32, 3), np.uint8)
+
+
+def score(run, manifest):
+    steers = [float(run({"image": picture[None]})["steer"][0, 0]) for picture in samples(8, seed=1)]
+    return {"steer_mean": {"value": float(np.mean(steers)), "data": "noise", "n": 8, "better": "higher"}}
+
+
+def failing_score(run, manifest):
+    raise RuntimeError("no data")
+
+
+def few_samples(n: int, seed: int) -> np.ndarray:
+    return np.zeros((n, 24, 32, 1), np.uint8)
+
+
+class Flow(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:
+            return x * 2
+        return x
+
+
+class Bessel(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(x)
+
+
+class Unsupported(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.ReLU(), Bessel()])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class DataSize(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[x > 0]
+
+
+class NotFinite(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x - 10)
+
+
+class Random(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand_like(x)
+
+
+class Half(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3).half()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.half()).float()
+
+
+class Named(nn.Module):
+    """Two inputs, a dict of outputs, one of them twice and one the input itself."""
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> dict[str, torch.Tensor]:
+        total = left + right
+        return {"total": total, "again": total, "same": left, "best": total.argmax(1)}
+
+
+class ReturnsText(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, str]:
+        return x, "text"
+
+
+def needs_classes(classes: int) -> nn.Module:
+    return Classifier(classes)
+
+
+def number() -> int:
+    return 3
+
+
+def fails() -> nn.Module:
+    raise RuntimeError("first line\nsecond line")
+
+
+network = build()
+text = "not callable"
