@@ -15,6 +15,8 @@ FLOOR_BGR = (200, 160, 40)
 WARN_BGR = (40, 40, 235)
 BAR_BGR = (80, 200, 240)
 TEXT_BGR = (245, 245, 245)
+TINT = np.stack([np.arange(256) * 0.65 + 0.35 * c for c in FLOOR_BGR], axis=-1)[None].astype(np.uint8)
+"""A look-up table (1, 256, 3): a third of the floor's colour over the picture's."""
 
 
 class NavigateTask:
@@ -44,17 +46,17 @@ class NavigateTask:
     def draw(self, image: Image, record: Any) -> None:
         _tint_floor(image, record)
         _draw_steering(image, record.steer)
-        _draw_collision(image, record.collision_probability)
+        _draw_figures(image, record)
 
 
 def _tint_floor(image: Image, drive: Drive) -> None:
     import cv2
 
     height, width = image.shape[:2]
-    free = cv2.resize(drive.free_space, (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = (free > 0.5).astype(np.uint8)
-    floor = cv2.addWeighted(image, 0.65, np.full_like(image, FLOOR_BGR), 0.35, 0)
-    cv2.copyTo(floor, mask, image)
+    share = (drive.free_space * 255).astype(np.uint8)
+    free = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = cv2.threshold(free, 127, 255, cv2.THRESH_BINARY)[1]
+    cv2.copyTo(cv2.LUT(image, TINT), mask, image)
     edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(image, edges, -1, FLOOR_BGR, 1, cv2.LINE_AA)
 
@@ -72,13 +74,15 @@ def _draw_steering(image: Image, steer: float) -> None:
     cv2.polylines(image, [points], False, (60, 60, 60), 2, cv2.LINE_AA)
 
 
-def _draw_collision(image: Image, probability: float) -> None:
+def _draw_figures(image: Image, drive: Drive) -> None:
+    """The collision probability as a bar, and the three figures beside it."""
     import cv2
 
+    probability = drive.collision_probability
     height, width = image.shape[:2]
     top, full = height - 18, width // 4
     colour = WARN_BGR if probability > 0.5 else BAR_BGR
     cv2.rectangle(image, (12, top), (12 + full, height - 8), (60, 60, 60), -1)
     cv2.rectangle(image, (12, top), (12 + round(full * probability), height - 8), colour, -1)
-    text = f"collision {probability:.2f}"
+    text = f"collision {probability:.2f}   steer {drive.steer:+.2f}   free {(drive.free_space > 0.5).mean():.0%}"
     cv2.putText(image, text, (16 + full, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, TEXT_BGR, 1, cv2.LINE_AA)
