@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ._output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,10 +16,13 @@ if TYPE_CHECKING:
     from ..devices.device import Device, Figures
 
 MARKS = {"verified": "", "secondary": "~", "memory": "?"}
-LEGEND = (
-    "No mark: verified, in the maker's document or on a board.  ~: read elsewhere.  ?: from memory, no source opened.\n"
-    "GPU figures are for one GPU, peaks are dense. `helmsight devices NAME` gives the source of every figure.\n"
-)
+LEGEND = """\
+No mark: verified, the source was read and says so.
+~: from a source that repeats others.  ?: from memory, no source was opened.
+GPU figures are for one GPU, peaks are dense (no sparsity).
+`helmsight devices NAME` gives the source of every figure."""
+WIDE = 115
+"""Columns of a terminal that the whole table needs."""
 
 
 def register(app: typer.Typer) -> None:
@@ -34,47 +39,47 @@ def devices(
 
     found = (device(name),) if name else catalog()
     if as_json:
-        record: Any = found[0].to_json() if name else {"devices": [d.to_json() for d in found]}
-        print(json.dumps(record, indent=1))
-        return
-    console = _console()
-    if name:
-        _print_one(console, found[0])
-        return
-    console.print(_overview(found))
-    console.print(LEGEND, markup=False, highlight=False)
-    console.print(_servings(found))
+        print_json(found[0].to_json() if name else {"devices": [d.to_json() for d in found]})
+    elif name:
+        _print_one(_console(), found[0])
+    else:
+        _print_all(_console(), found)
 
 
 def _console() -> Console:
-    """Off a terminal nothing is cut or folded to fit 80 columns: a file or a pipe has no width."""
+    """Off a terminal nothing is folded to fit 80 columns: a file or a pipe has no width."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=200)
 
 
-def _overview(found: tuple[Device, ...]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table("device", "GPU", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("FP32\nTFLOP/s", "FP16\nTFLOP/s", "memory\nGB", "memory\nGB/s", "max\nW", "price\n$"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("served by")
+def _print_all(console: Console, found: Sequence[Device]) -> None:
+    columns = COLUMNS
+    if console.width < WIDE:
+        columns = {title: cell for title, cell in COLUMNS.items() if title not in WIDE_ONLY}
+    table = _table(("device", *columns, "served by"), right=columns)
     for d in found:
-        table.add_row(d.id, _gpu(d), *_numbers(d), d.served_by.key)
-    return table
+        table.add_row(d.id, *(cell(d) for cell in columns.values()), d.served_by.key)
+    console.print(table)
+    if columns is not COLUMNS:
+        left_out = ", ".join(title.replace("\n", " ") for title in WIDE_ONLY)
+        console.print(f"Left out for want of room, see --json: {left_out}.")
+    console.print(LEGEND)
+    servings = _table(("served by", "how", "this version", "what works today"))
+    for serving in dict.fromkeys(d.served_by for d in found):
+        servings.add_row(serving.key, serving.how, serving.state, serving.today)
+    console.print(servings)
 
 
-def _servings(found: tuple[Device, ...]) -> Table:
-    """What the column `served by` means, and how much of it is there."""
+def _table(titles: Iterable[str], right: Iterable[str] = ()) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table("served by", "how", "this version", "what works today", box=box.SIMPLE_HEAD, pad_edge=False)
-    for serving in dict.fromkeys(d.served_by for d in found):
-        table.add_row(serving.key, serving.how, serving.state, serving.today)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    for i, title in enumerate(titles):
+        figures = title in right
+        table.add_column(title, justify="right" if figures else "left", no_wrap=figures or i == 0, overflow="fold")
     return table
 
 
@@ -84,18 +89,6 @@ def _gpu(d: Device) -> str:
         return "none"
     mark = MARKS[d.gpu.origin_of("compute_capability").confidence]
     return f"{f'{d.gpu.count}x ' if d.gpu.count > 1 else ''}sm_{d.gpu.compute_capability.replace('.', '')}{mark}"
-
-
-def _numbers(d: Device) -> list[str]:
-    peaks: Figures | None = d.gpu or d.cpu
-    return [
-        _marked(peaks, "fp32_gflops", 1e-3),
-        _marked(d.gpu, "fp16_gflops", 1e-3),
-        _marked(d.memory, "size_gb"),
-        _marked(d.memory, "bandwidth_gb_s"),
-        _watts(d),
-        _marked(d.price, "usd"),
-    ]
 
 
 def _watts(d: Device) -> str:
@@ -119,23 +112,35 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _print_one(console: Console, d: Device) -> None:
-    from rich.table import Table
+COLUMNS: dict[str, Callable[[Device], str]] = {
+    "GPU": _gpu,
+    "FP32\nTFLOP/s": lambda d: _marked(d.gpu or d.cpu, "fp32_gflops", 1e-3),
+    "FP16\nTFLOP/s": lambda d: _marked(d.gpu, "fp16_gflops", 1e-3),
+    "memory\nGB": lambda d: _marked(d.memory, "size_gb"),
+    "memory\nGB/s": lambda d: _marked(d.memory, "bandwidth_gb_s"),
+    "max\nW": _watts,
+    "price\n$": lambda d: _marked(d.price, "usd"),
+}
+WIDE_ONLY = ("GPU", "FP32\nTFLOP/s", "memory\nGB/s")
 
+
+def _print_one(console: Console, d: Device) -> None:
     lines = [f"{d.name} ({d.id})"]
-    if d.aliases:
-        lines.append(f"also called: {', '.join(d.aliases)}")
+    lines += [f"also called: {', '.join(d.aliases)}"] if d.aliases else []
     lines += [f"served by: {d.served_by.how} ({d.served_by.state})", f"works today: {d.served_by.today}"]
     lines += [d.notes] if d.notes else []
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
-    table = Table("figure", "value", "confidence", "source", pad_edge=False)
+    console.print("\n".join(lines))
+    table = _table(("figure", "value", "confidence", "source"))
+    sources: dict[str, int] = {}
     for group_name, group in d.groups().items():
         for figure, value in group.known().items():
             origin = group.origin_of(figure)
-            table.add_row(f"{group_name}.{figure}", _value(value), origin.confidence, origin.source)
+            number = sources.setdefault(origin.source, len(sources) + 1)
+            table.add_row(f"{group_name}.{figure}", _value(value), origin.confidence, f"[{number}]")
         table.add_section()
     console.print(table)
+    for source, number in sources.items():
+        console.print(f"[{number}] {source}")
 
 
 def _value(value: Any) -> str:

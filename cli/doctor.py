@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ._output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ def doctor(
 
     report = examine()
     if as_json:
-        print(json.dumps(report.to_json(), indent=1))
+        print_json(report.to_json())
     else:
         _print(report)
     raise typer.Exit(report.exit_code)
@@ -37,20 +38,23 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=200)
+    console = Console(highlight=False, markup=False)
+    console = console if console.is_terminal else Console(highlight=False, markup=False, width=200)
     table = Table.grid(padding=(0, 2))
     table.add_row("helmsight", report.helmsight)
     for label, text in _machine(report.here):
         table.add_row(label, text)
-    table.add_section()
     for extra in report.extras:
         table.add_row(f"extra {extra.name}", _extra(extra))
+        if extra.missing:
+            table.add_row("", f"-> {extra.install}")
     for finding in report.findings:
         label = finding.subject if finding.status == "ok" else f"{finding.subject}: {finding.status}"
-        table.add_row(label, "; ".join(part for part in (finding.detail, finding.fix) if part))
-    console.print(table, markup=False, highlight=False)
-    console.print(_verdict(report), markup=False, highlight=False)
+        table.add_row(label, finding.detail)
+        if finding.fix:
+            table.add_row("", f"-> {finding.fix}")
+    console.print(table)
+    console.print(_verdict(report))
 
 
 def _machine(here: Here) -> Iterator[tuple[str, str]]:
@@ -71,11 +75,10 @@ def _machine(here: Here) -> Iterator[tuple[str, str]]:
 
 
 def _extra(extra: Extra) -> str:
-    packages = ", ".join(f"{p.name} {p.version}" if p.version else f"{p.name} missing" for p in extra.packages)
-    return f"{packages}; {extra.install}" if extra.missing else packages
+    return ", ".join(f"{p.name} {p.version}" if p.version else f"{p.name} missing" for p in extra.packages)
 
 
 def _verdict(report: Report) -> str:
     if not report.problems:
         return "No problem found."
-    return "\n".join(f"Problem: {p.detail}; {p.fix}" for p in report.problems)
+    return "\n".join(f"Problem: {p.detail} -> {p.fix}" for p in report.problems)

@@ -23,8 +23,8 @@ else:
 CATALOG = Path(__file__).with_name("catalog.toml")
 
 Confidence = Literal["verified", "secondary", "memory"]
-"""`verified`: read in the maker's document or on a board. `secondary`: read elsewhere. `memory`: no source was opened,
-or the figure was computed from such figures."""
+"""`verified`: the source was read and says so. `secondary`: from a source that repeats others. `memory`: no source was
+opened, or the figure was computed from such figures."""
 
 State = Literal["built", "planned"]
 

@@ -13,6 +13,8 @@ Probe = Callable[[], float | None]
 the kernel does not answer."""
 
 CPU = "sys/devices/system/cpu"
+MAX_CORES = 16
+"""Clocks of more cores are not read: hundreds of files five times a second would disturb what is measured."""
 
 # Reasons for which NVML holds the clocks down against what the GPU could do: nvmlClocksEventReason* in nvml.h.
 THROTTLED = 0x04 | 0x08 | 0x20 | 0x40 | 0x80  # power cap, hardware, software thermal, hardware thermal, power brake
@@ -24,7 +26,8 @@ MIN_RATE_S = 0.05
 def cpu_probes(root: Path) -> dict[str, Probe | str]:
     """Probes of processor and board by name, or the reason why there is none. Units stand in the names."""
     clocks = [f for f in sorted(root.glob(f"{CPU}/cpu[0-9]*/cpufreq/scaling_cur_freq")) if os.access(f, os.R_OK)]
-    throttles = sorted(root.glob(f"{CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count"))
+    clocks = clocks[:MAX_CORES]
+    throttles = sorted(root.glob(f"{CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count"))[:MAX_CORES]
     return {
         "cpu_mhz": (lambda: sum(map(_number, clocks)) / len(clocks) / 1e3)
         if clocks

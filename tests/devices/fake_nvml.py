@@ -1,0 +1,65 @@
+"""A `pynvml` with one GPU, for machines that have none. It checks that it is initialised, and lacks one sensor."""
+
+from types import SimpleNamespace
+
+NVML_CLOCK_SM = 1
+NVML_TEMPERATURE_GPU = 0
+
+
+class NVMLError(Exception):
+    """As pynvml's: the driver's own text."""
+
+
+class FakeNvml:
+    """The calls that helmsight makes, with a V100's answers; `throttle_reasons` may be set by a test."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM = NVML_CLOCK_SM
+    NVML_TEMPERATURE_GPU = NVML_TEMPERATURE_GPU
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.throttle_reasons = 0
+
+    def nvmlInit(self) -> None:
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:
+        self.open -= 1
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "550.54.15"
+
+    def nvmlDeviceGetCount(self) -> int:
+        self._check()
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+    def nvmlDeviceGetName(self, handle: int) -> str:
+        return "Tesla V100-SXM2-16GB"
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:
+        return 7, 0
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
+        return SimpleNamespace(total=16 * 2**30)
+
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
+        self._check()
+        return 42_500
+
+    def nvmlDeviceGetClockInfo(self, handle: int, clock: int) -> int:
+        assert clock == NVML_CLOCK_SM
+        return 1530
+
+    def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:
+        raise NVMLError("Not Supported")
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: int) -> int:
+        return self.throttle_reasons
+
+    def _check(self) -> None:
+        if not self.open:
+            raise NVMLError("Uninitialized")

@@ -1,0 +1,74 @@
+import sys
+
+import pytest
+
+from helmsight.devices.here import here
+from helmsight.devices.nvidia import NvidiaGpu, NvmlAbsent, nvidia_gpus
+from helmsight.devices.sensors import Stat, sample_sensors
+
+from .fake_nvml import FakeNvml, NVMLError
+
+
+@pytest.fixture
+def lib(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    return fake
+
+
+def test_gpus_are_listed_and_the_library_is_let_go(lib: FakeNvml) -> None:
+    assert nvidia_gpus() == (NvidiaGpu(0, "Tesla V100-SXM2-16GB", 16 * 2**30, "7.0", "550.54.15"),)
+    assert lib.open == 0
+    assert here().gpus_note == ""
+
+
+def test_a_gpu_that_shares_the_memory_has_no_size_of_its_own(lib: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(handle: int) -> None:
+        raise NVMLError("Not Supported")
+
+    monkeypatch.setattr(lib, "nvmlDeviceGetMemoryInfo", unsupported)
+    assert nvidia_gpus()[0].memory_bytes is None
+
+
+def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(NvmlAbsent, match="nvidia-ml-py is not installed"):
+        nvidia_gpus()
+    assert here().gpus_note == "not available: the package nvidia-ml-py is not installed"
+
+
+def test_a_driver_that_fails_is_said(lib: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> int:
+        raise NVMLError("GPU is lost")
+
+    monkeypatch.setattr(lib, "nvmlDeviceGetCount", fails)
+    with pytest.raises(NvmlAbsent, match="GPU is lost"):
+        nvidia_gpus()
+    with sample_sensors(0.01) as sensors:
+        pass
+    assert sensors.summary().readings["gpu"] == "NVML fails (GPU is lost)"
+
+
+def test_sensors_of_a_gpu(lib: FakeNvml) -> None:
+    lib.throttle_reasons = 0x20 | 0x01  # software thermal slowdown, and idle, which is no throttling
+    with sample_sensors(0.01) as sensors:
+        assert lib.open == 1
+    readings = sensors.summary().readings
+    power, clock, throttled = (readings[f"gpu0.{name}"] for name in ("power_w", "sm_mhz", "throttled"))
+    assert isinstance(power, Stat)
+    assert (power.minimum, power.maximum) == (42.5, 42.5)
+    assert isinstance(clock, Stat)
+    assert clock.mean == 1530
+    assert isinstance(throttled, Stat)
+    assert throttled.mean == 1.0
+    assert readings["gpu0.temperature_c"] == "Not Supported"
+    assert lib.open == 0
+
+
+def test_an_idle_gpu_is_not_throttled(lib: FakeNvml) -> None:
+    lib.throttle_reasons = 0x01
+    with sample_sensors(0.01) as sensors:
+        pass
+    throttled = sensors.summary().readings["gpu0.throttled"]
+    assert isinstance(throttled, Stat)
+    assert throttled.maximum == 0.0
