@@ -98,7 +98,7 @@ def write_best(problem: Problem, options: Options, model: nn.Module, epoch: dict
         "name": options.out.name,
         "task": problem.task,
         **record,
-        "metrics": {name: {"value": value, **validation} for name, value in epoch["validation"].items()},
+        "metrics": {name: {"value": value, **validation} for name, value in _metrics(epoch).items()},
         "provenance": {
             "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
             "seed": options.seed,
@@ -111,6 +111,12 @@ def write_best(problem: Problem, options: Options, model: nn.Module, epoch: dict
     }
     write_file(options.out / "model.safetensors", weights)
     write_file(options.out / "checkpoint.json", json.dumps(checkpoint, indent=2) + "\n")
+
+
+def _metrics(epoch: dict[str, Any]) -> dict[str, float]:
+    """The validation metrics without `score`, which repeats one of them or is made of them."""
+    scores: dict[str, float] = epoch["validation"]
+    return {name: value for name, value in scores.items() if name != "score"} or scores
 
 
 def _write(file: Path, content: bytes) -> None:

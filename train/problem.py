@@ -26,6 +26,15 @@ class Shard:
     rank: int = 0
     world: int = 1
 
+    def rows(self, batch_size: int) -> slice:
+        """The rows of a batch that are this shard's; UsageError when the batch cannot be split evenly."""
+        if batch_size % self.world:
+            raise UsageError(
+                f"--batch-size {batch_size} cannot be split over {self.world} processes; expected a multiple of {self.world}"
+            )
+        each = batch_size // self.world
+        return slice(self.rank * each, (self.rank + 1) * each)
+
 
 class Problem(Protocol):
     """One task to train: its model, data, loss and validation. It never steps an optimiser."""
@@ -57,7 +66,10 @@ class Problem(Protocol):
         ...
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Scores on the validation data, `score` among them: higher is better. The model is in eval mode."""
+        """Metrics on the validation data, in eval mode. `score`, which picks the best weights, is among them.
+
+        Higher is better. `score` is one of the others, or made of them: `checkpoint.json` lists it only when alone.
+        """
         ...
 
     def record(self) -> dict[str, Any]:

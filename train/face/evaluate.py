@@ -1,0 +1,137 @@
+"""How good a face detector is: average precision at IoU 0.5, and precision and recall at its own threshold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ...devices.errors import BadArtefact
+from ...runtime.bundle import Manifest
+from ...runtime.results import Faces, Floats
+from ...runtime.tasks.face import FaceTask
+from .data import VALIDATION_SEED, Labelled, validation_set
+
+Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Anything that runs like a session: feeds by input name to outputs by output name."""
+
+IOU = 0.5
+FLOOR = 0.02
+"""Detections below this score are not ranked: they hardly change the area and cost most of the time."""
+PICTURES = 250
+"""Pictures of the validation set that `score` looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Detections of all pictures: `score` (n,) and whether each is the first to find a face, `right` (n,)."""
+
+    score: Floats
+    right: NDArray[np.bool_]
+    faces: int
+    """Faces that there were to find."""
+
+
+def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """AP, precision and recall on the composed validation pictures (always the same ones)."""
+    return _metrics(run, manifest, validation_set(PICTURES), f"composed pictures, seed {VALIDATION_SEED}")
+
+
+def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:
+    """The same on the photographs of a folder with `boxes.json`.
+
+    It has lists `images` and, of pictures without a face, `negatives`: each item with `file`, relative to the folder,
+    and `xyxy`, boxes in pixels. Raises BadArtefact where a file is missing or broken.
+    """
+    return _metrics(run, manifest, _read_folder(folder), folder.name)
+
+
+def torch_run(model: nn.Module) -> Run:
+    """A network that has not been exported, as a session."""
+
+    def run(feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        with torch.no_grad():
+            scores, boxes = model(torch.from_numpy(feeds["image"]))
+        return {"scores": scores.numpy(), "boxes": boxes.numpy()}
+
+    return run
+
+
+def match(found: Iterable[Faces], truth: Iterable[Floats], iou: float = IOU) -> Matches:
+    """Give each face to the best-scored detection that overlaps it enough; another one on the same face is wrong."""
+    scores, right, faces = [], [], 0
+    for record, boxes in zip(found, truth, strict=True):
+        faces += len(boxes)
+        hits = np.zeros(len(record.score), bool)
+        free = np.ones(len(boxes), bool)
+        table = _iou(record.xyxy, boxes)
+        for i in range(len(hits) if len(boxes) else 0):
+            best = int(np.where(free, table[i], -1).argmax())
+            if free[best] and table[i, best] >= iou:
+                hits[i], free[best] = True, False
+        scores.append(record.score)
+        right.append(hits)
+    return Matches(
+        np.concatenate([*scores, np.empty(0, np.float32)]), np.concatenate([*right, np.empty(0, bool)]), faces
+    )
+
+
+def average_precision(matches: Matches) -> float:
+    """Area under precision over recall, interpolated at all points (Pascal VOC since 2010)."""
+    if not matches.faces:
+        return float("nan")
+    order = np.argsort(-matches.score, kind="stable")
+    hits = np.cumsum(matches.right[order])
+    precision = hits / np.arange(1, len(hits) + 1)
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(highest[matches.right[order]].sum() / matches.faces)
+
+
+def _metrics(run: Run, manifest: Manifest, pictures: Iterable[Labelled], data: str) -> dict[str, dict[str, Any]]:
+    threshold = manifest.decoding["score_threshold"]
+    task = FaceTask(replace(manifest, decoding={**manifest.decoding, "score_threshold": min(FLOOR, threshold)}))
+    found, truth = [], []
+    for picture in pictures:
+        outputs = run(task.prepare(picture.image))
+        found.append(task.decode(dict(outputs), picture.image.shape[:2]))
+        truth.append(picture.boxes)
+    matches = match(found, truth)
+    shown = matches.score >= threshold
+    hits = int((matches.right & shown).sum())
+    values = {
+        "ap50": average_precision(matches),
+        "precision": hits / max(1, int(shown.sum())),
+        "recall": hits / max(1, matches.faces),
+    }
+    return {name: {"value": value, "data": data, "n": len(truth)} for name, value in values.items()}
+
+
+def _read_folder(folder: Path) -> Iterator[Labelled]:
+    file = folder / "boxes.json"
+    try:
+        record = json.loads(file.read_text())
+        items = [(item["file"], item.get("xyxy", [])) for item in [*record["images"], *record.get("negatives", [])]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadArtefact(f"{file} cannot be read ({type(error).__name__}: {error}); see docs/evaluate.md") from error
+    for name, xyxy in items:
+        image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+        if image is None:
+            raise BadArtefact(f"{folder / name} is missing or no picture, though {file.name} lists it")
+        yield Labelled(np.asarray(image, np.uint8), np.array(xyxy, np.float32).reshape(-1, 4))
+
+
+def _iou(a: Floats, b: Floats) -> Floats:
+    """(n, m) overlaps of boxes (n, 4) and (m, 4), xyxy."""
+    lower = np.maximum(a[:, None, :2], b[None, :, :2])
+    upper = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(upper - lower, 0, None).prod(-1)
+    areas = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
+    return np.asarray(shared / np.maximum(areas - shared, 1e-9), np.float32)

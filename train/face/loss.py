@@ -1,0 +1,95 @@
+"""What the detector's outputs cost: which cells answer for a face, and how far score and box are off.
+
+A cell answers for a face when its centre lies in the face's box, near its middle, at the stride that suits its size
+(FCOS's centre sampling, Tian et al. 2019). Scores learn the IoU that their box reaches, by quality focal loss (Li et
+al. 2020, Generalized Focal Loss); boxes learn by GIoU (Rezatofighi et al. 2019).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .model import STRIDES
+
+SIZES = {8: (0.0, 48.0), 16: (32.0, 112.0), 32: (80.0, 1e9)}
+"""Root of a face's area, in pixels, that cells of a stride answer for; neighbours share some."""
+RADIUS = 1.5
+"""How far from the middle of a face a cell may be, in strides."""
+EXPECTED = 8.0
+"""About the number of answering cells in a picture. Sums are divided by it and by the number of pictures, not by the
+cells counted: the loss of a batch stays the mean over its pictures, also when they are split over processes."""
+BOX_WEIGHT = 2.0
+
+
+def cells(hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Centres (N, 2) x, y in pixels and strides (N,) of the cells, in the network's order."""
+    centres, strides = [], []
+    for stride in STRIDES:
+        y, x = torch.meshgrid(torch.arange(hw[0] // stride), torch.arange(hw[1] // stride), indexing="ij")
+        centres.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
+        strides.append(torch.full((len(centres[-1]),), float(stride)))
+    return torch.cat(centres), torch.cat(strides)
+
+
+def assign(boxes: Tensor, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Which cells answer, (B, N) bool, and the distances they should give, (B, N, 4) in strides.
+
+    `boxes` (B, M, 4) are xyxy in pixels; rows without area stand for no face. A cell that two faces claim takes the
+    smaller one.
+    """
+    centres, strides = (t.to(boxes.device) for t in cells(hw))
+    point, stride = centres[None, :, None], strides[None, :, None]  # (1, N, 1, 2), (1, N, 1)
+    box = boxes[:, None]  # (B, 1, M, 4)
+    reach = torch.cat([point - box[..., :2], box[..., 2:] - point], -1)  # (B, N, M, 4)
+    area = (box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1)  # (B, 1, M)
+    off = (point - (box[..., :2] + box[..., 2:]) / 2).abs().amax(-1)
+    limits = torch.tensor([SIZES[int(s)] for s in strides], device=boxes.device)[None, :, None]  # (1, N, 1, 2)
+    suits = (area.sqrt() >= limits[..., 0]) & (area.sqrt() < limits[..., 1])
+    claims = (reach.amin(-1) > 0) & (off < RADIUS * stride) & suits
+    smallest, which = torch.where(claims, area, torch.inf).min(-1)  # (B, N)
+    chosen = reach.gather(2, which[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
+    return smallest < torch.inf, chosen / strides[None, :, None]
+
+
+def detection_loss(scores: Tensor, reach: Tensor, boxes: Tensor, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Score and box loss, each a mean over the batch.
+
+    `scores` (B, N) are logits, `reach` (B, N, 4) the distances in strides, `boxes` (B, M, 4) the faces in pixels.
+    """
+    answers, goal = assign(boxes, hw)
+    iou, giou = overlaps(reach[answers], goal[answers])
+    quality = torch.zeros_like(scores)
+    quality[answers] = iou.detach().to(scores.dtype)
+    whole = EXPECTED * len(scores)
+    return quality_focal(scores, quality).sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole
+
+
+def soft_loss(scores: Tensor, reach: Tensor, soft_scores: Tensor, soft_reach: Tensor) -> tuple[Tensor, Tensor]:
+    """The same against a teacher: its scores (B, N) in 0..1, its distances weighted by its scores."""
+    whole = EXPECTED * len(scores)
+    _, giou = overlaps(reach, soft_reach)
+    weight = torch.where(soft_scores > 0.1, soft_scores, 0)
+    return quality_focal(scores, soft_scores).sum() / whole, BOX_WEIGHT * (weight * (1 - giou)).sum() / whole
+
+
+def quality_focal(logits: Tensor, quality: Tensor) -> Tensor:
+    """Cross entropy with a soft label, times the squared error of the score; same shape as the inputs."""
+    entropy = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+    return (torch.sigmoid(logits) - quality).square() * entropy
+
+
+def overlaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and GIoU (...) of boxes given as distances (..., 4) from the same points."""
+    shared = torch.minimum(a, b)
+    inner = (shared[..., 0] + shared[..., 2]).clamp(min=0) * (shared[..., 1] + shared[..., 3]).clamp(min=0)
+    outer = torch.maximum(a, b)
+    hull = (outer[..., 0] + outer[..., 2]) * (outer[..., 1] + outer[..., 3])
+    union = _area(a) + _area(b) - inner
+    iou = inner / union.clamp(min=1e-6)
+    return iou, iou - (hull - union) / hull.clamp(min=1e-6)
+
+
+def _area(reach: Tensor) -> Tensor:
+    return (reach[..., 0] + reach[..., 2]) * (reach[..., 1] + reach[..., 3])

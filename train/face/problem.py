@@ -1,0 +1,102 @@
+"""The face detector as a problem for the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...runtime.bundle import Manifest, TensorSpec
+from ..fetch import cache_folder
+from ..problem import Batch, Loss, Shard, Targets
+from .backgrounds import PHOTOS
+from .data import IMAGE_HW, POOL_SIZE, VALIDATION_SEED, Batches, load_material
+from .evaluate import PICTURES, score, torch_run
+from .loss import detection_loss, soft_loss
+from .model import STRIDES, FaceNet, build
+from .pool import GAN, TEACHER
+
+CELLS = sum((IMAGE_HW[0] // s) * (IMAGE_HW[1] // s) for s in STRIDES)
+INPUTS = (TensorSpec("image", (1, *IMAGE_HW, 3), "uint8", "NHWC", "BGR", (0, 255)),)
+OUTPUTS = (
+    TensorSpec("scores", (1, CELLS), "float32", range=(0, 1)),
+    TensorSpec("boxes", (1, CELLS, 4), "float32"),
+)
+DECODING = {"strides": list(STRIDES), "score_threshold": 0.4, "nms_iou": 0.45}
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOptions:
+    """`seed` and `batch_size` are the recipe's. An epoch has `pictures` pictures, made by `workers` processes."""
+
+    seed: int = 0
+    batch_size: int = 32
+    pictures: int = 3200
+    workers: int = 1
+
+
+class FaceProblem:
+    """Trains on composed pictures; the score is AP at IoU 0.5 on composed pictures of other faces."""
+
+    name = "face"
+    task = "face"
+
+    def __init__(self, options: FaceOptions) -> None:
+        self._options = options
+        self._config: dict[str, Any] = {"widths": [32, 64, 80, 96], "dropout": 0.05}
+        self._manifest = Manifest("face", self.task, INPUTS, OUTPUTS, DECODING)
+
+    def build(self) -> nn.Module:
+        return build(**self._config)
+
+    def batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
+        options = self._options
+        material = load_material(cache_folder(), validation=False)
+        steps = options.pictures // options.batch_size
+        key = (options.seed, epoch)
+        return Batches(material, key, options.batch_size, steps, shard).stream(options.workers)
+
+    def loss(self, model: nn.Module, images: Tensor, targets: Targets) -> Loss:
+        scores, reach = _logits(model, images)
+        return _sum(*detection_loss(scores, reach, targets["boxes"], (images.shape[1], images.shape[2])))
+
+    def distil(self, model: nn.Module, images: Tensor, targets: Targets, soft: tuple[Tensor, ...]) -> Loss:
+        scores, reach = _logits(model, images)
+        return _sum(*soft_loss(scores, reach, *soft))
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        values = {name: metric["value"] for name, metric in score(torch_run(model), self._manifest).items()}
+        return {"score": values["ap50"], **values}
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "model": "helmsight.train.face.model:build",
+            "config": self._config,
+            "inputs": [asdict(spec) for spec in INPUTS],
+            "outputs": [asdict(spec) for spec in OUTPUTS],
+            "decoding": DECODING,
+            "samples": "helmsight.train.face.data:samples",
+            "score": "helmsight.train.face.evaluate:score",
+            "data": self._data,
+            "validation": {"data": f"composed pictures, seed {VALIDATION_SEED}", "n": PICTURES},
+        }
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        """What it learns from, with the hashes."""
+        pool = load_material(cache_folder(), validation=False).pool
+        packages = {f"{p.name} {p.version}": {"sha256": p.sha256, "licence": p.licence} for p in (GAN, TEACHER, PHOTOS)}
+        sizes = {"pool": POOL_SIZE, "pictures_an_epoch": self._options.pictures}
+        return {"faces_sha256": pool.sha256, "packages": packages, **sizes}
+
+
+def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    assert isinstance(model, FaceNet)
+    return model.logits(images)
+
+
+def _sum(score_loss: Tensor, box_loss: Tensor) -> Loss:
+    return score_loss + box_loss, {"score": score_loss.item(), "box": box_loss.item()}

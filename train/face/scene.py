@@ -1,0 +1,244 @@
+"""One training picture: a background, people of whom only the face is known, and what a camera does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.results import Floats, Image
+from .backgrounds import colour, draw_background
+from .pool import SIDE, Pool
+
+SMALLEST, LARGEST = 13, 220
+"""Height of a face in pixels (its width is 0.75 of it)."""
+COUNTS = (0.22, 0.38, 0.16, 0.1, 0.06, 0.05, 0.03)
+"""Probability of 0, 1, ... 6 faces in a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What pictures are composed of."""
+
+    pool: Pool
+    backgrounds: list[Image]
+
+
+def compose(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -> tuple[Image, Floats]:
+    """A picture `hw` (H, W, 3) uint8 BGR and its faces' boxes (n, 4) float32 xyxy in pixels, the same for one `rng`.
+
+    Half of them fill a part only, top left, as a letterboxed camera picture does.
+    """
+    inner = _inner(rng, hw)
+    image = draw_background(rng, material.backgrounds, inner)
+    for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.3 else 0):
+        _paste(rng, image, *_scrambled(rng, material.pool), _place(rng, inner))
+    people = _people(rng, material.pool, inner)
+    for _, _, outline in people:  # all bodies before all faces: none hides a face that is labelled
+        _draw_person(rng, image, outline)
+    for index, place, outline in people:
+        _paste(rng, image, _relight(rng, material.pool.faces[index]), material.pool.boxes[index], place)
+        _occlude(rng, image, outline)
+    boxes = [outline for _, _, outline in people]
+    whole = np.zeros((*hw, 3), np.uint8)
+    whole[: inner[0], : inner[1]] = photograph(rng, image)
+    return whole, np.array(boxes, np.float32).reshape(-1, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a face goes: centre of its box and height in pixels, turn in degrees, stretch of its width, mirrored."""
+
+    centre: tuple[float, float]
+    height: float
+    turn_deg: float
+    stretch: float
+    mirrored: bool
+
+
+def _people(rng: np.random.Generator, pool: Pool, hw: tuple[int, int]) -> list[tuple[int, Place, Floats]]:
+    """Which faces, where, and their boxes in the picture; those that would lie on another are left out."""
+    people: list[tuple[int, Place, Floats]] = []
+    for _ in range(rng.choice(len(COUNTS), p=COUNTS)):
+        place, index = _place(rng, hw), int(rng.integers(len(pool.faces)))
+        outline = _outline(pool.boxes[index], place, hw)
+        if outline is not None and all(_overlap(outline, other) <= 0.02 for _, _, other in people):
+            people.append((index, place, outline))
+    return people
+
+
+def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
+    kind = rng.random()
+    if kind < 0.35:
+        return hw[0], int(hw[1] * rng.uniform(0.55, 1))
+    if kind < 0.5:
+        return int(hw[0] * rng.uniform(0.5, 1)), hw[1]
+    return hw
+
+
+def _place(rng: np.random.Generator, hw: tuple[int, int]) -> Place:
+    tall = min(LARGEST, 0.95 * hw[0])
+    height = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(tall))))
+    if rng.random() < 0.3:  # portraits, which a logarithmic draw makes rare
+        height = float(rng.uniform(0.35, 0.95) * tall)
+    x = rng.uniform(0.3 * height, max(0.31 * height, hw[1] - 0.3 * height))
+    y = rng.uniform(0.4 * height, max(0.41 * height, hw[0] - 0.4 * height))
+    turn = float(np.clip(rng.normal(0, 13), -40, 40))
+    return Place((float(x), float(y)), height, turn, float(rng.uniform(0.9, 1.12)), bool(rng.random() < 0.5))
+
+
+def _matrix(box: Floats, place: Place) -> NDArray[np.float64]:
+    """From pixels of the 64x64 face to those of the picture."""
+    scale = place.height / float(box[3] - box[1])
+    turn = np.deg2rad(place.turn_deg)
+    across = scale * place.stretch * (-1 if place.mirrored else 1)
+    linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([across, scale])
+    middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    return np.column_stack([linear, np.array(place.centre) - linear @ middle])
+
+
+def _outline(box: Floats, place: Place, hw: tuple[int, int]) -> Floats | None:
+    """The upright box around the turned ellipse in the face's box, cut at the border; None when too little is left."""
+    linear = _matrix(box, place)[:, :2]
+    half = np.sqrt(((linear * ((box[2:] - box[:2]) / 2)) ** 2).sum(axis=1))
+    whole = np.concatenate([np.array(place.centre) - half, np.array(place.centre) + half])
+    cut = np.clip(whole, 0, [hw[1], hw[0], hw[1], hw[0]])
+    left = (cut[2:] - cut[:2]).prod() / (whole[2:] - whole[:2]).prod()
+    return cut.astype(np.float32) if left > 0.55 and (cut[2:] - cut[:2]).min() >= 8 else None
+
+
+def _overlap(a: Floats, b: Floats) -> float:
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(shared / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
+
+
+def _paste(rng: np.random.Generator, image: Image, face: Image, box: Floats, place: Place) -> None:
+    """Blend the face in, with soft edges, as much of its surroundings as a random mask leaves."""
+    matrix = _matrix(box, place)
+    corners = np.array([[0, 0, 1], [SIDE, 0, 1], [0, SIDE, 1], [SIDE, SIDE, 1]]) @ matrix.T
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)), 0, image.shape[1::-1]).astype(int)
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)), 0, image.shape[1::-1]).astype(int)
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return
+    matrix[:, 2] -= (x1, y1)
+    size = (int(x2 - x1), int(y2 - y1))
+    enlarged = place.height > box[3] - box[1]
+    if not enlarged:  # averaged first: a linear warp skips pixels when it shrinks
+        blur = 0.35 * float(box[3] - box[1]) / place.height
+        face = np.asarray(cv2.GaussianBlur(face, (0, 0), blur), np.uint8)
+    how = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
+    warped = np.asarray(cv2.warpAffine(face, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    if enlarged and rng.random() < 0.6:
+        warped = _sharpen(rng, warped, place.height / float(box[3] - box[1]))
+    mask = cv2.warpAffine(_mask(rng, box), matrix, size, flags=cv2.INTER_LINEAR)[..., None]
+    under = image[y1:y2, x1:x2]
+    image[y1:y2, x1:x2] = under + (warped.astype(np.float32) - under) * mask
+
+
+def _mask(rng: np.random.Generator, box: Floats) -> Floats:
+    """Weight (64, 64) of the face over what lies behind: an ellipse, or the whole square with its own background."""
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    if rng.random() < 0.65:
+        axes = half * rng.uniform(1.0, 1.35)
+        cv2.ellipse(mask, (tuple(map(float, centre)), tuple(map(float, axes * 2)), 0.0), 1.0, -1)
+        soft = rng.uniform(0.8, 3)
+    else:
+        edge = int(rng.integers(1, 4))
+        mask[edge : SIDE - edge, edge : SIDE - edge] = 1
+        soft = rng.uniform(0.3, 3)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)
+
+
+def _sharpen(rng: np.random.Generator, face: Image, scale: float) -> Image:
+    """Give an enlarged face the edges and the grain that a near one has in a real picture."""
+    soft = cv2.GaussianBlur(face, (0, 0), 0.6 * scale)
+    amount = float(rng.uniform(0.3, 2.0))
+    out = cv2.addWeighted(face, 1 + amount, soft, -amount, 0).astype(np.float32)
+    grain = rng.normal(0, rng.uniform(0, 6), (face.shape[0] // 2 + 1, face.shape[1] // 2 + 1, 1)).astype(np.float32)
+    out += cv2.resize(grain, face.shape[1::-1])[..., None]
+    return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def _relight(rng: np.random.Generator, face: Image) -> Image:
+    """Another exposure, white balance and side light on one face; the GAN's are often dark."""
+    out = face.astype(np.float32)
+    goal = rng.uniform(60, 190)
+    out *= np.clip(goal / max(8.0, float(out[16:56, 16:48].mean())), 0.5, 3.5)
+    out *= 1 + rng.normal(0, 0.07, 3).astype(np.float32)
+    slope = np.linspace(-1, 1, SIDE, dtype=np.float32) * rng.normal(0, 0.25)
+    out *= 1 + (slope[None, :, None] if rng.random() < 0.7 else slope[:, None, None])
+    return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def _scrambled(rng: np.random.Generator, pool: Pool) -> tuple[Image, Floats]:
+    """A face cut into squares that are shuffled: its colours and edges, but no face."""
+    index = int(rng.integers(len(pool.faces)))
+    cells = int(rng.choice([2, 4, 4, 8]))
+    side = SIDE // cells
+    parts = pool.faces[index].reshape(cells, side, cells, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    shuffled = np.roll(rng.permutation(parts) if cells > 2 else parts[[3, 2, 0, 1]], 1, axis=0)
+    whole = shuffled.reshape(cells, cells, side, side, 3).swapaxes(1, 2).reshape(SIDE, SIDE, 3)
+    return np.ascontiguousarray(whole), pool.boxes[index]
+
+
+def _draw_person(rng: np.random.Generator, image: Image, box: Floats) -> None:
+    """Hair behind the face and a body below it, as flat shapes."""
+    x, y = (box[:2] + box[2:]) / 2
+    w, h = box[2:] - box[:2]
+    if rng.random() < 0.4:
+        hair = (float(w * rng.uniform(1.1, 1.7)), float(h * rng.uniform(1.1, 1.5)))
+        oval = ((float(x), float(y - 0.1 * h)), hair, float(rng.normal(0, 8)))
+        cv2.ellipse(image, oval, colour(rng), -1, cv2.LINE_AA)
+    if rng.random() < 0.6:
+        neck, body = float(rng.uniform(0.4, 0.7) * w), float(rng.uniform(1.6, 3.2) * w)
+        cv2.rectangle(image, (int(x - neck / 2), int(y)), (int(x + neck / 2), int(y + 0.9 * h)), colour(rng), -1)
+        centre = (float(x + rng.normal(0, 0.1) * w), float(y + rng.uniform(1.5, 1.8) * h))
+        cv2.ellipse(image, (centre, (body, 2 * h), 0.0), colour(rng), -1, cv2.LINE_AA)
+
+
+def _occlude(rng: np.random.Generator, image: Image, box: Floats) -> None:
+    """Now and then: a bar over the eyes, something before the chin or the brow, a hand."""
+    if rng.random() > 0.22:
+        return
+    x1, y1 = box[:2]
+    w, h = box[2:] - box[:2]
+    top, high = (0.32, 0.14) if rng.random() < 0.4 else (rng.choice([-0.1, 0.72]), rng.uniform(0.15, 0.35))
+    tall = int(h * high)
+    across = float(rng.uniform(0.35, 1.1))
+    left = int(x1 + w * rng.uniform(0, max(0.01, 1 - across)))
+    from_, to = (left, int(y1 + top * h)), (left + int(across * w), int(y1 + top * h) + tall)
+    if rng.random() < 0.6:
+        cv2.rectangle(image, from_, to, colour(rng), -1)
+    else:
+        middle = ((from_[0] + to[0]) // 2, (from_[1] + to[1]) // 2)
+        cv2.ellipse(image, middle, (max(1, int(across * w / 2)), max(1, tall // 2)), 0, 0, 360, colour(rng), -1)
+
+
+def photograph(rng: np.random.Generator, image: Image) -> Image:
+    """What lens, sensor and file do: light, colour, grey, blur, low resolution, noise, JPEG."""
+    out = image.astype(np.float32)
+    gain, offset = rng.uniform(0.6, 1.4), rng.normal(0, 15)
+    out = out * (gain * (1 + rng.normal(0, 0.06, 3))).astype(np.float32) + np.float32(offset)
+    if rng.random() < 0.3:
+        out = out.clip(0, 255) ** np.float32(rng.uniform(0.7, 1.4)) * np.float32(1)
+        out *= 255 / max(1.0, float(out.max()))
+    if rng.random() < 0.4:
+        grey = out.mean(axis=2, keepdims=True)
+        out = grey + (out - grey) * np.float32(0 if rng.random() < 0.4 else rng.uniform(0.3, 1.6))
+    if rng.random() < 0.35:
+        noise = rng.standard_normal(out.shape[:2], dtype=np.float32)[..., None]
+        out = out + noise * np.float32(rng.uniform(2, 14))
+    picture = np.clip(out, 0, 255).astype(np.uint8)
+    kind = rng.random()
+    if kind < 0.15:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 1.8)))
+    elif kind < 0.3:
+        small = cv2.resize(picture, None, fx=(f := float(rng.uniform(0.35, 0.8))), fy=f, interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.4:
+        _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])
+        picture = cv2.imdecode(file, cv2.IMREAD_COLOR)
+    return np.asarray(picture, np.uint8)
