@@ -1,0 +1,54 @@
+"""The map as a sink: frames with a `navigate` reading of their own go to a mapper, whose map is written at the end."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ...devices.errors import UsageError
+from ..mapping.mapper import Mapper
+from ..results import Drive, Result
+from ..sources import CameraGeometry
+from ._base import BaseSink
+
+log = logging.getLogger(__name__)
+
+
+class MapSink(BaseSink):
+    """Maps what it is given; `close` writes `path`, a `.png`, and a `.yaml` beside it, once.
+
+    `skipped` counts the results whose frame had no `navigate` reading of its own. When nothing was mapped, nothing is
+    written, so that a camera that fails does not cost an earlier map.
+    """
+
+    def __init__(self, path: Path, geometry: CameraGeometry) -> None:
+        if path.suffix.lower() != ".png":
+            raise UsageError(f"--map {path}: {path.suffix or 'no suffix'} is unknown; expected a .png")
+        if not path.parent.is_dir():
+            raise UsageError(f"--map {path}: there is no folder {path.parent}; make it first")
+        self.path = path
+        self.mapper = Mapper(geometry)
+        self.skipped = 0
+        self._closed = False
+
+    def __call__(self, result: Result) -> None:
+        if self._closed:
+            raise RuntimeError("this sink is closed")
+        reading = result.readings.get("navigate")
+        if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
+            self.skipped += 1
+            return
+        self.mapper.update(result.frame, reading.record)
+
+    def close(self) -> None:
+        """Write the map; UsageError when it cannot be written. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        mapped = len(self.mapper.trajectory)
+        if not mapped:
+            log.warning("%s: not written, no frame had a navigate reading", self.path)
+            return
+        self.mapper.save(self.path)
+        if self.mapper.lost:
+            log.warning("%s: the motion of %d of %d frames is unknown", self.path, self.mapper.lost, mapped)

@@ -1,0 +1,107 @@
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import UsageError
+from helmsight.runtime.mapping.geometry import Pose
+from helmsight.runtime.mapping.grid import OccupancyGrid
+from helmsight.runtime.mapping.mapfile import save_map
+from helmsight.runtime.mapping.picture import PATH_BGR, ROBOT_BGR, draw_map
+from helmsight.runtime.results import Reading, Result
+from helmsight.runtime.sinks.map import MapSink
+
+cv2 = pytest.importorskip("cv2")
+
+
+def load_as_map_server(yaml):
+    """State of the cell at (x, y), by map_server's own rules for a trinary map."""
+    entries = dict(line.split(": ", 1) for line in yaml.read_text().splitlines())
+    assert (entries["mode"], entries["negate"]) == ("trinary", "0")
+    picture = cv2.imread(str(yaml.parent / entries["image"]), cv2.IMREAD_UNCHANGED)
+    assert picture.ndim == 2
+    origin_x, origin_y, yaw = (float(part) for part in entries["origin"].strip("[]").split(","))
+    assert yaw == 0
+    step = float(entries["resolution"])
+
+    def state(x, y):
+        row = picture.shape[0] - 1 - math.floor((y - origin_y) / step)
+        occupied = (255 - picture[row, math.floor((x - origin_x) / step)]) / 255
+        if occupied > float(entries["occupied_thresh"]):
+            return "occupied"
+        return "free" if occupied < float(entries["free_thresh"]) else "unknown"
+
+    return state
+
+
+def reading(drive, index):
+    return Reading("navigate", drive, index, index, index, {})
+
+
+def test_map_server_reads_the_walls_where_they_stand(lap, tmp_path):
+    png, yaml = lap.mapper.save(tmp_path / "map.png")
+    assert (png.name, yaml.name) == ("map.png", "map.yaml")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.png", "map.yaml"]
+    state = load_as_map_server(yaml)
+    assert [state(*point) for point in ((1.0, 0.0), (-1.5, 3.0), (4.5, -1.0))] == ["free"] * 3
+    assert state(5.1, 0.5) == "occupied"  # the wall at x = 5
+    assert state(1.6, 1.3) == "unknown"  # the middle of a pillar
+
+
+def test_an_empty_map_is_a_file_too(tmp_path):
+    state = load_as_map_server(save_map(OccupancyGrid(), tmp_path / "map.png")[1])
+    assert state(0.0, 0.0) == "unknown"
+
+
+def test_a_folder_that_is_not_there(lap, tmp_path):
+    with pytest.raises(UsageError, match="expected a file that can be written"):
+        lap.mapper.save(tmp_path / "no" / "map.png")
+
+
+def test_picture_shows_path_and_robot(lap):
+    picture = lap.mapper.image(300)
+    assert picture.shape == (300, 300, 3)
+    assert picture.dtype == np.uint8
+    for colour in (PATH_BGR, ROBOT_BGR, (254, 254, 254), (0, 0, 0)):  # lines are smoothed, hence the tolerance
+        assert (np.abs(picture.astype(int) - colour).max(axis=2) < 40).any()
+    assert draw_map(OccupancyGrid(), [Pose()], 64).shape == (64, 64, 3)
+
+
+def test_sink_maps_only_frames_with_their_own_reading(room, tmp_path, caplog):
+    with MapSink(tmp_path / "map.png", room.geometry) as sink:
+        for index in range(4):
+            pose = Pose(0.04 * index)
+            of_frame = index - index % 2  # the network runs at half the rate
+            sink(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), of_frame)}))
+        sink(Result(room.frame(5, Pose()), {}))
+        assert len(sink.mapper.trajectory) == 2
+        assert sink.skipped == 3
+    assert load_as_map_server(tmp_path / "map.yaml")(1.0, 0.0) != "occupied"
+    sink.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        sink(Result(room.frame(6, Pose()), {}))
+    assert not caplog.records
+
+
+def test_sink_leaves_an_earlier_map_alone_when_it_has_nothing(room, tmp_path, caplog):
+    (tmp_path / "map.png").write_bytes(b"earlier")
+    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", room.geometry) as sink:
+        sink(Result(room.frame(0, Pose()), {}))
+    assert (tmp_path / "map.png").read_bytes() == b"earlier"
+    assert "no frame had a navigate reading" in caplog.text
+
+
+def test_sink_says_how_often_it_was_lost(room, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", room.geometry) as sink:
+        for index, pose in enumerate([Pose(), Pose(2.0, 2.0, 2.5)]):
+            sink(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), index)}))
+    assert "the motion of 1 of 2 frames is unknown" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("map.jpg", "expected a .png"), ("map", "no suffix"), ("no/map.png", "no folder")]
+)
+def test_sink_refuses_a_path_at_once(room, tmp_path, name, what):
+    with pytest.raises(UsageError, match=what):
+        MapSink(tmp_path / name, room.geometry)

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+
+from helmsight.runtime.mapping.geometry import FloorView, Pose
+from helmsight.runtime.mapping.grid import GridOptions, OccupancyGrid, floor_edge
+from helmsight.runtime.sources import CameraGeometry
+
+VIEW = FloorView(CameraGeometry(75.0, 0.4, 10.0), (240, 320), (36, 48))
+
+
+def wall_ahead(depth_m):
+    """The free space before a wall across the whole view: exact, the row at its foot by its share."""
+    foot = VIEW.to_pixels(np.array([[depth_m, 0.0]]))[0, 1] + 0.5
+    share = np.clip(np.arange(1, 37) - foot, 0, 1)
+    return np.repeat(share[:, None], 48, axis=1).astype(np.float32)
+
+
+def odds_at(grid, x, y):
+    (row, column), *_ = grid.cell(np.array([[x, y]]))
+    return grid.log_odds[row, column]
+
+
+def centres(grid):
+    rows, columns = np.indices(grid.log_odds.shape)
+    cells = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    return (cells + 0.5) * grid.options.resolution_m + grid.origin
+
+
+@pytest.mark.parametrize("depth_m", [0.8, 1.0, 1.5, 2.0])
+def test_edge_lies_between_rows(depth_m):
+    edge = floor_edge(wall_ahead(depth_m), VIEW, 0.25)
+    assert edge.hit.all()
+    assert edge.depth_m == pytest.approx(depth_m, abs=float(edge.blur_m[0]))
+    assert edge.blur_m[0] < 0.25 * depth_m
+
+
+def test_a_column_without_floor_says_nothing():
+    free_space = wall_ahead(1.5)
+    free_space[:, 20:28] = 0.0
+    edge = floor_edge(free_space, VIEW, 0.25)
+    assert not edge.hit[20:28].any()
+    assert (edge.depth_m[20:28] == 0).all()
+    grid = OccupancyGrid()
+    grid.update(Pose(), free_space, VIEW)
+    assert odds_at(grid, 1.0, 0.0) == 0
+
+
+def test_floor_to_the_horizon_is_free_to_the_range_and_nothing_is_hit():
+    grid = OccupancyGrid(GridOptions(range_m=2.0))
+    grid.update(Pose(), np.ones((36, 48), np.float32), VIEW)
+    assert odds_at(grid, 1.9, 0.0) < 0
+    assert odds_at(grid, 2.1, 0.0) == 0
+    assert grid.log_odds.max() == 0
+
+
+@pytest.mark.parametrize("yaw_deg", [0, 37, 90, -135])
+def test_free_before_the_wall_occupied_at_it_unknown_behind(yaw_deg):
+    grid = OccupancyGrid()
+    pose = Pose(3.0, -2.0, math.radians(yaw_deg))
+    for _ in range(5):
+        grid.update(pose, wall_ahead(1.5), VIEW)
+    depths = np.arange(0.8, 2.4, 0.02)
+    odds = np.array([odds_at(grid, *point) for point in pose.to_world(np.stack([depths, 0 * depths + 0.1], axis=1))])
+    assert (odds[depths < 1.4] < -1.4).all()
+    assert (odds[(depths > 1.4) & (depths < 1.7)] > 0.6).any()
+    assert (odds[depths > 1.8] == 0).all()
+    behind = pose.to_world(np.array([[-0.5, 0.0]]))[0]
+    assert odds_at(grid, *behind) == 0
+
+
+def test_growing_keeps_what_was_known():
+    grid = OccupancyGrid()
+    grid.update(Pose(), wall_ahead(1.5), VIEW)
+    before = odds_at(grid, 1.0, 0.0)
+    size = grid.log_odds.size
+    for pose in (Pose(12.0, 0.0, 0.0), Pose(-9.0, -9.0, math.pi)):
+        grid.update(pose, wall_ahead(1.5), VIEW)
+    assert grid.log_odds.size > size
+    assert odds_at(grid, 1.0, 0.0) == before < 0
+    assert odds_at(grid, 13.0, 0.0) == before
+    assert odds_at(grid, -10.0, -9.0) == before
+
+
+def test_log_odds_stay_within_their_limit_and_turn_back():
+    grid = OccupancyGrid()
+    for _ in range(50):
+        grid.update(Pose(), wall_ahead(1.0), VIEW)
+    assert np.abs(grid.log_odds).max() <= grid.options.limit
+    assert grid.probability.max() < 1
+    for _ in range(30):
+        grid.update(Pose(), wall_ahead(2.0), VIEW)  # what stood there has gone
+    assert odds_at(grid, 1.025, 0.0) < 0
+
+
+def test_the_map_of_a_lap_is_right(lap):
+    grid = lap.mapper.grid
+    truly_free = lap.world.floor_at(centres(grid)).reshape(grid.log_odds.shape)
+    free, occupied = grid.log_odds < -1.41, grid.log_odds > 0.62
+    assert (free & truly_free).sum() / (free | truly_free).sum() > 0.9
+    assert (free & truly_free).sum() / free.sum() > 0.99
+    assert (occupied & truly_free).sum() / occupied.sum() < 0.3  # a wall's face is as thick as the edge is blurred

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+
+from helmsight.runtime.mapping.geometry import FloorView, Pose
+from helmsight.runtime.mapping.mapper import Mapper
+from helmsight.runtime.mapping.odometry import refine
+
+pytest.importorskip("cv2")
+
+
+def drive(world, poses, hw=(240, 320)):
+    mapper = Mapper(world.geometry)
+    motions = []
+    for index, pose in enumerate(poses):
+        mapper.update(world.frame(index, pose, hw), world.drive(pose, hw))
+        motions.append(mapper.motion)
+    return mapper, motions
+
+
+def distance(a, b):
+    return math.hypot(a.x_m - b.x_m, a.y_m - b.y_m)
+
+
+def test_drift_over_a_lap(lap):
+    errors = [distance(a, b) for a, b in zip(lap.mapper.trajectory, lap.poses, strict=True)]
+    assert lap.way_m > 10
+    assert lap.mapper.lost == 0
+    assert max(errors) < 0.01 * lap.way_m
+    assert abs(math.degrees(lap.mapper.pose.yaw_rad - lap.poses[-1].yaw_rad)) < 2
+
+
+def test_standing_still_adds_up_to_nothing(room):
+    mapper, motions = drive(room, [Pose()] * 40)
+    assert not any(m.lost for m in motions)
+    assert distance(mapper.pose, Pose()) < 0.003
+    assert abs(mapper.pose.yaw_rad) < 0.002
+
+
+@pytest.mark.parametrize("hw", [(480, 640), (180, 320), (120, 160)])
+def test_any_size_of_frame(room, hw):
+    poses = [Pose(0.04 * i, 0.0, 0.01 * i) for i in range(25)]
+    mapper, _ = drive(room, poses, hw)
+    assert mapper.lost == 0
+    assert distance(mapper.pose, poses[-1]) < 0.03
+    assert mapper.pose.yaw_rad == pytest.approx(poses[-1].yaw_rad, abs=0.02)
+
+
+def test_turning_on_the_spot_and_backwards(room):
+    poses = [Pose(0.0, 0.0, 0.05 * i) for i in range(20)] + [
+        Pose(0.0, 0.0, 0.95).then(Pose(-0.03 * i)) for i in range(15)
+    ]
+    mapper, _ = drive(room, poses)
+    assert mapper.lost == 0
+    assert distance(mapper.pose, poses[-1]) < 0.03
+    assert mapper.pose.yaw_rad == pytest.approx(0.95, abs=0.02)
+
+
+def test_the_same_frames_give_the_same_path(room):
+    poses = [Pose(0.05 * i) for i in range(10)]
+    assert drive(room, poses)[0].trajectory == drive(room, poses)[0].trajectory
+
+
+def test_a_jump_is_lost_and_following_goes_on(room):
+    poses = [Pose(0.04 * i) for i in range(5)] + [Pose(2.0, 2.0, 2.5).then(Pose(0.04 * i)) for i in range(5)]
+    mapper, motions = drive(room, poses)
+    assert [m.lost for m in motions] == [i == 5 for i in range(10)]
+    assert motions[5].pose == Pose()
+    assert mapper.trajectory[5] == mapper.trajectory[4]
+    assert mapper.pose.x_m == pytest.approx(0.32, abs=0.02)  # 4 steps before the jump and 4 after it
+
+
+def test_a_floor_without_texture_is_lost_not_invented(room):
+    mapper = Mapper(room.geometry)
+    for index in range(4):
+        frame = room.frame(index, Pose(0.1 * index), noise=0.0)
+        frame.image[:] = 128
+        mapper.update(frame, room.drive(Pose()))
+    assert mapper.lost == 3
+    assert mapper.pose == Pose()
+
+
+def test_another_frame_size_in_between_is_lost_once(room):
+    mapper = Mapper(room.geometry)
+    for index, hw in enumerate([(240, 320), (240, 320), (480, 640), (480, 640)]):
+        pose = Pose(0.04 * index)
+        mapper.update(room.frame(index, pose, hw), room.drive(pose, hw))
+    assert mapper.lost == 1
+    assert mapper.pose.x_m == pytest.approx(0.08, abs=0.01)
+
+
+def test_refine_finds_the_motion_of_exact_pixels(room):
+    view = FloorView(room.geometry, (240, 320))
+    motion = Pose(-0.05, 0.01, 0.03)
+    points = np.random.default_rng(1).uniform((0.5, -0.5), (2.0, 0.5), (30, 2))
+    pixels = view.to_pixels(motion.to_world(points))
+    found = Pose()
+    for _ in range(4):
+        found = refine(view, found, points, pixels)
+    assert (found.x_m, found.y_m, found.yaw_rad) == pytest.approx((-0.05, 0.01, 0.03), abs=1e-9)
