@@ -28,6 +28,7 @@ SUPER = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
         (SUPER, ORIN_CPUINFO, 7802496, L4T_R36, ("jetson-orin-nano-super", "R36.4.3")),
         ("NVIDIA Jetson AGX Orin Developer Kit", ORIN_CPUINFO, 64349344, L4T_R36, ("jetson-agx-orin-64g", "R36.4.3")),
         ("NVIDIA Jetson AGX Orin Developer Kit", ORIN_CPUINFO, 31346940, L4T_R36, (None, "R36.4.3")),
+        ("NVIDIA Jetson Xavier NX Developer Kit", NANO_CPUINFO, 15822000, L4T_R32, (None, "R32.7.1")),
         ("Raspberry Pi 4 Model B Rev 1.4", NANO_CPUINFO, 3884360, "", ("rpi4b", None)),
     ],
 )

@@ -111,6 +111,16 @@ def test_the_load_of_others_is_in_cores(tmp_path: Path) -> None:
     assert 0.5 / wall <= stat(sensors.summary(), "other_cores").mean <= 1.0 / 0.2
 
 
+def test_this_process_is_not_among_the_others(tmp_path: Path) -> None:
+    write(tmp_path, BOARD)
+    with sample_sensors(10, tmp_path) as sensors:
+        begin = time.process_time()
+        while time.process_time() - begin < 0.2:
+            pass
+        write(tmp_path, {"proc/stat": TICKS.replace("cpu  1000", "cpu  1020")})
+    assert stat(sensors.summary(), "other_cores").maximum < 0.1
+
+
 def test_the_thread_ends_with_the_block_also_when_it_fails() -> None:
     with pytest.raises(ZeroDivisionError), sample_sensors(0.01):
         raise ZeroDivisionError
