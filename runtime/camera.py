@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices.errors import UsageError
+from ..devices.processor import processor
 from .backends import SessionOptions, load
 from .bundle import open_bundle
 from .meter import Summary
@@ -104,7 +104,7 @@ class Camera:
         )
 
     def _session_options(self) -> SessionOptions:
-        cores = len(os.sched_getaffinity(0))
+        cores = processor().usable_cores
         threads = self._options.threads or max(1, (cores - 1) // len(self._bundles))
         return SessionOptions(self._options.device, threads, self._options.allow_fallback)
 

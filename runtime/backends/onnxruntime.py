@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from ...devices.errors import BadArtefact, DeviceMismatch, need
+from ...devices.processor import processor
 from ..bundle import Bundle
 from . import Feeds, Outputs, SessionOptions
 
@@ -23,7 +23,7 @@ def load(bundle: Bundle, options: SessionOptions) -> OnnxRuntimeSession:
 class OnnxRuntimeSession:
     """A network in ONNX Runtime.
 
-    Its thread pool has as many threads as the process may use: ONNX Runtime itself ignores the affinity mask. Its
+    Its thread pool has as many threads as the process may use: ONNX Runtime itself ignores affinity masks and CPU quotas. Its
     threads do not spin while they wait, so that a camera and another network beside it keep their cores.
     """
 
@@ -37,7 +37,7 @@ class OnnxRuntimeSession:
                 "install helmsight[gpu] or use --device cpu"
             )
         settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.threads or len(os.sched_getaffinity(0))
+        settings.intra_op_num_threads = options.threads or processor().usable_cores
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
