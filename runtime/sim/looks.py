@@ -1,0 +1,128 @@
+"""What a course looks like: textures, tints, light and camera, drawn from a seed within fixed limits.
+
+Training, validation and test have seeds and textures of their own that never overlap; any other seed is free to use
+all textures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..sources import CameraGeometry
+
+Split = Literal["train", "validation", "test", "free"]
+Colour = tuple[float, float, float]
+"""Red, green, blue in 0..1."""
+
+SEEDS: dict[Split, range] = {"train": range(1000, 2000), "validation": range(2000, 2100), "test": range(3000, 3100)}
+
+
+@dataclass(frozen=True, slots=True)
+class Textures:
+    """Names of MiniWorld's textures (without `.png`) that a split may use."""
+
+    floors: tuple[str, ...]
+    walls: tuple[str, ...]
+    ceilings: tuple[str, ...]
+    boxes: tuple[str, ...]
+
+    @property
+    def all(self) -> frozenset[str]:
+        return frozenset(self.floors + self.walls + self.ceilings + self.boxes)
+
+
+TEXTURES: dict[Split, Textures] = {
+    "train": Textures(
+        floors=("wood_1", "floor_tiles_white", "concrete_1", "concrete_4", "asphalt_1", "marble_2", "cardboard_3"),
+        walls=("drywall_1", "brick_wall_1", "concrete_2", "white_1"),
+        ceilings=("ceiling_tiles_1", "concrete_2"),
+        boxes=("cardboard_1", "metal_grill_1"),
+    ),
+    "validation": Textures(
+        floors=("wood_planks_1", "concrete_tiles_1"),
+        walls=("cardboard_4", "concrete_3"),
+        ceilings=("concrete_3",),
+        boxes=("door_garage_white",),
+    ),
+    "test": Textures(
+        floors=("wood_2", "floor_tiles_bw_1", "rock_1"),
+        walls=("stucco_1", "cinder_blocks_1", "marble_1"),
+        ceilings=("ceiling_tile_noborder_1",),
+        boxes=("cardboard_2", "metal_grill_2"),
+    ),
+}
+OFFICE = Textures(
+    floors=("wood_1", "wood_2", "wood_planks_1", "floor_tiles_white", "cardboard_3"),
+    walls=("drywall_1", "stucco_1"),
+    ceilings=("ceiling_tiles_1", "ceiling_tile_noborder_1"),
+    boxes=("cardboard_1", "cardboard_2"),
+)
+"""What a free seed uses: what a tidy office has."""
+
+TRIMS: tuple[Colour, ...] = ((0.93, 0.93, 0.9), (0.3, 0.32, 0.35), (0.55, 0.4, 0.27), (0.27, 0.36, 0.5))
+"""Skirting and door frames of a free seed: white, anthracite, oak, blue."""
+
+FOV_Y_DEG = (70.0, 90.0)
+HEIGHT_M = (0.22, 0.40)
+PITCH_DEG = (0.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A texture with a tint that multiplies it."""
+
+    texture: str
+    tint: Colour = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The surfaces of corridors and rooms, the light, and the camera."""
+
+    floors: dict[str, Surface]
+    walls: dict[str, Surface]
+    ceiling: Surface
+    box: Surface
+    trim: Colour
+    ambient: float
+    lamp: float
+    camera: CameraGeometry
+
+
+def split_of(seed: int) -> Split:
+    """The split that a seed belongs to."""
+    return next((split for split, seeds in SEEDS.items() if seed in seeds), "free")
+
+
+def make_look(seed: int) -> Look:
+    """The look of a course: the same seed gives the same look."""
+    rng = np.random.default_rng((seed, 17))
+    textures = TEXTURES.get(split_of(seed), OFFICE)
+    wild = split_of(seed) != "free"
+    kinds = ("corridor", "room")
+    return Look(
+        floors={kind: Surface(_pick(rng, textures.floors), _tint(rng, 0.25 if wild else 0.06)) for kind in kinds},
+        walls={kind: Surface(_pick(rng, textures.walls), _tint(rng, 0.35 if wild else 0.12)) for kind in kinds},
+        ceiling=Surface(_pick(rng, textures.ceilings), _tint(rng, 0.15 if wild else 0.03)),
+        box=Surface(_pick(rng, textures.boxes), _tint(rng, 0.3 if wild else 0.1)),
+        trim=_tint(rng, 0.8) if wild else TRIMS[rng.integers(len(TRIMS))],
+        ambient=float(rng.uniform(0.35, 0.65)),
+        lamp=float(rng.uniform(0.35, 0.8)),
+        camera=CameraGeometry(
+            fov_y_deg=float(rng.uniform(*FOV_Y_DEG)),
+            height_m=float(rng.uniform(*HEIGHT_M)),
+            pitch_deg=float(rng.uniform(*PITCH_DEG)),
+        ),
+    )
+
+
+def _pick(rng: np.random.Generator, names: tuple[str, ...]) -> str:
+    return names[rng.integers(len(names))]
+
+
+def _tint(rng: np.random.Generator, strength: float) -> Colour:
+    red, green, blue = 1 - strength * rng.random(3)
+    return float(red), float(green), float(blue)

@@ -1,0 +1,162 @@
+"""Draws a course with OpenGL, MiniWorld's textures and meshes, without a display.
+
+Importing this file loads MiniWorld and opens EGL, so only `Simulator` does it, after it has checked for both. An
+OpenGL context belongs to one thread: make, use and close a Scene in the same one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from pathlib import Path
+
+import numpy as np
+import pyglet  # noqa: TID253 - this file is the drawing: importing it is what loads the package
+from miniworld.objmesh import ObjMesh  # noqa: TID253
+from miniworld.utils import get_file_path  # noqa: TID253
+from numpy.typing import NDArray
+from pyglet import gl  # noqa: TID253
+
+from ..results import Floats, Image
+from ..sources import CameraGeometry
+from .course import Course, Obstacle
+from .framebuffer import FrameBuffer, Texture
+from .patches import Patch, patches
+from .robot import Pose
+
+NEAR_M, FAR_M = 0.04, 100.0
+
+
+class Scene:
+    """A course on the graphics side."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self._window = pyglet.window.Window(width=1, height=1, visible=False)
+        self._window.switch_to()
+        gl.glEnable(gl.GL_DEPTH_TEST)
+        gl.glEnable(gl.GL_CULL_FACE)
+        self._buffers: dict[tuple[int, int], FrameBuffer] = {}
+        self._drawn: FrameBuffer | None = None
+        self._textures: dict[str, Texture] = {}
+        self._meshes = {o.kind: ObjMesh.get(o.kind) for o in course.obstacles if o.kind not in ("box", "cabinet")}
+        self._list = gl.glGenLists(1)
+        made = patches(course)
+        for patch in made:
+            self._texture(patch.texture)
+        gl.glNewList(self._list, gl.GL_COMPILE)
+        self._draw_patches(made)
+        for thing in course.obstacles:
+            if thing.kind in self._meshes:
+                self._draw_mesh(thing)
+        gl.glEndList()
+
+    def draw(self, pose: Pose, camera: CameraGeometry, image_hw: tuple[int, int]) -> Image:
+        """The picture (H, W, 3) uint8 BGR, the caller's to keep, that the camera at `pose` sees."""
+        if self._window is None:
+            raise RuntimeError("this scene is closed")
+        self._window.switch_to()
+        if image_hw not in self._buffers:
+            self._buffers[image_hw] = FrameBuffer(image_hw)
+        self._drawn = self._buffers[image_hw]
+        self._drawn.bind()
+        self._look(pose, camera, image_hw[1] / image_hw[0])
+        gl.glCallList(self._list)
+        return self._drawn.read()
+
+    def depth_m(self) -> Floats:
+        """Distance (H, W) float32 along the optical axis, in metres, of the picture that was drawn last."""
+        if self._window is None or self._drawn is None:
+            raise RuntimeError("nothing was drawn yet, or the scene is closed")
+        clip = 2 * self._drawn.read_depth() - 1
+        depth: Floats = 2 * FAR_M * NEAR_M / (FAR_M + NEAR_M - clip * (FAR_M - NEAR_M))
+        return depth
+
+    def close(self) -> None:
+        """Free the context; may be called twice."""
+        if self._window is not None:
+            self._window.switch_to()
+            gl.glDeleteLists(self._list, 1)
+            self._window.close()
+            self._window = None
+
+    def _look(self, pose: Pose, camera: CameraGeometry, aspect: float) -> None:
+        gl.glMatrixMode(gl.GL_PROJECTION)
+        gl.glLoadIdentity()
+        gl.gluPerspective(camera.fov_y_deg, aspect, NEAR_M, FAR_M)
+        gl.glMatrixMode(gl.GL_MODELVIEW)
+        gl.glLoadIdentity()
+        pitch = math.radians(camera.pitch_deg)
+        eye = (pose.x, camera.height_m, -pose.y)
+        ahead = (
+            math.cos(pose.heading_rad) * math.cos(pitch),
+            -math.sin(pitch),
+            -math.sin(pose.heading_rad) * math.cos(pitch),
+        )
+        gl.gluLookAt(*eye, *(e + a for e, a in zip(eye, ahead, strict=True)), 0.0, 1.0, 0.0)
+
+    def _texture(self, name: str) -> Texture:
+        if name not in self._textures:
+            file = name if Path(name).is_file() else get_file_path("textures", name, "png")
+            self._textures[name] = Texture(file)
+        return self._textures[name]
+
+    def _draw_patches(self, made: list[Patch]) -> None:
+        gl.glDisable(gl.GL_LIGHTING)
+        gl.glEnable(gl.GL_TEXTURE_2D)
+        for name in sorted({p.texture for p in made}):
+            texture = self._texture(name)
+            texture.bind()
+            mine = [p for p in made if p.texture == name]
+            xyz = np.ascontiguousarray(np.concatenate([p.xyz for p in mine]))
+            uv = np.concatenate([p.uv for p in mine])
+            # A picture's own quad spans its texture once; surfaces repeat theirs by the metre.
+            scale: tuple[int, int] = (1, 1) if uv.max() <= 1 and uv.min() >= 0 else texture.size
+            _draw_quads(
+                xyz, np.ascontiguousarray(uv / np.array(scale), np.float32), np.concatenate([p.rgb for p in mine])
+            )
+
+    def _draw_mesh(self, thing: Obstacle) -> None:
+        """One of MiniWorld's meshes, scaled to the obstacle's height, under a soft light from above."""
+        mesh = self._meshes[thing.kind]
+        look = self.course.look
+        # Textured meshes come without a colour of their own and take the light's.
+        gl.glEnable(gl.GL_LIGHTING)
+        gl.glEnable(gl.GL_LIGHT0)
+        gl.glEnable(gl.GL_NORMALIZE)
+        gl.glShadeModel(gl.GL_SMOOTH)
+        gl.glEnable(gl.GL_COLOR_MATERIAL)
+        gl.glColorMaterial(gl.GL_FRONT_AND_BACK, gl.GL_AMBIENT_AND_DIFFUSE)
+        gl.glLightfv(gl.GL_LIGHT0, gl.GL_POSITION, _floats(thing.x + 0.6, 2.5, -thing.y + 0.4, 1))
+        gl.glLightfv(gl.GL_LIGHT0, gl.GL_AMBIENT, _floats(*(look.ambient * 0.8,) * 3, 1))
+        gl.glLightfv(gl.GL_LIGHT0, gl.GL_DIFFUSE, _floats(*(look.lamp * 0.9,) * 3, 1))
+        scale = thing.height_m / float(mesh.max_coords[1])
+        gl.glPushMatrix()
+        gl.glTranslatef(thing.x, 0.0, -thing.y)
+        gl.glScalef(scale, scale, scale)
+        gl.glRotatef(math.degrees(thing.heading_rad), 0, 1, 0)
+        gl.glColor3f(1, 1, 1)
+        mesh.render()
+        gl.glPopMatrix()
+        gl.glDisable(gl.GL_LIGHTING)
+
+
+def _draw_quads(xyz: NDArray[np.float32], uv: NDArray[np.float32], rgb: NDArray[np.float32]) -> None:
+    def pointer(array: NDArray[np.float32]) -> ctypes.c_void_p:
+        return array.ctypes.data_as(ctypes.c_void_p)
+
+    rgb = np.ascontiguousarray(rgb)
+    states = (gl.GL_VERTEX_ARRAY, gl.GL_TEXTURE_COORD_ARRAY, gl.GL_COLOR_ARRAY)
+    gl.glBindBuffer(gl.GL_ARRAY_BUFFER, 0)
+    for state in states:
+        gl.glEnableClientState(state)
+    gl.glVertexPointer(3, gl.GL_FLOAT, 0, pointer(xyz))
+    gl.glTexCoordPointer(2, gl.GL_FLOAT, 0, pointer(uv))
+    gl.glColorPointer(3, gl.GL_FLOAT, 0, pointer(rgb))
+    gl.glDrawArrays(gl.GL_QUADS, 0, len(xyz))
+    for state in states:
+        gl.glDisableClientState(state)
+
+
+def _floats(*values: float) -> ctypes.Array[ctypes.c_float]:
+    return (ctypes.c_float * len(values))(*values)
