@@ -23,8 +23,8 @@ def load(bundle: Bundle, options: SessionOptions) -> OnnxRuntimeSession:
 class OnnxRuntimeSession:
     """A network in ONNX Runtime.
 
-    Its thread pool has as many threads as the process may use: ONNX Runtime itself ignores affinity masks and CPU quotas. Its
-    threads do not spin while they wait, so that a camera and another network beside it keep their cores.
+    Its thread pool has as many threads as the process may use: ONNX Runtime itself ignores affinity masks and CPU
+    quotas. Its threads do not spin while they wait, so that a camera and another network beside it keep their cores.
     """
 
     def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
