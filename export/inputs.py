@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..devices.errors import BadArtefact, HelmsightError, UsageError
+from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
 from ..runtime.bundle import Manifest, TensorSpec
 from ..runtime.tasks import task_for
 from .loading import what_failed
@@ -82,8 +82,7 @@ def _from_samples(manifest: Manifest, samples: Samples, seed: int) -> tuple[Feed
 
 def _pictures(manifest: Manifest, folder: Path) -> tuple[Feeds, ...]:
     """Pictures of a folder, prepared as the runtime prepares a camera's frames."""
-    import cv2
-
+    cv2 = need("cv2", "cpu")
     if not folder.is_dir():
         raise UsageError(f"--calibration {folder} is neither a folder of pictures nor an .npz file")
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)

@@ -34,4 +34,5 @@ def output_to(log: Path | None) -> Iterator[None]:
         stack.enter_context(contextlib.redirect_stderr(stream))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("default")
+        warnings.showwarning = lambda *args: print(warnings.formatwarning(*args[:4]), file=stream)
         yield

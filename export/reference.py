@@ -65,7 +65,7 @@ def probe_outputs(module: nn.Module, inputs: Sequence[TensorSpec]) -> tuple[Tens
     names, values = flatten_outputs(made)
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, torch.Tensor):
-            raise UsageError(f"output {name!r} is a {type(value).__name__}; expected the network to return tensors only")
+            raise UsageError(f"output {name!r} is a {type(value).__name__}; expected nothing but tensors")
     if not values:
         raise UsageError("the network returns nothing; expected a tensor, or a tuple or dict of them")
     return tuple(

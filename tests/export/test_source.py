@@ -148,11 +148,11 @@ def test_a_bad_checkpoint(folder: Path, changes: dict[str, object], message: str
 
 def test_a_checkpoint_cut_off_or_without_weights(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "away")
-    with pytest.raises(BadArtefact, match="model.safetensors is missing"):
+    with pytest.raises(BadArtefact, match=r"model.safetensors is missing"):
         load_source("runs/tiny")
     text = (checkpoint / "checkpoint.json").read_text()
     (checkpoint / "checkpoint.json").write_text(text[:99])
-    with pytest.raises(BadArtefact, match="is no checkpoint .JSONDecodeError"):
+    with pytest.raises(BadArtefact, match=r"is no checkpoint .JSONDecodeError"):
         load_source("runs/tiny")
     (checkpoint / "checkpoint.json").unlink()
     with pytest.raises(BadArtefact, match=r"checkpoint.json is missing; expected a folder made by `helmsight train`"):

@@ -1,0 +1,155 @@
+"""The gates, on functions that stand for networks, and what they are fed."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import BadArtefact, GateFailed, UsageError
+from helmsight.export.gates import Tolerance, check_parity, check_score
+from helmsight.export.inputs import COUNT, gather_inputs, generate
+from helmsight.runtime.bundle import Manifest, TensorSpec
+
+FEEDS = [{"x": np.full((1, 4), float(i), np.float32)} for i in range(COUNT)]
+
+
+def manifest(*inputs: TensorSpec) -> Manifest:
+    return Manifest("tiny", "", inputs or (TensorSpec("x", (1, 4), "float32"),), (TensorSpec("y", (1, 4), "float32"),))
+
+
+def times(factor: float, offset: float = 0.0) -> Any:
+    return lambda feeds: {"y": (feeds["x"] * factor + offset).astype(np.float32)}
+
+
+def test_parity_says_how_far_off_it_is() -> None:
+    parity = check_parity(times(1), times(1, 5e-5), FEEDS, Tolerance())
+    assert parity.n == COUNT
+    assert parity.max_abs == pytest.approx(5e-5, rel=0.1)
+    assert parity.outputs["y"]["max_rel"] == 1.0, "the reference is all zeros on the first input"
+
+
+@pytest.mark.parametrize(
+    ("exported", "message"),
+    [
+        (times(1, 2e-4), r"output 'y' differs on input 0: 0.0002 exported, 0 expected .off by 0.0002"),
+        (times(1.002), "output 'y' differs on input 1"),
+        (times(np.nan), "output 'y' of the exported file has 4 of 4 values that are not finite on input 0"),
+        (lambda feeds: {"y": feeds["x"][:, :2]}, "output 'y' is float32 .1, 2. exported, float32 .1, 4."),
+        (lambda feeds: {"y": feeds["x"].astype(np.float64)}, "is float64 .* exported, float32"),
+    ],
+)
+def test_parity_fails(exported: Any, message: str) -> None:
+    with pytest.raises(GateFailed, match=message):
+        check_parity(times(1), exported, FEEDS, Tolerance())
+
+
+def test_a_looser_tolerance_is_taken() -> None:
+    assert check_parity(times(1), times(1, 0.05), FEEDS, Tolerance(atol=0.1)).max_abs == pytest.approx(0.05, rel=1e-3)
+
+
+def scored(value: Any, **more: str) -> Any:
+    """A score that is `value` of whatever it is given: here the run itself is the number."""
+    return lambda run, manifest: {"ap": {"value": value(run), "data": "d", "n": 3, **more}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better", "passes"),
+    [
+        (0.9, 0.892, {"better": "higher"}, True),
+        (0.9, 0.89, {"better": "higher"}, False),
+        (0.9, 0.99, {"better": "higher"}, True),
+        (0.5, 0.506, {"better": "lower"}, False),
+        (0.5, 0.1, {"better": "lower"}, True),
+        (0.9, 0.99, {}, False),
+        (0.9, 0.905, {}, True),
+        (0.9, float("nan"), {"better": "higher"}, False),
+        (0.0, 0.0, {"better": "higher"}, True),
+    ],
+)
+def test_the_score_may_fall_by_a_share_only(before: float, after: float, better: dict[str, str], passes: bool) -> None:
+    metric = scored(lambda run: run, **better)
+    if passes:
+        metrics, compared = check_score(metric, before, after, manifest(), 0.01)  # type: ignore[arg-type]
+        assert metrics["ap"]["value"] == after
+        assert compared == {"ap": {"fp32": before, "exported": after}}
+    else:
+        with pytest.raises(GateFailed, match="ap goes from"):
+            check_score(metric, before, after, manifest(), 0.01)  # type: ignore[arg-type]
+
+
+def test_a_score_that_fails_is_the_checkpoints_fault() -> None:
+    with pytest.raises(BadArtefact, match=r"score failed with ZeroDivisionError: division by zero at test_gates.py:"):
+        check_score(scored(lambda run: 1 / 0), times(1), times(1), manifest(), 0.01)
+
+
+PICTURE = TensorSpec("image", (1, 24, 32, 3), "uint8", "NHWC", "BGR", (0, 255))
+FLOATS = TensorSpec("image", (2, 3, 24, 32), "float32", "NCHW", "RGB", (0, 1))
+
+
+def test_generated_inputs_say_so_and_are_reproducible() -> None:
+    first, second = (gather_inputs(manifest(PICTURE), None, None) for _ in range(2))
+    assert not first.real
+    assert len(first.feeds) == COUNT
+    assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(first.feeds, second.feeds, strict=True))
+    spread = np.concatenate([f["image"].ravel() for f in first.feeds])
+    assert spread.dtype == np.uint8
+    assert spread.min() < 20
+    assert spread.max() > 235
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_generated_inputs_of_any_dtype(dtype: str) -> None:
+    (feed,) = generate((TensorSpec("x", (2, 5), dtype),), seed=0, count=1)
+    assert (feed["x"].dtype, feed["x"].shape) == (np.dtype(dtype), (2, 5))
+
+
+def test_pictures_are_prepared_as_the_runtime_does(tmp_path: Path) -> None:
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((48, 64, 3), (10, 20, 30 + i), np.uint8))
+    inputs = gather_inputs(manifest(FLOATS), None, tmp_path)
+    assert inputs.real
+    assert [feed["image"].shape for feed in inputs.feeds] == [(2, 3, 24, 32)] * 3
+    red, _, blue = inputs.feeds[1]["image"][1, :, 0, 0]
+    assert (red, blue) == (pytest.approx(33 / 255), pytest.approx(10 / 255))
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 24, 32, 3), (4, 24, 32, 3)])
+def test_an_npz_feeds_by_name(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.savez(tmp_path / "c.npz", image=np.arange(np.prod(shape), dtype=np.uint8).reshape(shape))
+    inputs = gather_inputs(manifest(PICTURE), None, tmp_path / "c.npz")
+    assert [feed["image"].shape for feed in inputs.feeds] == [(1, 24, 32, 3)] * 4
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"picture": np.zeros((4, 24, 32, 3), np.uint8)}, "has picture; expected an array for input image"),
+        ({"image": np.zeros((4, 24, 32, 3), np.float32)}, "image is float32"),
+        ({"image": np.zeros((4, 12, 32, 3), np.uint8)}, r"image is uint8 \(4, 12, 32, 3\); expected uint8"),
+        ({"image": np.zeros((0, 24, 32, 3), np.uint8)}, "holds no input"),
+    ],
+)
+def test_an_npz_that_does_not_fit(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "c.npz", **arrays)
+    with pytest.raises(UsageError, match=message):
+        gather_inputs(manifest(PICTURE), None, tmp_path / "c.npz")
+
+
+def test_calibration_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no pictures"):
+        gather_inputs(manifest(PICTURE), None, tmp_path)
+    with pytest.raises(UsageError, match="neither a folder of pictures nor"):
+        gather_inputs(manifest(PICTURE), None, tmp_path / "absent")
+    (tmp_path / "c.npz").write_text("no archive")
+    with pytest.raises(UsageError, match=r"cannot be read as .npz"):
+        gather_inputs(manifest(PICTURE), None, tmp_path / "c.npz")
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(BadArtefact, match=r"a.png is no picture"):
+        gather_inputs(manifest(PICTURE), None, tmp_path)
+
+
+def test_samples_of_another_shape_are_refused() -> None:
+    with pytest.raises(BadArtefact, match=r"samples gave uint8 \(32, 24, 32, 1\); expected uint8 \(32, 24, 32, 3\)"):
+        gather_inputs(manifest(PICTURE), lambda n, seed: np.zeros((n, 24, 32, 1), np.uint8), None)
