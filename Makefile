@@ -1,0 +1,47 @@
+# `make demo` shows what helmsight does, `make test` checks all of it. Both set up .venv first; from the second time on
+# they start at once, until pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo    run both networks on the clip that ships; writes out/"
+	@echo "make test    lint, type-check and test everything (sets up torch and the simulator too)"
+	@echo "make lint    lint and type-check only"
+	@echo "make clean   remove what builds, tests and the demo left; keeps $(VENV) and runs/"
+
+demo: $(VENV)/.light
+	@$(BIN)/helmsight demo --out out
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.everything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# A half-made environment would pass for a whole one the next time.
+$(BIN)/python:
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.light: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing helmsight[cpu,plot] into $(VENV) (about a minute)"
+	@$(INSTALL) '.[cpu,plot]'
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || tools/system-packages.sh opencv
+	@touch $@
+
+$(VENV)/.everything: pyproject.toml constraints.txt tools/system-packages.sh | $(BIN)/python
+	@tools/system-packages.sh
+	@echo "installing helmsight[cpu,train,sim,plot,dev] into $(VENV) (some minutes: torch is large)"
+	@$(INSTALL) '.[cpu,train,sim,plot,dev]'
+	@touch $(VENV)/.light $@

@@ -1,0 +1,149 @@
+"""Every command that README and docs/ show is run, and ends as the page says.
+
+A page's ```console fences share a folder and run in their order. A comment on the lines before a fence says what is
+special: `<!-- exit 4 -->` the exit code of its last command, `<!-- long -->` not run here, `<!-- needs: sim -->` the
+extras without which it is skipped.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+TIMEOUT_S = 120
+MODULE_OF_EXTRA = {"cpu": "onnxruntime", "train": "torch", "sim": "miniworld", "plot": "matplotlib", "gpu": "pynvml"}
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Commands of one fence; `line` is where it begins in its page."""
+
+    page: Path
+    line: int
+    commands: tuple[str, ...]
+    exit_code: int = 0
+    long: bool = False
+    needs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page.name}:{self.line}"
+
+
+def fences(page: Path) -> list[Fence]:
+    lines = page.read_text().splitlines()
+    found = []
+    start = None
+    for number, line in enumerate(lines):
+        if start is None and line.strip() == "```console":
+            start = number
+        elif start is not None and line.strip() == "```":
+            found.append(Fence(page, start + 1, commands(lines[start + 1 : number]), **notes(lines[:start])))
+            start = None
+    assert start is None, f"{page}:{start} is not closed"
+    return found
+
+
+def commands(body: list[str]) -> tuple[str, ...]:
+    """What follows `$ `, a line that ends with a backslash going on in the next; the rest is output."""
+    found: list[str] = []
+    open_line = False
+    for line in (text.strip() for text in body):
+        if open_line:
+            found[-1] += "\n" + line
+        elif line.startswith("$ "):
+            found.append(line[2:])
+        else:
+            continue
+        open_line = line.endswith("\\")
+    return tuple(found)
+
+
+def notes(before: list[str]) -> dict[str, object]:
+    """What the comments directly before a fence say."""
+    said: dict[str, object] = {}
+    for line in reversed(before):
+        comment = re.fullmatch(r"<!--\s*(.*?)\s*-->", line.strip())
+        if comment is None:
+            break
+        text = comment.group(1)
+        if code := re.fullmatch(r"exit (\d+)", text):
+            said["exit_code"] = int(code.group(1))
+        elif text == "long":
+            said["long"] = True
+        elif text.startswith("needs:"):
+            said["needs"] = tuple(part.strip() for part in text.removeprefix("needs:").split(","))
+    return said
+
+
+def missing(extra: str) -> str | None:
+    """Why what `extra` brings cannot be used here, or None."""
+    module = MODULE_OF_EXTRA[extra]
+    if importlib.util.find_spec(module) is None:
+        return f"{module} of helmsight[{extra}] is not installed"
+    if extra == "sim" and ctypes.util.find_library("EGL") is None:
+        return "the simulator needs libEGL"
+    return None
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """The folder that the commands of a page share."""
+    return cache(lambda page: tmp_path_factory.mktemp(page.stem))
+
+
+@pytest.mark.parametrize("fence", [fence for page in PAGES for fence in fences(page)], ids=str)
+def test_commands_of_the_page_run(fence, folder_of):
+    if fence.long:
+        pytest.skip(f"long: {len(fence.commands)} commands")
+    for reason in filter(None, map(missing, fence.needs)):
+        pytest.skip(reason)
+    for number, command in enumerate(fence.commands, 1):
+        done = run(command, folder_of(fence.page))
+        expected = fence.exit_code if number == len(fence.commands) else 0
+        said = f"$ {command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert done.returncode == expected, f"{fence}: exit {done.returncode}, expected {expected}\n{said}"
+
+
+def test_fences_are_read_as_written(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "text\n\n<!-- exit 4 -->\n<!-- needs: sim, train -->\n```console\n$ one \\\n    --two\noutput\n$ three\n```\n"
+        "<!-- long -->\n```console\n$ four\n```\n\n```python\n$ not a command\n```\n"
+        "<!-- long -->\n\n```console\n$ five\n```\n"
+    )
+    one, four, five = fences(page)
+    assert one.commands == ("one \\\n--two", "three")
+    assert (one.exit_code, one.needs, one.long) == (4, ("sim", "train"), False)
+    assert (four.commands, four.long, four.exit_code) == (("four",), True, 0)
+    assert (five.commands, five.long) == (("five",), False)
+    assert str(one) == "page.md:5"
+
+
+def test_a_command_that_fails_is_seen(tmp_path):
+    assert run("helmsight no-such-command", tmp_path).returncode == 2
+    assert run("test -t 0", tmp_path).returncode == 1
