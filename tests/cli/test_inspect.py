@@ -1,0 +1,63 @@
+"""The inspect command: what it shows, and that a board can run it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from helmsight.runtime.bundle import Bundle, Manifest, write_bundle
+
+BOARD = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "safetensors", "cv2", {without}):
+    sys.modules[name] = None  # importing it raises ImportError, as where it is not installed
+from helmsight.cli.main import main
+main()
+"""
+
+
+def on_a_board(*arguments: str, without: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command as where neither torch nor onnx is installed."""
+    code = BOARD.replace("{without}", repr(without) if without else "")
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_what_it_shows(real_bundle: Bundle) -> None:
+    done = on_a_board("inspect", str(real_bundle.path), without="onnxruntime")
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "x float32 1x3x8x8 NCHW RGB 0..1",
+        "y float32 1x4x6x6",
+        "108 parameters, 0.003888 M multiply-accumulates, 1 nodes, opset 18",
+        "fp32, largest difference 1e-06",
+        "0.875 (eight pictures, n 8)",
+        real_bundle.manifest.files["model.onnx"],
+    ):
+        assert said in done.stdout
+
+
+def test_the_same_as_json(real_bundle: Bundle) -> None:
+    record = json.loads(on_a_board("inspect", str(real_bundle.path), "--json").stdout)
+    assert record["graph"]["macs"] == 3888
+    assert record["size_bytes"] == real_bundle.model.stat().st_size
+    assert record["files"]["model.onnx"]["sha256"] == real_bundle.manifest.files["model.onnx"]
+
+
+def test_a_bundle_that_says_little(real_bundle: Bundle) -> None:
+    bare = write_bundle(
+        real_bundle.path.with_name("bare.bundle"),
+        Manifest("bare", "", real_bundle.manifest.inputs, ()),
+        {"model.onnx": b"x"},
+    )
+    done = on_a_board("inspect", str(bare.path))
+    assert done.returncode == 0, done.stderr
+    assert "not stated" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["absent.bundle", "absent"])
+def test_no_bundle(name: str) -> None:
+    done = on_a_board("inspect", name)
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"helmsight: no bundle at {name}")
+    assert done.stderr.count("\n") == 1
