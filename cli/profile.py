@@ -39,9 +39,13 @@ def profile(
     from ..runtime.bundle import open_bundle
     from ..runtime.profiler import Limits, ProfileOptions, save_profiles
     from ..runtime.profiler import profile as measure
+    from ..runtime.profiler.plot import check_path, plot_profiles
     from ..runtime.profiler.record import to_json
 
-    _check_folders(output, plot)
+    if output and not output.parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+    if plot:
+        check_path(plot)
     options = ProfileOptions(SessionOptions(device, threads), Limits(duration, queries), stages, source)
     opened = [open_bundle(b) for b in bundles]
     profiles: list[Profile] = []
@@ -52,8 +56,6 @@ def profile(
             # After each bundle: what was measured is kept when a later one fails.
             save_profiles(output, profiles)
     if plot:
-        from ..runtime.profiler.plot import plot_profiles
-
         plot_profiles(profiles, plot)
     if as_json:
         print_json(to_json(profiles))
@@ -83,10 +85,3 @@ def _lines(one: Profile) -> list[str]:
         f"loop {overhead.per_query_us:.2f} us a query, {overhead.in_sample_us:.2f} us of it in each sample"
     )
     return [made, *(("* " if w.startswith("tail") else "! ") + w for w in one.warnings)]
-
-
-def _check_folders(*files: Path | None) -> None:
-    """Before minutes of measuring, not after."""
-    for file in files:
-        if file and not file.parent.is_dir():
-            raise UsageError(f"{file} cannot be written: {file.parent} is no folder; make it first")

@@ -15,6 +15,7 @@ from .stats import rank
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ENDINGS = (".png", ".svg", ".pdf")
 LINES = ("-", "--", ":", "-.")
 GREYS = ("black", "0.45")
 # By stage: fill and hatch.
@@ -24,23 +25,28 @@ POINTS = 2000
 
 
 def plot_profiles(profiles: Sequence[Profile], path: Path) -> None:
-    """Draw `profiles` into one picture at `path` (its ending picks the format: .png, .svg, .pdf).
-
-    Raises MissingExtra without matplotlib, UsageError for an ending that it does not know.
-    """
-    need("matplotlib", "plot")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Draw `profiles` into one picture at `path`; see `check_path` for the errors."""
+    check_path(path)
     from matplotlib.figure import Figure
 
     # Figure without pyplot: no global state, no window system, nothing to close.
     figure = Figure(figsize=(11, 4.2), layout="constrained")
-    formats = FigureCanvasAgg(figure).get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise UsageError(f"--plot {path} ends in {path.suffix!r}; expected one of {', '.join(sorted(formats))}")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _distribution(left, profiles)
     _stage_bars(right, profiles)
     figure.savefig(path, dpi=130)
+
+
+def check_path(path: Path) -> None:
+    """What can be known before there is something to draw.
+
+    Raises MissingExtra without matplotlib, UsageError for a folder that is not there or an unknown ending.
+    """
+    need("matplotlib", "plot")
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--plot {path}: the ending is {path.suffix!r}; expected {', '.join(ENDINGS)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.parent}; make it first")
 
 
 def _distribution(axes: Axes, profiles: Sequence[Profile]) -> None:

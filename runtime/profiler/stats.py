@@ -52,7 +52,7 @@ def queries_needed(p: float, confidence: float = CONFIDENCE) -> int:
     """
     margin = (1 - p) / 20
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    return math.ceil(z * z * p * (1 - p) / (margin * margin))
+    return round(z * z * p * (1 - p) / (margin * margin))  # rounded, as the paper prints it
 
 
 def bootstrap(samples: Samples, p: float, seed: int = 0, draws: int = DRAWS) -> NDArray[np.integer[Any]]:

@@ -1,0 +1,77 @@
+"""The compare command as a user and a CI job run it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helmsight.runtime.profiler import Profile, save_profiles
+
+from ..profiles import a_profile, around
+
+
+def helmsight(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "helmsight", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> dict[str, Path]:
+    """Profile files by what is in them."""
+    profiles: dict[str, list[Profile]] = {
+        "was": [a_profile(around(10**6))],
+        "same": [a_profile(around(10**6, seed=1))],
+        "slow": [a_profile(around(12 * 10**5, seed=2))],
+        "threads": [a_profile(around(10**6), threads=4)],
+        "two": [a_profile(around(10**6)), a_profile(around(10**6), bundle="navigate")],
+    }
+    for name, content in profiles.items():
+        save_profiles(tmp_path / f"{name}.json", content)
+    return {name: tmp_path / f"{name}.json" for name in profiles}
+
+
+@pytest.mark.parametrize(
+    ("second", "options", "code", "message"),
+    [
+        ("same", (), 0, ""),
+        ("slow", (), 0, ""),
+        ("same", ("--fail-if-slower", "5%"), 0, ""),
+        ("slow", ("--fail-if-slower", "5%"), 1, "slower by more than 5.0%: face"),
+        ("slow", ("--fail-if-slower", "30%"), 0, ""),
+        ("slow", ("--fail-if-slower", "20%"), 0, "not certain"),
+        ("slow", ("--fail-if-slower", "0.05"), 2, "such as 5%"),
+        ("slow", ("--fail-if-slower", "-5%"), 2, "such as 5%"),
+        ("threads", (), 2, "threads: 1 against 4"),
+        ("threads", ("--force",), 0, ""),
+        ("two", (), 2, "expected the same bundles"),
+    ],
+)
+def test_exit_codes(saved: dict[str, Path], second: str, options: tuple[str, ...], code: int, message: str) -> None:
+    done = helmsight("compare", saved["was"], saved[second], *options)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+def test_the_table_and_the_json_say_the_same(saved: dict[str, Path]) -> None:
+    table = helmsight("compare", saved["was"], saved["slow"]).stdout
+    record = json.loads(helmsight("compare", saved["was"], saved["slow"], "--json").stdout)
+    (one,) = record["comparisons"]
+    row = one["rows"][0]
+    assert (row["stage"], row["p"], row["supported"]) == ("inference", 0.5, True)
+    for figure in (row["a_ms"], row["b_ms"], row["ratio"]):
+        assert f"{figure:.3f}" in table
+    assert "tail not supported" in table
+
+
+def test_forced_comparisons_say_that_they_are(saved: dict[str, Path]) -> None:
+    assert "! unlike, threads: 1 against 4" in helmsight("compare", saved["was"], saved["threads"], "--force").stdout
+
+
+def test_a_file_that_is_no_profile(saved: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    done = helmsight("compare", saved["was"], tmp_path / "x.json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+    assert "no profile" in done.stderr

@@ -1,0 +1,77 @@
+"""The profile command as a user runs it, on the fake back end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.profiler import load_profiles
+
+
+def helmsight(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "helmsight", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+SHORT = ("--device", "fake", "--duration", "0", "--queries", "20")
+
+
+def test_a_table_a_record_and_a_picture(
+    face_bundle: Bundle, navigate_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    record, picture = tmp_path / "p.json", tmp_path / "p.png"
+    done = helmsight(
+        "profile", face_bundle.path, navigate_bundle.path, "--stages", "--source", clip, *SHORT,
+        "-o", record, "--plot", picture,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for part in ("face", "navigate", "prepare", "inference", "decode", "total", "p50", "p99", "tail not supported"):
+        assert part in done.stdout
+    assert "measuring face" in done.stderr
+    assert [(p.bundle, p.samples.shape) for p in load_profiles(record)] == [("face", (20, 3)), ("navigate", (20, 3))]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_is_the_record(face_bundle: Bundle, tmp_path: Path) -> None:
+    done = helmsight("profile", face_bundle.path, *SHORT, "--json")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "p.json").write_text(done.stdout)
+    (found,) = load_profiles(tmp_path / "p.json")
+    assert found.samples.shape == (20, 1)
+    assert json.loads(done.stdout)["profiles"][0]["summary"][0]["n"] == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("nowhere.bundle",), 4, "no bundle at nowhere.bundle"),
+        (("{bundle}", "--device", "abacus"), 2, "abacus is unknown"),
+        (("{bundle}", "--device", "fake", "--source", "none.mp4"), 6, "none.mp4"),
+        (("{bundle}", "--device", "fake", "-o", "no/folder/p.json"), 2, "there is no folder no/folder"),
+        (("{bundle}", "--device", "fake", "--plot", "no/p.png"), 2, "there is no folder no"),
+        (("{bundle}", "--device", "fake", "--plot", "p.xyz"), 2, "expected .png"),
+        (("{bundle}", "--device", "cpu"), 4, "does not load"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(
+    face_bundle: Bundle, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    done = helmsight("profile", *(a.format(bundle=face_bundle.path) for a in arguments))
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_measured_is_kept_when_a_later_bundle_fails(
+    face_bundle: Bundle, navigate_bundle: Bundle, tmp_path: Path
+) -> None:
+    record = tmp_path / "p.json"
+    manifest = navigate_bundle.path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"task": "navigate"', '"task": "cook"'))
+    done = helmsight("profile", face_bundle.path, navigate_bundle.path, *SHORT, "-o", record)
+    assert done.returncode == 2, done.stderr
+    assert [p.bundle for p in load_profiles(record)] == ["face"]
