@@ -1,0 +1,129 @@
+"""What the benchmarks share: the record of a result, and the clip and the bundle that they run on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helmsight.devices.here import here
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure has to be: at least or at most `limit`."""
+
+    figure: str
+    actual: float
+    limit: float
+    at_least: bool
+
+    @property
+    def met(self) -> bool:
+        return self.actual >= self.limit if self.at_least else self.actual <= self.limit
+
+    def row(self) -> tuple[Any, ...]:
+        return (
+            self.figure,
+            f"{self.actual:.4g}",
+            "at least" if self.at_least else "at most",
+            f"{self.limit:g}",
+            self.met,
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of a benchmark: `rows` is a table, its keys the columns; `options` is what the run was given."""
+
+    name: str
+    title: str
+    options: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    goals: Sequence[Goal]
+    other_cores: float | None
+
+    def write(self, folder: Path) -> None:
+        """NAME.json and NAME.md into `folder`, and the latter to stdout."""
+        date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        machine = here().to_json()
+        record = {
+            "benchmark": self.name,
+            "date_utc": date,
+            "options": dict(self.options),
+            "rows": list(self.rows),
+            "goals": [asdict(g) | {"met": g.met} for g in self.goals],
+            "other_cores": self.other_cores,
+            "machine": machine,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        text = self._markdown(date, machine)
+        (folder / f"{self.name}.md").write_text(text)
+        print(text)
+
+    def _markdown(self, date: str, machine: Mapping[str, Any]) -> str:
+        columns = list(self.rows[0])
+        parts = [f"# {self.title}", f"{date}, {describe(machine)}. {self._busy()}"]
+        parts.append("Options: " + ", ".join(f"{k} {v}" for k, v in self.options.items()) + ".")
+        parts.append(_table(columns, [[_cell(row[c]) for c in columns] for row in self.rows]))
+        parts.append(_table(["figure", "actual", "", "goal", "met"], [g.row() for g in self.goals]))
+        return "\n\n".join(parts) + "\n"
+
+    def _busy(self) -> str:
+        if self.other_cores is None:
+            return "Whether other processes ran is not known."
+        return f"Other processes used {self.other_cores:.2f} cores during the run."
+
+
+def describe(machine: Mapping[str, Any]) -> str:
+    """The machine in a few words, out of its record."""
+    cpu = machine["cpu"]
+    name = machine["device"] or machine["board"] or cpu["model"]
+    return f"{name}, {cpu['usable_cores']} cores, {', '.join(cpu['isa'])}, {machine['os']}"
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """A parser with what every benchmark takes."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
+    return made
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, lowest and highest of a few repetitions."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def write_clip(path: Path, frames: int, hw: tuple[int, int] = (480, 640)) -> Path:
+    """A clip with as much detail and motion as a walk through a room: smooth noise that pans, mp4v, 30 frames/s."""
+    import cv2
+
+    height, width = hw
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (height // 16, width // 8, 3), dtype=np.uint8)
+    scene = cv2.resize(coarse, (2 * width, height), interpolation=cv2.INTER_CUBIC)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (width, height))
+    for i in range(frames):
+        left = round((width - 1) * (0.5 + 0.5 * np.sin(i / 40)))
+        writer.write(np.ascontiguousarray(scene[:, left : left + width]))
+    writer.release()
+    return path
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -1,0 +1,51 @@
+"""The benchmarks run on a tiny input and write sane records. No figure of theirs is judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from helmsight.runtime.bundle import Bundle
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(out: Path, name: str, *arguments: object) -> dict:
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(out), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((out / f"{name}.json").read_text())
+    assert record["benchmark"] == name
+    assert record["machine"]["cpu"]["usable_cores"] >= 1
+    for goal in record["goals"]:
+        actual, limit = goal["actual"], goal["limit"]
+        assert goal["met"] is (actual >= limit if goal["at_least"] else actual <= limit)
+        assert goal["figure"] in (out / f"{name}.md").read_text()
+    return record
+
+
+def test_pipeline(face_bundle: Bundle, tmp_path: Path) -> None:
+    record = run(tmp_path, "pipeline", "--bundle", face_bundle.path, "--device", "fake", "--frames", 12, "--rounds", 2)
+    assert [r["what"] for r in record["rows"]] == ["hand-written loop", "pipeline", "pipeline, recording"]
+    assert all(r["frames/s"] > 0 for r in record["rows"])
+    assert record["rows"][0]["ratio median"] == 1.0
+
+
+def test_profiler_overhead(navigate_bundle: Bundle, tmp_path: Path) -> None:
+    arguments = ("--bundle", navigate_bundle.path, "--device", "fake", "--queries", 50, "--rounds", 3)
+    rows = {r["what"]: r["median us"] for r in run(tmp_path, "profiler_overhead", *arguments)["rows"]}
+    assert rows["bare loop"] > 0
+    assert rows["says of itself"] >= rows["of that in a sample"] > 0
+
+
+def test_memory(face_bundle: Bundle, tmp_path: Path) -> None:
+    record = run(tmp_path, "memory", "--bundles", face_bundle.path, "--device", "fake", "--frames", 12)
+    assert [r["what"] for r in record["rows"]] == ["camera", "camera, recording"]
+    # A Python process with numpy and OpenCV in it has tens of megabytes.
+    assert all(10 < r["peak RSS MB"] < 10_000 for r in record["rows"])
+
+
+def test_startup(tmp_path: Path) -> None:
+    record = run(tmp_path, "startup", "--rounds", 2)
+    assert record["rows"][0]["loads"] == "none"
+    assert 0 < record["rows"][0]["min s"] < 60
