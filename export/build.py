@@ -76,7 +76,7 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
     inputs = gather_inputs(_bare_manifest(network), network.samples, options.calibration)
     _say_inputs(inputs, say)
     with tempfile.TemporaryDirectory(prefix="helmsight-") as work:
-        say("converting to ONNX" if network.module else "copying the ONNX model")
+        say("converting to ONNX" if network.module is not None else "copying the ONNX model")
         log = None if options.verbose else Path(work) / "export.log"
         model = to_model(network, options.opset, log, out.with_name(f"{network.name}.export.log"))
         manifest = _describe(network, model, options)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..devices.errors import BadArtefact, GateFailed, HelmsightError
 from ..runtime.bundle import Manifest
 from .inputs import Feeds
-from .loading import what_failed
+from .loading import first_line, what_failed
 from .source import Run, Score
 
 
@@ -50,7 +50,8 @@ def check_parity(reference: Run, exported: Run, feeds: Sequence[Feeds], toleranc
     """Run both on every feed. Raises GateFailed at the first output that differs too much or is not finite."""
     worst: dict[str, dict[str, float]] = {}
     for index, feed in enumerate(feeds):
-        expected, actual = reference(feed), exported(feed)
+        expected = _run("the network itself", reference, feed, index)
+        actual = _run("the exported file", exported, feed, index)
         for name, right in expected.items():
             difference, scale = _compare(name, index, right, actual[name], tolerance)
             entry = worst.setdefault(name, {"max_abs": 0.0, "max_rel": 0.0})
@@ -86,6 +87,15 @@ def check_score(
                 f"{max_drop:.4g} of it; nothing was written"
             )
     return after, compared
+
+
+def _run(who: str, run: Run, feed: Feeds, index: int) -> Mapping[str, NDArray[Any]]:
+    try:
+        return run(feed)
+    except HelmsightError:
+        raise
+    except Exception as error:  # the user's own code, or an engine's class for each status code
+        raise BadArtefact(f"{who} fails on input {index} ({first_line(error)}); nothing was written") from error
 
 
 def _compare(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..devices.errors import BadArtefact, UsageError, need
 from ..runtime.bundle import TensorSpec, sha256
-from .input_spec import describe_picture, parse_inputs
+from .input_spec import DTYPES, describe_picture, parse_inputs
 from .loading import first_line
 from .source import Source
 
@@ -28,6 +28,8 @@ def read_onnx(file: Path, inputs: Sequence[str]) -> Source:
         _check_pin(found[spec.name], spec)
         found[spec.name] = spec
     for spec in found.values():
+        if spec.dtype not in DTYPES:
+            raise BadArtefact(f"input {spec.name} of {file} is {spec.dtype}; expected a tensor of {', '.join(DTYPES)}")
         if any(isinstance(d, str) for d in spec.shape):
             example = "x".join(str(d) if isinstance(d, int) else "1" for d in spec.shape)
             raise UsageError(

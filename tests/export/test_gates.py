@@ -45,6 +45,11 @@ def test_parity_fails(exported: Any, message: str) -> None:
         check_parity(times(1), exported, FEEDS, Tolerance())
 
 
+def test_a_network_that_fails_on_an_input() -> None:
+    with pytest.raises(BadArtefact, match=r"the exported file fails on input 0 \(KeyError: 'z'\)"):
+        check_parity(times(1), lambda feeds: {"y": feeds["z"]}, FEEDS, Tolerance())
+
+
 def test_a_looser_tolerance_is_taken() -> None:
     assert check_parity(times(1), times(1, 0.05), FEEDS, Tolerance(atol=0.1)).max_abs == pytest.approx(0.05, rel=1e-3)
 

@@ -82,6 +82,15 @@ def test_a_graph_that_breaks_the_rules(folder: Path) -> None:
         read_onnx(Path("wrong.onnx"), ())
 
 
+def test_an_input_that_is_no_number(folder: Path) -> None:
+    words = helper.make_tensor_value_info("x", TensorProto.STRING, [1, 4])
+    out = helper.make_tensor_value_info("y", TensorProto.STRING, [1, 4])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "words", [words], [out])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), folder / "words.onnx")
+    with pytest.raises(BadArtefact, match=r"input x of words.onnx is object; expected a tensor of uint8"):
+        read_onnx(Path("words.onnx"), ())
+
+
 def external_model(folder: Path, location: str) -> Path:
     model = small_model()
     tensor = model.graph.initializer[0]

@@ -63,6 +63,34 @@ def test_counts_of_a_network(folder: Path, classifier: onnx.ModelProto) -> None:
     assert sum(summary.operators.values()) == summary.nodes
 
 
+def one_node(kind: str, shapes: dict[str, list[int | str]], **attributes: object) -> onnx.ModelProto:
+    """A model of one node; the last shape is its output's."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    node = helper.make_node(kind, list(shapes)[:-1], list(shapes)[-1:], **attributes)
+    graph = helper.make_graph([node], "one", values[:-1], values[-1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("model", "macs"),
+    [
+        (one_node("MatMul", {"a": [2, 3, 5], "b": [2, 5, 7], "y": [2, 3, 7]}), 2 * 3 * 5 * 7),
+        (one_node("Gemm", {"a": [5, 3], "b": [5, 7], "y": [3, 7]}, transA=1), 3 * 5 * 7),
+        (one_node("Gemm", {"a": [3, 5], "b": [7, 5], "y": [3, 7]}, transB=1), 3 * 5 * 7),
+        # Each of the 4x4 inputs of 6 channels is spread over 2x2 cells of 4 channels.
+        (
+            one_node("ConvTranspose", {"x": [1, 6, 4, 4], "w": [6, 4, 2, 2], "y": [1, 4, 8, 8]}, strides=[2, 2]),
+            4 * 4 * 6 * 4 * 2 * 2,
+        ),
+        (one_node("Conv", {"x": [1, 8, 4, 4], "w": [8, 1, 3, 3], "y": [1, 8, 2, 2]}, group=8), 2 * 2 * 8 * 9),
+        (one_node("MatMul", {"a": ["n", 5], "b": [5, 7], "y": ["n", 7]}), None),
+        (one_node("Relu", {"x": [1, 8], "y": [1, 8]}), 0),
+    ],
+)
+def test_multiply_accumulates(model: onnx.ModelProto, macs: int | None) -> None:
+    assert summarise(model).macs == macs
+
+
 def test_nothing_of_this_machine_is_in_the_file(classifier: onnx.ModelProto) -> None:
     data = classifier.SerializeToString()
     assert str(NETS.parent).encode() not in data
