@@ -12,7 +12,18 @@ from ..devices.errors import HelmsightError
 from ._output import log_to_stderr
 
 # One file a command: `cli/NAME.py` holds a function `register(app)`. The order is the order of `--help`.
-COMMANDS: tuple[str, ...] = ("export", "inspect", "verify", "camera", "profile", "compare", "devices", "doctor")
+COMMANDS: tuple[str, ...] = (
+    "train",
+    "evaluate",
+    "export",
+    "inspect",
+    "verify",
+    "camera",
+    "profile",
+    "compare",
+    "devices",
+    "doctor",
+)
 
 app = typer.Typer(
     name="helmsight",

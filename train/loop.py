@@ -14,7 +14,7 @@ from ..devices.errors import GateFailed
 from . import checkpoint
 from .distributed import Place, equal_batches, from_first, mean_over_processes, parallel
 from .problem import Loss, Options, Problem, Targets
-from .report import Epoch, Report, write_history
+from .report import Epoch, Report
 from .schedule import Plateau
 from .update_ratio import TARGET, UpdateRatio, advice
 
@@ -30,14 +30,13 @@ def fit_one(problem: Problem, options: Options, place: Place) -> float:
     try:
         if history:
             report.say(f"goes on after epoch {len(history)}")
-            if place.first:
-                write_history(options.out, history)
+            report.write()
         warned = ""
         while len(history) < options.epochs and not training.schedule.ended(options):
             history.append(training.epoch(len(history), report))
             if place.first:
                 training.save(history)
-            report.epoch(history)
+            report.epoch()
             warning = advice(history[-1]["update_ratio"])
             if warning and not warned:
                 report.say(f"warning: {warning}")

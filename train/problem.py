@@ -30,7 +30,7 @@ class Shard:
         """The rows of a batch that are this shard's; UsageError when the batch cannot be split evenly."""
         if batch_size % self.world:
             raise UsageError(
-                f"--batch-size {batch_size} cannot be split over {self.world} processes; expected a multiple of {self.world}"
+                f"--batch-size is {batch_size}; expected a multiple of {self.world}, the number of processes"
             )
         each = batch_size // self.world
         return slice(self.rank * each, (self.rank + 1) * each)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,20 @@ from .update_ratio import HIGH, LOW, TARGET
 
 Epoch = dict[str, Any]
 """A line of metrics.jsonl: epoch (from 1), step, lr, loss, parts, update_ratio, validation, best, seconds."""
+DRAW_S = 20.0
+"""Curves are drawn at most this often, and at the end: a drawing takes longer than an epoch of a small problem."""
 
 
 class Report:
-    """Tells of one run; a process that is not the first one stays silent and writes nothing."""
+    """Tells of one run, whose epochs are appended to `history`; only the first process speaks and writes."""
 
     def __init__(self, out: Path, speaks: bool, history: list[Epoch]) -> None:
         self._out = out
         self._console = Console(stderr=True, quiet=not speaks, soft_wrap=True, highlight=False)
         self._board: SummaryWriter | None = None
         self._batches: int | None = None
+        self._history = history
+        self._drawn_s = time.monotonic()
         if speaks:
             step = history[-1]["step"] + 1 if history else 0
             self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step)
@@ -47,31 +52,38 @@ class Report:
                 bar.advance(task)
             self._batches = int(bar.tasks[0].completed)
 
-    def epoch(self, history: list[Epoch]) -> None:
+    def epoch(self) -> None:
         """Tell of the newest epoch, and write all of them."""
         if self._board is None:
             return
-        new = history[-1]
+        new = self._history[-1]
         scores = " ".join(f"{k} {v:.4f}" for k, v in new["validation"].items())
         self.say(
             f"epoch {new['epoch']} step {new['step']} loss {new['loss']:.4f} {scores} lr {new['lr']:.2g} "
             f"update/weight {new['update_ratio']:.1e} {new['seconds']:.0f} s{' *' if new['best'] else ''}"
         )
-        write_history(self._out, history)
+        self.write()
+        if time.monotonic() - self._drawn_s > DRAW_S:
+            self._draw()
         for name, value in _flat(new).items():
             self._board.add_scalar(name, value, new["step"])
         self._board.flush()
 
+    def write(self) -> None:
+        """Write metrics.jsonl anew: what a killed run left there of an epoch that it did not keep goes."""
+        if self._board is not None:
+            write_file(self._out / "metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in self._history))
+
     def close(self) -> None:
+        """Draw what there is, also when training was interrupted."""
         if self._board is not None:
             self._board.close()
+            if self._history:
+                self._draw()
 
-
-def write_history(out: Path, history: list[Epoch]) -> None:
-    """Write metrics.jsonl and curves.png; what an interrupted epoch left there goes."""
-    lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-    write_file(out / "metrics.jsonl", lines)
-    replace_file(out / "curves.png", lambda file: draw_curves(file, history))
+    def _draw(self) -> None:
+        replace_file(self._out / "curves.png", lambda file: draw_curves(file, self._history))
+        self._drawn_s = time.monotonic()
 
 
 def draw_curves(file: Path, history: list[Epoch]) -> None:

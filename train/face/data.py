@@ -21,6 +21,9 @@ from .pool import face_pool
 from .scene import COUNTS, Material, compose
 
 IMAGE_HW = (240, 320)
+SMALL_HW = (160, 192)
+SMALL_SHARE = 0.7
+"""Most batches are of smaller pictures: for the same work a face more is seen in them than empty wall."""
 POOL_SIZE = 8000
 VALIDATION_SEED = 1_000_003
 """Pictures of this seed are never trained on, and their faces are those that are held back."""
@@ -55,7 +58,8 @@ def samples(n: int, seed: int) -> NDArray[np.uint8]:
 class Batches(Dataset[Batch]):
     """Item `step` is this shard's part of batch `step` of an epoch.
 
-    Images (B, 240, 320, 3) uint8 BGR; targets `boxes` (B, 6, 4) float32 xyxy, rows of zeros where there is no face.
+    Images (B, H, W, 3) uint8 BGR, H and W one for the batch; targets `boxes` (B, 6, 4) float32 xyxy, rows of zeros
+    where there is no face.
     """
 
     def __init__(self, material: Material, key: tuple[int, int], batch_size: int, steps: int, shard: Shard) -> None:
@@ -67,10 +71,12 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rows = range(step * self._batch_size, (step + 1) * self._batch_size)[self._shard.rows(self._batch_size)]
-        images = torch.empty((len(rows), *IMAGE_HW, 3), dtype=torch.uint8)
+        small = np.random.default_rng([*self._key, step, 1]).random() < SMALL_SHARE
+        hw = SMALL_HW if small else IMAGE_HW
+        images = torch.empty((len(rows), *hw, 3), dtype=torch.uint8)
         boxes = torch.zeros((len(rows), len(COUNTS) - 1, 4))
         for i, row in enumerate(rows):
-            image, found = compose(np.random.default_rng([*self._key, row]), self._material, IMAGE_HW)
+            image, found = compose(np.random.default_rng([*self._key, row]), self._material, hw)
             images[i] = torch.from_numpy(image)
             boxes[i, : len(found)] = torch.from_numpy(found)
         return images, {"boxes": boxes}

@@ -56,18 +56,19 @@ def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dic
 
 def torch_run(model: nn.Module) -> Run:
     """A network that has not been exported, as a session."""
+    device = next(model.parameters()).device
 
     def run(feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         with torch.no_grad():
-            scores, boxes = model(torch.from_numpy(feeds["image"]))
-        return {"scores": scores.numpy(), "boxes": boxes.numpy()}
+            scores, boxes = model(torch.from_numpy(feeds["image"]).to(device))
+        return {"scores": scores.float().cpu().numpy(), "boxes": boxes.float().cpu().numpy()}
 
     return run
 
 
 def match(found: Iterable[Faces], truth: Iterable[Floats], iou: float = IOU) -> Matches:
     """Give each face to the best-scored detection that overlaps it enough; another one on the same face is wrong."""
-    scores, right, faces = [], [], 0
+    scores, right, faces = [np.empty(0, np.float32)], [np.empty(0, bool)], 0
     for record, boxes in zip(found, truth, strict=True):
         faces += len(boxes)
         hits = np.zeros(len(record.score), bool)
@@ -79,9 +80,7 @@ def match(found: Iterable[Faces], truth: Iterable[Floats], iou: float = IOU) -> 
                 hits[i], free[best] = True, False
         scores.append(record.score)
         right.append(hits)
-    return Matches(
-        np.concatenate([*scores, np.empty(0, np.float32)]), np.concatenate([*right, np.empty(0, bool)]), faces
-    )
+    return Matches(np.concatenate(scores), np.concatenate(right), faces)
 
 
 def average_precision(matches: Matches) -> float:

@@ -14,7 +14,7 @@ from .pool import SIDE, Pool
 
 SMALLEST, LARGEST = 13, 220
 """Height of a face in pixels (its width is 0.75 of it)."""
-COUNTS = (0.22, 0.38, 0.16, 0.1, 0.06, 0.05, 0.03)
+COUNTS = (0.14, 0.38, 0.2, 0.12, 0.08, 0.05, 0.03)
 """Probability of 0, 1, ... 6 faces in a picture."""
 
 

@@ -1,0 +1,42 @@
+"""`helmsight evaluate`: how well a bundle does its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import print_json, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or one that ships.")],
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Faces: a folder with boxes.json.")] = None,
+    courses: Annotated[int, typer.Option(min=0, help="Navigation: laps to drive; 0: only look at frames.")] = 10,
+    device: Annotated[str, typer.Option(help="Where to run it: cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Measure a bundle: average precision for faces, closed-loop laps in the simulator for navigation."""
+    from ..devices.errors import need
+    from ..runtime.backends import SessionOptions, load
+    from ..runtime.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    need("torch", "train")
+    from ..train.tasks import evaluate as measure
+
+    with load(opened, SessionOptions(device=device)) as session:
+        metrics = measure(session, opened.manifest, data, courses)
+        ran = {"device": session.device, "precision": session.precision}
+    record = {"bundle": opened.manifest.name, "task": opened.manifest.task, **ran, "metrics": metrics}
+    if as_json:
+        print_json(record)
+        return
+    rows = [(name, f"{m['value']:.4g}", str(m["data"]), str(m["n"])) for name, m in metrics.items()]
+    table(f"{record['bundle']} on {ran['device']} in {ran['precision']}", ("metric", "value", "data", "n"), rows)

@@ -1,0 +1,66 @@
+"""The tasks that can be trained here, by name: what `helmsight train` and `helmsight evaluate` pick from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..devices.errors import UsageError
+from ..runtime.backends import Session
+from ..runtime.bundle import Manifest
+from .problem import Options, Problem
+
+TASKS = ("face", "navigate")
+
+
+def defaults(task: str, out: Path) -> Options:
+    """The options that gave the shipped networks."""
+    if task == "face":
+        return Options(
+            out, epochs=40, batch_size=16, optimizer="adamw", lr=2e-3, min_lr=5e-5, weight_decay=0.02, patience=2
+        )
+    if task == "navigate":
+        return Options(out, epochs=30, batch_size=32, optimizer="adamw", lr=1e-3, patience=2)
+    raise _unknown(task)
+
+
+def problem_for(task: str, options: Options, size: int | None = None) -> Problem:
+    """The problem of `task`; `size` is how much it learns from: pictures an epoch (face), courses (navigate)."""
+    if size is not None and size < 1:
+        raise UsageError(f"--size is {size}; expected 1 or more")
+    common = {"seed": options.seed, "batch_size": options.batch_size}
+    if task == "face":
+        from .face.problem import FaceOptions, FaceProblem
+
+        return FaceProblem(FaceOptions(**common, **({"pictures": size} if size else {})))
+    if task == "navigate":
+        from .navigate.problem import NavigateOptions, NavigateProblem
+
+        return NavigateProblem(NavigateOptions(**common, **({"courses": size} if size else {})))
+    raise _unknown(task)
+
+
+def evaluate(session: Session, manifest: Manifest, data: Path | None, courses: int) -> dict[str, dict[str, Any]]:
+    """The metrics of the bundle's task.
+
+    Faces: on the folder `data`, or else on the composed validation pictures. Navigation: `courses` laps in the
+    simulator, or, with 0, the frames of the validation courses.
+    """
+    if manifest.task == "face":
+        from .face.evaluate import evaluate_folder, score
+
+        return evaluate_folder(session.run, manifest, data) if data else score(session.run, manifest)
+    if data:
+        raise UsageError(f"--data {data}: bundle {manifest.name} has task {manifest.task!r}; only faces take a folder")
+    if manifest.task == "navigate":
+        from .navigate import drive
+        from .navigate.evaluate import score as open_loop
+
+        if not courses:
+            return open_loop(session.run, manifest)
+        return drive.summary(drive.drive(drive.network(session.run, manifest), drive.unseen_laps(courses)))
+    raise _unknown(manifest.task)
+
+
+def _unknown(task: str) -> UsageError:
+    return UsageError(f"task {task!r} cannot be trained or evaluated here; expected {' or '.join(TASKS)}")
