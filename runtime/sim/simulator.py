@@ -65,6 +65,12 @@ class Simulator:
         self.progress_m = 0.0
         self.collided = self._touches(pose, pose)
 
+    def put_back(self, ahead_m: float) -> None:
+        """Help the robot back onto the line, `ahead_m` on; the lap goes on, the helped metres count as driven."""
+        driven = self.progress_m
+        self.place(self.pose_on_line(self.nearest + round(ahead_m / LINE_STEP_M)))
+        self.progress_m = driven + ahead_m
+
     def step(self, steer: float, speed: float, dt_s: float) -> None:
         """Drive `dt_s` seconds: `steer` -1..1 (positive left) and `speed` 0..1, see `robot.advance`.
 

@@ -1,0 +1,136 @@
+"""Courses, the robot and the expert: geometry only, no OpenGL."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helmsight.devices.errors import UsageError
+from helmsight.runtime.sim import expert
+from helmsight.runtime.sim.course import make_course
+from helmsight.runtime.sim.layout import random_loop
+from helmsight.runtime.sim.looks import SEEDS, TEXTURES, make_look, split_of
+from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
+from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
+from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
+
+ROOM = np.array([[0, 0, 4, 0], [4, 0, 4, 4], [4, 4, 0, 4], [0, 4, 0, 0]], float)
+
+
+def test_splits_share_no_seed_and_no_texture():
+    for a, b in combinations(SEEDS, 2):
+        assert not set(SEEDS[a]) & set(SEEDS[b])
+        assert not TEXTURES[a].all & TEXTURES[b].all
+
+
+@pytest.mark.parametrize("split", SEEDS)
+def test_a_look_keeps_to_the_textures_of_its_split(split):
+    for seed in list(SEEDS[split])[:20]:
+        look = make_look(seed)
+        surfaces = [*look.floors.values(), *look.walls.values(), look.ceiling, look.box]
+        assert split_of(seed) == split
+        assert {s.texture for s in surfaces} <= TEXTURES[split].all
+
+
+@given(st.integers(0, 10_000), st.integers(1, 8))
+@settings(max_examples=50, deadline=None)
+def test_a_loop_visits_each_cell_once_and_closes(seed, blocks):
+    cells = random_loop(np.random.default_rng(seed), blocks)
+    assert len(cells) == len(set(cells)) == 4 * blocks
+    for (x0, y0), (x1, y1) in zip(cells, cells[1:] + cells[:1], strict=True):
+        assert abs(x0 - x1) + abs(y0 - y1) == 1
+
+
+@pytest.mark.parametrize("name", ["office", "corridor"])
+@pytest.mark.parametrize("seed", [0, 3, 1000, 2000, 3000])
+def test_a_course_has_a_way_that_a_robot_fits_through(name, seed):
+    course = make_course(name, seed)
+    assert course.length_m > 15
+    assert clearance_m(course.line, course.solids).min() > RADIUS_M + 0.1
+    steps = np.linalg.norm(course.line - np.roll(course.line, 1, axis=0), axis=1)
+    assert steps.max() < 0.06
+
+
+def test_a_seed_makes_the_same_course_again():
+    a, b = make_course("office", 7), make_course("office", 7)
+    assert np.array_equal(a.line, b.line)
+    assert a.obstacles == b.obstacles
+    assert a.look == b.look
+
+
+def test_an_unknown_course_lists_the_known_ones():
+    with pytest.raises(UsageError, match="corridor, office"):
+        make_course("moon", 0)
+
+
+def test_distances_to_walls():
+    points = np.array([[1.0, 2.0], [3.5, 3.0], [5.0, 5.0]])
+    assert clearance_m(points, ROOM) == pytest.approx([1.0, 0.5, math.sqrt(2)])
+    assert crosses(np.array([1.0, 1.0]), np.array([5.0, 1.0]), ROOM)
+    assert not crosses(np.array([1.0, 1.0]), np.array([3.0, 1.0]), ROOM)
+
+
+@pytest.mark.parametrize(("heading", "expected"), [(0.0, 1.8), (math.pi, 1.8), (math.pi / 4, 2.64)])
+def test_the_free_way_ahead_ends_a_radius_before_the_wall(heading, expected):
+    free = free_ahead_m(np.array([2.0, 2.0]), heading, 0.2, ROOM, 5.0)
+    assert free == pytest.approx(expected, abs=0.1)
+
+
+def test_the_robot_turns_left_for_a_positive_steer_and_stays_on_its_circle():
+    pose, centre = Pose(0, 0, 0), (0, MAX_SPEED_MPS / MAX_YAW_RATE_RPS)
+    for _ in range(7):
+        pose = advance(pose, 1.0, 1.0, 0.37)
+        assert math.dist((pose.x, pose.y), centre) == pytest.approx(centre[1])
+    assert advance(Pose(0, 0, 0), 0, 1, 2).x == pytest.approx(2 * MAX_SPEED_MPS)
+    assert advance(Pose(1, 2, 0), 1, 0, 0.5) == Pose(1, 2, 0.5 * MAX_YAW_RATE_RPS)
+
+
+def test_one_large_step_equals_many_small_ones():
+    small = Pose(0, 0, 0.3)
+    for _ in range(100):
+        small = advance(small, -0.6, 0.8, 0.01)
+    large = advance(Pose(0, 0, 0.3), -0.6, 0.8, 1.0)
+    assert (small.x, small.y, small.heading_rad) == pytest.approx((large.x, large.y, large.heading_rad))
+
+
+@pytest.mark.parametrize(("name", "seed"), [("corridor", 1), ("office", 4)])
+def test_the_expert_drives_a_lap_without_touching_anything(name, seed):
+    course = make_course(name, seed)
+    start, ahead = course.line[0], course.line[4]
+    pose = Pose(*start, math.atan2(ahead[1] - start[1], ahead[0] - start[0]))
+    way = [pose]
+    for _ in range(round(1.15 * course.length_m / MAX_SPEED_MPS / 0.1)):
+        pose = advance(pose, expert.steer(course, pose), expert.speed(course, pose), 0.1)
+        way.append(pose)
+    points = np.array([(p.x, p.y) for p in way])
+    assert clearance_m(points, course.solids).min() > RADIUS_M + 0.05
+    reached = {expert.nearest_index(course, p) * 10 // len(course.line) for p in way}
+    assert reached == set(range(10))
+
+
+def test_a_collision_ahead_is_seen_at_half_a_metre():
+    course = make_course("corridor", 1)
+    walls = course.solids[: course.wall_count]
+    x, low, high = walls[0][0], walls[0][1], walls[0][3]
+    middle = (low + high) / 2
+    inside = x - 0.01
+    facing = 0.0 if clearance_m(np.array([[inside - 1.0, middle]]), walls)[0] > 0.5 else math.pi
+    sign = -1 if facing == 0.0 else 1
+    near, far = (Pose(x + sign * (RADIUS_M + d), middle, facing) for d in (0.3, 0.9))
+    assert expert.collision_ahead(course, near)
+    assert not expert.collision_ahead(course, far)
+
+
+def test_occupancy_is_free_on_the_line_and_solid_on_walls_and_obstacles():
+    course = make_course("office", 3)
+    grid = occupancy(course, 0.05)
+    line = grid.pixels(course.line)
+    assert (grid.cells[line[:, 1], line[:, 0]] == FREE).all()
+    things = grid.pixels(np.array([(o.x, o.y) for o in course.obstacles]))
+    assert (grid.cells[things[:, 1], things[:, 0]] == OCCUPIED).all()
+    assert top_view(course, [Pose(*course.line[0], 0.0)]).shape[2] == 3

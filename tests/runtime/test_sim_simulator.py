@@ -1,0 +1,239 @@
+"""What needs OpenGL: pictures, depth, driving, and the simulator as a source."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import CameraUnavailable, MissingExtra, UsageError
+from helmsight.runtime.results import Drive, Stop
+from helmsight.runtime.sim.course import make_course, wall_spots
+from helmsight.runtime.sim.robot import RADIUS_M, Pose
+from helmsight.runtime.sim.simulator import Simulator, SimulatorOptions
+from helmsight.runtime.sim.world import free_ahead_m
+from helmsight.runtime.sources import CameraGeometry, Robot, open_source, simulator
+from helmsight.runtime.sources.simulator import SimulatorSource, parse_address
+
+if find_spec("miniworld") is None:
+    pytest.skip("miniworld is not installed (helmsight[sim])", allow_module_level=True)
+HW = (60, 80)
+LEVEL = CameraGeometry(fov_y_deg=80.0, height_m=0.3, pitch_deg=0.0)
+FREE = np.ones((36, 48), np.float32)
+
+
+@pytest.fixture(scope="module")
+def corridor():
+    return make_course("corridor", 1)
+
+
+@pytest.fixture(scope="module")
+def simulated(corridor):
+    try:
+        made = Simulator(corridor, options=SimulatorOptions(LEVEL))
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    yield made
+    made.close()
+
+
+def test_a_picture_has_the_size_asked_for_and_is_the_callers(simulated):
+    simulated.reset()
+    first = simulated.render(HW)
+    kept = first.copy()
+    simulated.step(1.0, 1.0, 0.5)
+    second = simulated.render(HW)
+    assert first.shape == (*HW, 3)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, kept)
+    assert not np.array_equal(first, second)
+    assert simulated.render((30, 40)).shape == (30, 40, 3)
+
+
+def test_free_space_is_below_the_horizon_and_touches_the_robot(simulated):
+    simulated.reset()
+    simulated.render(HW)
+    mask = simulated.free_space_mask()
+    assert mask.shape == HW
+    assert not mask[: HW[0] // 2].any()  # a level camera has its horizon in the middle row
+    assert mask[-1, HW[1] // 2]
+    assert 0.1 < mask.mean() < 0.5
+
+
+def test_free_space_ends_where_geometry_says(simulated, corridor):
+    """A wall at distance d hides the floor above the row that looks down at height / d."""
+    for x, y, facing in wall_spots(list(corridor.rects), 2.0):
+        ahead = np.array([np.cos(facing), np.sin(facing)])
+        if free_ahead_m(np.array([x, y]) + ahead, facing + np.pi, 0.01, corridor.solids, 1.0) > 0.95:
+            break
+    simulated.place(Pose(x + ahead[0], y + ahead[1], facing + np.pi))
+    simulated.render((240, 320))
+    column = simulated.free_space_mask()[:, 160]
+    focal = 120 / np.tan(np.radians(40))
+    expected = 120 + focal * LEVEL.height_m / 1.0
+    assert np.flatnonzero(column)[0] == pytest.approx(expected, abs=10)
+
+
+def test_driving_into_a_wall_is_a_collision_and_stops_there(simulated, corridor):
+    simulated.reset()
+    for _ in range(400):
+        simulated.step(0.0, 1.0, 0.1)
+    assert simulated.collided
+    before = simulated.pose
+    simulated.put_back(0.5)
+    assert not simulated.collided
+    assert simulated.pose != before
+
+
+def test_progress_and_deviation_follow_the_line(simulated):
+    simulated.reset()
+    start = simulated.pose
+    assert abs(simulated.lateral_deviation_m) < 0.03
+    left = Pose(start.x - 0.2 * np.sin(start.heading_rad), start.y + 0.2 * np.cos(start.heading_rad), start.heading_rad)
+    simulated.place(left)
+    assert simulated.lateral_deviation_m == pytest.approx(0.2, abs=0.05)
+    simulated.reset()
+    for _ in range(10):
+        simulated.step(0.0, 1.0, 0.05)
+    assert simulated.progress_m == pytest.approx(0.3, abs=0.11)
+
+
+def test_after_close_it_draws_no_more(corridor, simulated):
+    other = Simulator(corridor)
+    other.close()
+    other.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        other.render(HW)
+
+
+def test_each_thread_can_have_a_simulator_of_its_own(corridor, simulated):
+    pictures = {}
+
+    def draw(name):
+        with Simulator(corridor, options=SimulatorOptions(LEVEL)) as mine:
+            pictures[name] = mine.render(HW)
+
+    threads = [threading.Thread(target=draw, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    simulated.reset()
+    here = simulated.render(HW).astype(int)
+    for name in range(2):
+        assert np.abs(pictures[name].astype(int) - here).mean() < 2
+
+
+def test_an_expert_drives_a_source_to_the_number_of_frames(simulated):
+    with open_source("sim://corridor?seed=2&driver=expert&frames=12&size=80x60") as source:
+        assert isinstance(source, Robot)
+        assert source.live is False
+        frames = list(source)
+    assert [f.index for f in frames] == list(range(12))
+    assert frames[0].image.shape == (60, 80, 3)
+    account = source.drive_summary()
+    assert account["end"] == "frames"
+    assert account["collisions"] == 0
+    assert account["distance_m"] == pytest.approx(12 / 20 * 0.6, abs=0.11)
+
+
+def _commanded(commands):
+    poses = []
+    with SimulatorSource("sim://corridor?seed=2&size=80x60&frames=40") as source:
+        for command in commands:
+            frame = source.read()
+            poses.append(source._simulator.pose)
+            threading.Timer(0.01, source.command, (command, frame.index)).start()
+        source.read()
+        poses.append(source._simulator.pose)
+    return poses
+
+
+def test_lock_step_waits_for_each_command_and_repeats_exactly(simulated):
+    commands = [Drive(0.5, 0.0, FREE), Drive(-1.0, 0.5, FREE), Stop("test"), Drive(0.0, 0.0, FREE)]
+    poses = _commanded(commands)
+    assert poses == _commanded(commands)
+    assert poses[1].heading_rad > poses[0].heading_rad
+    assert poses[3] == poses[2]
+    assert poses[4] != poses[3]
+
+
+def test_lock_step_without_commands_ends_with_one_clear_line(simulated, monkeypatch):
+    monkeypatch.setattr(simulator, "COMMAND_TIMEOUT_S", 0.05)
+    with SimulatorSource("sim://corridor?seed=2&size=80x60") as source:
+        source.read()
+        with pytest.raises(CameraUnavailable, match="no command for frame 0") as caught:
+            source.read()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_collision_ends_a_drive(simulated):
+    with SimulatorSource("sim://corridor?seed=2&size=80x60&fps=5") as source:
+        count = 0
+        while (frame := source.read()) is not None:
+            source.command(Drive(0.0, 0.0, FREE), frame.index)
+            count += 1
+    assert source.drive_summary()["end"] == "collision"
+    assert count < 400
+
+
+def test_real_time_keeps_its_pace_and_stands_still_without_commands(simulated):
+    with SimulatorSource("sim://corridor?seed=2&size=80x60&pace=realtime&fps=25&frames=10") as source:
+        assert source.live
+        frames = [source.read() for _ in range(8)]
+        assert source.drive_summary()["distance_m"] == 0
+    assert (frames[-1].captured_ns - frames[1].captured_ns) / 1e9 > 5 / 25
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("sim://office?seed=x", "seed is 'x'"),
+        ("sim://office?speed=3", "speed is unknown"),
+        ("sim://office?pace=fast", "pace is 'fast'"),
+        ("sim://office?driver=me", "driver is 'me'"),
+        ("sim://office?size=640", "size is '640'"),
+        ("sim://office?frames=-1", "frames is '-1'"),
+    ],
+)
+def test_an_address_that_cannot_be_meant_says_what_is_wrong(uri, says):
+    with pytest.raises(UsageError, match=says):
+        parse_address(uri)
+
+
+def test_geometry_is_known_before_opening():
+    source = SimulatorSource("sim://office?seed=3")
+    assert source.geometry == make_course("office", 3).look.camera
+
+
+@pytest.mark.slow
+def test_a_machine_without_egl_is_told_what_to_install():
+    script = (
+        "import ctypes.util as u; find = u.find_library\n"
+        "u.find_library = lambda name: None if 'EGL' in name else find(name)\n"
+        "import ctypes; real = ctypes.CDLL.__init__\n"
+        "def load(self, name, *a, **k):\n"
+        "    if name and 'EGL' in str(name): raise OSError('no ' + str(name))\n"
+        "    real(self, name, *a, **k)\n"
+        "ctypes.CDLL.__init__ = load\n"
+        "from helmsight.runtime.sim.course import make_course\n"
+        "from helmsight.runtime.sim.simulator import Simulator\n"
+        "from helmsight.devices.errors import MissingExtra\n"
+        "try: Simulator(make_course('corridor', 1))\n"
+        "except MissingExtra as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, check=False)
+    assert "libegl1" in done.stdout, done.stderr
+    assert len(done.stdout.strip().splitlines()) == 1
+
+
+def test_the_robot_is_as_wide_as_its_radius_says(corridor, simulated):
+    simulated.place(Pose(*corridor.line[0], 0.0))
+    assert not simulated.collided
+    wall = corridor.solids[0]
+    simulated.place(Pose((wall[0] + wall[2]) / 2 + RADIUS_M / 2, (wall[1] + wall[3]) / 2, 0.0))
+    assert simulated.collided

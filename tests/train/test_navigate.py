@@ -1,0 +1,137 @@
+"""The navigation network, its data and its metrics, without OpenGL."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helmsight.train.navigate.collect import Frames, join, load_frames
+from helmsight.train.navigate.data import Batches, augment
+from helmsight.train.navigate.evaluate import metrics
+from helmsight.train.navigate.loss import drive_loss
+from helmsight.train.navigate.model import IMAGE_HW, MASK_HW, build
+from helmsight.train.problem import Shard
+
+
+def _frames(n: int) -> Frames:
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 255, (n, *IMAGE_HW, 3), np.uint8)
+    steer = rng.uniform(-1, 1, n).astype(np.float32)
+    return Frames(images, steer, rng.random(n) < 0.3, rng.random((n, *MASK_HW)) < 0.5)
+
+
+def test_the_network_is_small_and_keeps_the_contract():
+    model = build().eval()
+    assert sum(p.numel() for p in model.parameters()) <= 350_000
+    images = torch.randint(0, 255, (2, *IMAGE_HW, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        steer, collision, free = model(images)
+    assert steer.shape == collision.shape == (2, 1)
+    assert free.shape == (2, *MASK_HW)
+    assert {t.dtype for t in (steer, collision, free)} == {torch.float32}
+    assert steer.abs().max() <= 1
+    assert 0 <= collision.min() <= collision.max() <= 1
+    assert 0 <= free.min() <= free.max() <= 1
+
+
+def test_it_learns_a_handful_of_frames():
+    torch.set_num_threads(1)  # many threads on a busy machine wait for one another
+    torch.manual_seed(0)
+    model, frames = build(dropout=0.0).train(), _frames(8)
+    targets = {
+        "steer": torch.from_numpy(frames.steer)[:, None],
+        "collision": torch.from_numpy(frames.collision.astype(np.float32))[:, None],
+        "free": torch.zeros((8, *MASK_HW)),
+    }
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+    losses = []
+    for _ in range(25):
+        loss, parts = drive_loss(model.logits(torch.from_numpy(frames.images)), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    assert set(parts) == {"steer", "collision", "free"}
+
+
+def test_the_loss_is_a_mean_over_the_batch():
+    logits = (torch.randn(4, 1), torch.randn(4, 1), torch.randn(4, *MASK_HW))
+    targets = {"steer": torch.rand(4, 1), "collision": torch.ones(4, 1), "free": torch.ones(4, *MASK_HW)}
+    once, _ = drive_loss(logits, targets)
+    tripled, twice = (
+        tuple(t.repeat(3, *[1] * (t.ndim - 1)) for t in logits),
+        {k: v.tile(3, *[1] * (v.ndim - 1)) for k, v in targets.items()},
+    )
+    assert drive_loss(tripled, twice)[0].item() == pytest.approx(once.item(), rel=1e-5)
+
+
+def test_an_epoch_is_the_same_again_and_another_one_differs():
+    data = Batches(_frames(20), seed=3, batch_size=4)
+    first, again, other = (list(data.epoch(e, Shard())) for e in (0, 0, 1))
+    assert len(first) == 5
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0][0], other[0][0])
+
+
+def test_shards_split_every_batch():
+    data = Batches(_frames(8), seed=3, batch_size=4)
+    whole = list(data.epoch(0, Shard()))
+    halves = [list(data.epoch(0, Shard(rank, 2))) for rank in (0, 1)]
+    for i, (images, targets) in enumerate(whole):
+        assert torch.equal(images, torch.cat([halves[0][i][0], halves[1][i][0]]))
+        assert torch.equal(targets["steer"], torch.cat([halves[0][i][1]["steer"], halves[1][i][1]["steer"]]))
+
+
+def test_a_flip_turns_steering_and_floor_around_together():
+    """A picture bright on the left, with floor on the left, is steered to the left: whichever way it was flipped."""
+    n = 64
+    images = np.zeros((n, *IMAGE_HW, 3), np.uint8)
+    images[:, :, : IMAGE_HW[1] // 2] = 200
+    free = np.zeros((n, *MASK_HW), bool)
+    free[:, :, : MASK_HW[1] // 2] = True
+    frames = Frames(images, np.full(n, 0.7, np.float32), np.zeros(n, bool), free)
+    (batch, targets), *_ = Batches(frames, seed=0, batch_size=n).epoch(0, Shard())
+    bright_left = batch[:, :, :40].float().mean((1, 2, 3)) > batch[:, :, 56:].float().mean((1, 2, 3))
+    floor_left = targets["free"][:, :, :20].mean((1, 2)) > 0.5
+    assert torch.equal(bright_left, targets["steer"][:, 0] > 0)
+    assert torch.equal(bright_left, floor_left)
+    assert 0.2 < bright_left.float().mean() < 0.8
+
+
+def test_augmentation_changes_light_and_not_size():
+    image = np.random.default_rng(0).integers(0, 255, (*IMAGE_HW, 3), np.uint8)
+    made = [augment(image, np.random.default_rng(i)) for i in range(20)]
+    assert all(m.shape == image.shape and m.dtype == np.uint8 for m in made)
+    means = [m.mean() for m in made]
+    assert max(means) - min(means) > 40
+
+
+def test_frames_survive_the_disk(tmp_path):
+    frames = join([_frames(3), _frames(2)])
+    frames.save(tmp_path / "a" / "frames.npz")
+    back = load_frames(tmp_path / "a" / "frames.npz")
+    for name in ("images", "steer", "collision", "free"):
+        assert np.array_equal(getattr(frames, name), getattr(back, name))
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["frames.npz"]
+
+
+def test_metrics_of_the_truth_and_of_knowing_nothing():
+    frames = _frames(200)
+    perfect = metrics(frames, frames.steer, frames.collision.astype(np.float32), frames.free.astype(np.float32))
+    assert perfect == {
+        "steer_rmse": 0.0,
+        "steer_explained_variance": 1.0,
+        "collision_accuracy": 1.0,
+        "collision_f1": 1.0,
+        "free_space_iou": 1.0,
+    }
+    nothing = metrics(
+        frames, np.zeros(200, np.float32), np.zeros(200, np.float32), np.ones((200, *MASK_HW), np.float32)
+    )
+    assert nothing["steer_rmse"] == pytest.approx(float(np.sqrt((frames.steer**2).mean())))
+    assert nothing["steer_explained_variance"] == pytest.approx(0.0)
+    assert nothing["collision_accuracy"] == 0.5
+    assert nothing["collision_f1"] == 0.0
+    assert nothing["free_space_iou"] == pytest.approx(frames.free.mean())

@@ -1,0 +1,71 @@
+"""What of navigation's training needs the simulator: collecting and closed-loop driving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import MissingExtra
+from helmsight.runtime.sim.course import make_course
+from helmsight.runtime.sim.simulator import Simulator
+from helmsight.train.navigate import collect, drive
+from helmsight.train.navigate.model import IMAGE_HW, MASK_HW
+
+from ..bundles import navigate_manifest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _graphics():
+    try:
+        Simulator(make_course("corridor", 1)).close()
+    except MissingExtra as error:
+        pytest.skip(str(error))
+
+
+def test_a_course_gives_the_same_labelled_frames_again(monkeypatch):
+    monkeypatch.setattr(collect, "FRAMES_PER_COURSE", 20)
+    first, again = (collect._collect_course((1001, 0, None)) for _ in range(2))
+    assert len(first) == 20
+    assert first.images.shape == (20, *IMAGE_HW, 3)
+    assert first.free.shape == (20, *MASK_HW)
+    assert np.array_equal(first.images, again.images)
+    assert np.array_equal(first.steer, again.steer)
+    assert first.collision.sum() >= 2
+    assert 0.1 < first.free.mean() < 0.7
+    assert np.abs(first.steer).max() <= 1
+
+
+@pytest.mark.slow
+def test_workers_give_the_frames_in_the_order_of_the_seeds(monkeypatch):
+    parts = list(collect.collect([1001, 1003], 0, None, workers=2))
+    assert [len(p) for p in parts] == [collect.FRAMES_PER_COURSE] * 2
+    assert not np.array_equal(parts[0].images[0], parts[1].images[0])
+
+
+def test_the_map_drives_a_lap_and_straight_on_does_not():
+    laps = [("corridor", 14)]
+    good, bad = (drive.summary(drive.drive(d, laps)) for d in (drive.with_map, drive.straight_on))
+    assert good["laps_without_collision"]["value"] == 1
+    assert good["autonomy"]["value"] == 1
+    assert good["deviation_p95_m"]["value"] < 0.1
+    assert bad["collisions"]["value"] > 5
+    assert bad["autonomy"]["value"] < 0.5
+
+
+def test_a_network_that_stands_still_is_helped_on(monkeypatch):
+    """Collision probability 1 means speed 0: without help the lap would never end."""
+    monkeypatch.setattr(drive, "RENDER_HW", (18, 24))
+    outputs = {
+        "steer": np.zeros((1, 1), np.float32),
+        "collision": np.ones((1, 1), np.float32),
+        "free_space": np.ones((1, *MASK_HW), np.float32),
+    }
+    driver = drive.network(lambda feeds: outputs, navigate_manifest())
+    (lap,) = drive.drive(driver, [("corridor", 14)])
+    assert lap.stuck > 3
+    assert not lap.collisions
+
+
+def test_unseen_laps_are_test_courses():
+    laps = drive.unseen_laps(4)
+    assert laps == [("office", 3000), ("corridor", 3001), ("office", 3002), ("corridor", 3003)]

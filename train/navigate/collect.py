@@ -1,0 +1,203 @@
+"""Frames with labels from the simulator: who drives, what is recorded, and many courses at once.
+
+The expert labels every frame, whoever drives it (DAgger, Ross et al. 2011). Nothing here is random beyond its seeds:
+a course and a round give the same frames in any number of processes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.results import Image
+from ...runtime.sim import expert
+from ...runtime.sim.course import make_course
+from ...runtime.sim.robot import RADIUS_M, Pose, wrap
+from ...runtime.sim.simulator import Simulator
+from ...runtime.sim.world import clearance_m, free_ahead_m
+from ...runtime.tasks._picture import resize
+from .model import IMAGE_HW, MASK_HW
+
+RENDER_HW = (144, 192)
+"""Twice the network's size: shrunk by areas, as frames of a camera are."""
+PERIOD_S = 0.1
+FRAMES_PER_COURSE = 120
+NEAR_SHARE = 0.35
+"""Share of frames from robots set down at odd angles close to things, which good driving never shows."""
+COURSES = ("office", "corridor")
+
+Driver = Callable[[Image], tuple[float, float]]
+"""From a picture (72, 96, 3) to steering and collision probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """`images` (N, 72, 96, 3) uint8 BGR; `steer` (N,) float32; `collision` (N,) bool; `free` (N, 36, 48) bool."""
+
+    images: NDArray[np.uint8]
+    steer: NDArray[np.float32]
+    collision: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.steer)
+
+    def save(self, file: Path) -> None:
+        """Write the arrays, whole or not at all."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f".{file.stem}.new.npz")
+        np.savez(
+            beside, images=self.images, steer=self.steer, collision=self.collision, free=np.packbits(self.free, -1)
+        )
+        beside.replace(file)
+
+
+def load_frames(file: Path) -> Frames:
+    """What `Frames.save` wrote."""
+    with np.load(file) as data:
+        free = np.unpackbits(data["free"], axis=-1, count=MASK_HW[1]).astype(bool)
+        return Frames(data["images"], data["steer"], data["collision"], free)
+
+
+def join(parts: Sequence[Frames]) -> Frames:
+    """All frames of several collections, in order."""
+    return Frames(
+        np.concatenate([p.images for p in parts]),
+        np.concatenate([p.steer for p in parts]),
+        np.concatenate([p.collision for p in parts]),
+        np.concatenate([p.free for p in parts]),
+    )
+
+
+def collect(seeds: Sequence[int], salt: int, driver: Path | None, workers: int) -> Iterator[Frames]:
+    """The frames of each course in turn, in the order of the seeds; offices and corridors take turns.
+
+    `driver` is a network to drive by (a run folder), None for the expert with noise.
+    """
+    jobs = [(seed, salt, None if driver is None else str(driver)) for seed in seeds]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, _one_thread) as pool:
+        yield from pool.imap(_collect_course, jobs, chunksize=1)
+
+
+def _one_thread() -> None:
+    """One thread a process: Mesa's renderer would hand every picture to threads that wait for the same cores."""
+    os.environ["LP_NUM_THREADS"] = "0"
+    cv2.setNumThreads(0)
+
+
+def _collect_course(job: tuple[int, int, str | None]) -> Frames:
+    seed, salt, driver = job
+    course = make_course(COURSES[seed % 2], seed)
+    rng = np.random.default_rng((seed, salt, 41))
+    with Simulator(course, seed=salt) as simulator:
+        recorder = _Recorder(simulator)
+        near = round(FRAMES_PER_COURSE * NEAR_SHARE)
+        if driver is None:
+            _drive_with_noise(recorder, rng, FRAMES_PER_COURSE - near)
+            _set_down(recorder, rng, near)
+        else:
+            _drive_by(recorder, _network(driver), rng, FRAMES_PER_COURSE)
+        return recorder.frames()
+
+
+class _Recorder:
+    """Keeps what the camera sees with the expert's labels."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self._rows: list[tuple[Image, float, bool, NDArray[np.bool_]]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def record(self) -> Image:
+        simulator = self.simulator
+        image = resize(simulator.render(RENDER_HW), IMAGE_HW)
+        mask = simulator.free_space_mask().reshape(MASK_HW[0], 4, MASK_HW[1], 4).mean((1, 3)) > 0.5
+        steer = expert.steer(simulator.course, simulator.pose, simulator.nearest)
+        collision = expert.collision_ahead(simulator.course, simulator.pose)
+        self._rows.append((image, steer, collision, mask))
+        return image
+
+    def frames(self) -> Frames:
+        images, steer, collision, free = zip(*self._rows, strict=True)
+        return Frames(np.stack(images), np.array(steer, np.float32), np.array(collision), np.stack(free))
+
+
+def _drive_with_noise(recorder: _Recorder, rng: np.random.Generator, frames: int) -> None:
+    """The expert at the wheel, pushed around by slow noise, so that the pictures show how to come back."""
+    simulator, noise = recorder.simulator, 0.0
+    course = simulator.course
+    _start(simulator, rng)
+    for step in range(frames * 3):
+        if step % 3 == 0:
+            recorder.record()
+        # Ornstein-Uhlenbeck: correlated over about half a second, spread 0.5.
+        noise += -0.2 * noise + 0.32 * rng.standard_normal()
+        steer = expert.steer(course, simulator.pose, simulator.nearest) + noise
+        simulator.step(steer, max(0.25, expert.speed(course, simulator.pose)), PERIOD_S)
+        if simulator.collided or step % 120 == 119:
+            _start(simulator, rng)
+
+
+def _set_down(recorder: _Recorder, rng: np.random.Generator, frames: int) -> None:
+    """The robot at places and angles where something is near ahead, about half of them too near."""
+    simulator, wanted = recorder.simulator, len(recorder) + frames
+    solids = simulator.course.solids
+    while len(recorder) < wanted:
+        base = simulator.pose_on_line(int(rng.integers(len(simulator.course.line))))
+        across, turn = rng.normal(0, 0.35), rng.uniform(-1.5, 1.5)
+        x = base.x - across * np.sin(base.heading_rad)
+        y = base.y + across * np.cos(base.heading_rad)
+        pose = Pose(float(x), float(y), wrap(base.heading_rad + float(turn)))
+        here = np.array([pose.x, pose.y])
+        if clearance_m(here[None], solids)[0] < RADIUS_M + 0.02 or abs(across) > 0.9:
+            continue
+        free = free_ahead_m(here, pose.heading_rad, RADIUS_M, solids, 1.2)
+        if free < (expert.COLLISION_M if rng.random() < 0.7 else 1.2):
+            simulator.place(pose)
+            recorder.record()
+
+
+def _drive_by(recorder: _Recorder, driver: Driver, rng: np.random.Generator, frames: int) -> None:
+    """The network at the wheel: the expert says what it should have done where it got to."""
+    simulator = recorder.simulator
+    _start(simulator, rng)
+    for step in range(frames * 3):
+        image = recorder.record() if step % 3 == 0 else resize(simulator.render(RENDER_HW), IMAGE_HW)
+        steer, collision = driver(image)
+        simulator.step(steer, max(0.25, 1 - collision), PERIOD_S)
+        if simulator.collided:
+            _start(simulator, rng)
+
+
+def _start(simulator: Simulator, rng: np.random.Generator) -> None:
+    pose = simulator.pose_on_line(int(rng.integers(len(simulator.course.line))))
+    simulator.place(Pose(pose.x, pose.y, wrap(pose.heading_rad + float(rng.normal(0, 0.2)))))
+
+
+def _network(folder: str) -> Driver:
+    import torch
+    from safetensors.torch import load_file
+
+    from .model import build
+
+    torch.set_num_threads(1)
+    model = build()
+    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    model.eval()
+
+    def drive(image: Image) -> tuple[float, float]:
+        with torch.no_grad():
+            steer, collision, _ = model(torch.from_numpy(image)[None])
+        return float(steer), float(collision)
+
+    return drive

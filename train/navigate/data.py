@@ -1,0 +1,129 @@
+"""What the navigation network learns from: collections of frames on disk, and augmented batches of them."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ...runtime.results import Image
+from ...runtime.sim.looks import SEEDS, Split
+from ..fetch import cache_folder
+from ..problem import Batch, Shard
+from .collect import FRAMES_PER_COURSE, Frames, collect, join, load_frames
+
+VERSION = 1
+"""Goes up when the simulator or the labels change: older collections are not used any more."""
+VALIDATION_COURSES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One file of frames: `courses` courses of a split from `first` on; `driver` None is the expert with noise."""
+
+    file: Path
+    split: Split
+    first: int
+    courses: int
+    driver: Path | None = None
+
+    def load(self, workers: int) -> Frames:
+        """The frames, collected now where they are not on disk; one process of several collects, the others wait."""
+        if not self.file.is_file():
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with _lock(self.file.with_suffix(".lock")):
+                if not self.file.is_file():
+                    self._collect(workers)
+        return load_frames(self.file)
+
+    def _collect(self, workers: int) -> None:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        seeds = list(SEEDS[self.split])[self.first : self.first + self.courses]
+        parts = []
+        console.print(f"{self.file.stem}: {self.courses} courses of {FRAMES_PER_COURSE} frames into {self.file}")
+        for part in collect(seeds, 0 if self.driver is None else 1, self.driver, workers):
+            parts.append(part)
+            if len(parts) % 10 == 0 or len(parts) == self.courses:
+                console.print(f"{self.file.stem}: {len(parts)} of {self.courses} courses")
+        join(parts).save(self.file)
+
+
+def folder() -> Path:
+    """Where collections lie; the user may delete it."""
+    return cache_folder() / f"navigate-v{VERSION}"
+
+
+@lru_cache(maxsize=1)
+def validation_frames(workers: int = 2) -> Frames:
+    """Frames of the validation courses, collected on first use (about a minute)."""
+    return Collection(folder() / "validation.npz", "validation", 0, VALIDATION_COURSES).load(workers)
+
+
+def samples(n: int, seed: int) -> NDArray[np.uint8]:
+    """(n, 72, 96, 3) uint8 BGR: inputs as the network meets them, for parity checks."""
+    frames = validation_frames()
+    return frames.images[np.random.default_rng(seed).permutation(len(frames))[:n]]
+
+
+class Batches:
+    """The batches of an epoch: a shuffle and augmentation that only the seed and the epoch decide.
+
+    Images (B, 72, 96, 3) uint8 BGR; targets `steer` (B, 1), `collision` (B, 1) and `free` (B, 36, 48), all float32.
+    """
+
+    def __init__(self, frames: Frames, seed: int, batch_size: int) -> None:
+        self._frames, self._seed, self._batch_size = frames, seed, batch_size
+
+    def epoch(self, index: int, shard: Shard) -> Iterator[Batch]:
+        order = np.random.default_rng((self._seed, index)).permutation(len(self._frames))
+        for step in range(len(order) // self._batch_size):
+            rows = order[step * self._batch_size : (step + 1) * self._batch_size][shard.rows(self._batch_size)]
+            yield self._batch(index, rows)
+
+    def _batch(self, epoch: int, rows: NDArray[np.int64]) -> Batch:
+        frames = self._frames
+        images, free = frames.images[rows].copy(), frames.free[rows].astype(np.float32)
+        steer = frames.steer[rows].copy()
+        for i, row in enumerate(rows):
+            rng = np.random.default_rng((self._seed, epoch, int(row)))
+            if rng.random() < 0.5:
+                images[i], free[i], steer[i] = images[i][:, ::-1], free[i][:, ::-1], -steer[i]
+            images[i] = augment(images[i], rng)
+        targets = {
+            "steer": torch.from_numpy(steer)[:, None],
+            "collision": torch.from_numpy(frames.collision[rows].astype(np.float32))[:, None],
+            "free": torch.from_numpy(free),
+        }
+        return torch.from_numpy(images), targets
+
+
+def augment(image: Image, rng: np.random.Generator) -> Image:
+    """Another light, colour balance, noise and now and then a blur, as other cameras would give; the same geometry."""
+    gain = rng.uniform(0.6, 1.5) * rng.uniform(0.85, 1.15, 3)
+    # One look-up table a channel: brightness, contrast and colour in one pass.
+    levels = np.clip((np.arange(256)[:, None] - 128) * rng.uniform(0.7, 1.3) + 128, 0, 255) * gain
+    table = np.clip(levels + rng.uniform(-20, 20), 0, 255).astype(np.uint8)[None]
+    image = np.asarray(cv2.LUT(image, table), np.uint8)
+    if rng.random() < 0.3:
+        image = np.asarray(cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.3, 1.2))), np.uint8)
+    if rng.random() < 0.5:
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 10))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    return image
+
+
+@contextmanager
+def _lock(file: Path) -> Iterator[None]:
+    """Held by one process at a time, and let go when that process ends, however it does."""
+    with file.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,22 @@
+"""What the navigation network is trained to: the expert's steering, coming collisions, and visible floor."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from ..problem import Loss, Targets
+
+STEER_WEIGHT, COLLISION_WEIGHT, FREE_WEIGHT = 4.0, 0.5, 1.0
+"""Chosen so that the three parts, once trained, have gradients of like size in the shared layers."""
+
+
+def drive_loss(logits: tuple[Tensor, Tensor, Tensor], targets: Targets) -> Loss:
+    """Mean over the batch of squared error of steering (B, 1) and cross entropy of collision (B, 1) and free space
+    (B, 36, 48); targets `steer` -1..1, `collision` and `free` 0..1, hard or soft."""
+    steer_raw, collision_raw, free_raw = logits
+    steer = functional.mse_loss(steer_raw.tanh(), targets["steer"])
+    collision = functional.binary_cross_entropy_with_logits(collision_raw, targets["collision"])
+    free = functional.binary_cross_entropy_with_logits(free_raw, targets["free"])
+    total = STEER_WEIGHT * steer + COLLISION_WEIGHT * collision + FREE_WEIGHT * free
+    return total, {"steer": steer.item(), "collision": collision.item(), "free": free.item()}
