@@ -22,7 +22,7 @@ from .scene import COUNTS, Material, compose
 
 IMAGE_HW = (240, 320)
 SMALL_HW = (160, 192)
-SMALL_SHARE = 0.7
+SMALL_SHARE = 0.6
 """Most batches are of smaller pictures: for the same work a face more is seen in them than empty wall."""
 POOL_SIZE = 8000
 VALIDATION_SEED = 1_000_003
@@ -44,10 +44,11 @@ def load_material(cache: Path, validation: bool, pool_size: int = POOL_SIZE) -> 
     return Material(pool.split(validation), load_backgrounds(cache))
 
 
-def validation_set(n: int, seed: int = VALIDATION_SEED) -> list[Labelled]:
-    """The first `n` validation pictures of `seed`."""
+@lru_cache(maxsize=2)
+def validation_set(n: int, seed: int = VALIDATION_SEED) -> tuple[Labelled, ...]:
+    """The first `n` validation pictures of `seed`, kept for the next epoch."""
     material = load_material(cache_folder(), validation=True)
-    return [Labelled(*compose(np.random.default_rng([seed, i]), material, IMAGE_HW)) for i in range(n)]
+    return tuple(Labelled(*compose(np.random.default_rng([seed, i]), material, IMAGE_HW)) for i in range(n))
 
 
 def samples(n: int, seed: int) -> NDArray[np.uint8]:

@@ -81,7 +81,7 @@ def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
 def _place(rng: np.random.Generator, hw: tuple[int, int]) -> Place:
     tall = min(LARGEST, 0.95 * hw[0])
     height = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(tall))))
-    if rng.random() < 0.3:  # portraits, which a logarithmic draw makes rare
+    if rng.random() < 0.4:  # portraits, which a logarithmic draw makes rare
         height = float(rng.uniform(0.35, 0.95) * tall)
     x = rng.uniform(0.3 * height, max(0.31 * height, hw[1] - 0.3 * height))
     y = rng.uniform(0.4 * height, max(0.41 * height, hw[0] - 0.4 * height))
@@ -138,11 +138,14 @@ def _paste(rng: np.random.Generator, image: Image, face: Image, box: Floats, pla
 
 
 def _mask(rng: np.random.Generator, box: Floats) -> Floats:
-    """Weight (64, 64) of the face over what lies behind: an ellipse, or the whole square with its own background."""
+    """Weight (64, 64) of the face over what lies behind: an ellipse, or the whole square with its own background.
+
+    The ellipse is often wider than the face, or the outline of the head would pass for that of the face.
+    """
     mask = np.zeros((SIDE, SIDE), np.float32)
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-    if rng.random() < 0.65:
-        axes = half * rng.uniform(1.0, 1.35)
+    if rng.random() < 0.5:
+        axes = half * rng.uniform(1.0, 1.7)
         cv2.ellipse(mask, (tuple(map(float, centre)), tuple(map(float, axes * 2)), 0.0), 1.0, -1)
         soft = rng.uniform(0.8, 3)
     else:
@@ -188,8 +191,8 @@ def _draw_person(rng: np.random.Generator, image: Image, box: Floats) -> None:
     """Hair behind the face and a body below it, as flat shapes."""
     x, y = (box[:2] + box[2:]) / 2
     w, h = box[2:] - box[:2]
-    if rng.random() < 0.4:
-        hair = (float(w * rng.uniform(1.1, 1.7)), float(h * rng.uniform(1.1, 1.5)))
+    if rng.random() < 0.55:
+        hair = (float(w * rng.uniform(1.1, 2.0)), float(h * rng.uniform(1.1, 1.7)))
         oval = ((float(x), float(y - 0.1 * h)), hair, float(rng.normal(0, 8)))
         cv2.ellipse(image, oval, colour(rng), -1, cv2.LINE_AA)
     if rng.random() < 0.6:

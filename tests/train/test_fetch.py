@@ -1,0 +1,58 @@
+"""Fetching: from the cache, by hash, unpacked, and one clear line where that fails. Nothing goes on line."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helmsight.devices.errors import BadArtefact
+from helmsight.train.fetch import FetchFailed, Package, cache_folder, fetch
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Package:
+    """A wheel in the cache of `tmp_path`, as someone without a network would put it there."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("tinypack/data.txt", "hello")
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "tinypack-1.0-py3-none-any.whl").write_bytes(content.getvalue())
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    return Package("tinypack", "1.0", "tinypack-1.0-py3-none-any.whl", digest, "MIT")
+
+
+def test_a_cached_wheel_is_checked_and_unpacked_once(tmp_path: Path, wheel: Package) -> None:
+    folder = fetch(wheel, tmp_path)
+    assert (folder / "tinypack" / "data.txt").read_text() == "hello"
+    assert fetch(wheel, tmp_path) == folder
+    assert [p.name for p in (tmp_path / "packages").iterdir()] == [folder.name]
+
+
+def test_a_wrong_hash_is_refused(tmp_path: Path, wheel: Package) -> None:
+    with pytest.raises(BadArtefact, match="SHA-256"):
+        fetch(replace(wheel, sha256="0" * 64), tmp_path)
+    assert not [p for p in (tmp_path / "packages").iterdir() if p.is_dir()]
+
+
+def test_off_line_it_says_what_to_provide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    package = Package("no-such-pack", "1.0", "no_such_pack-1.0-py3-none-any.whl", "0" * 64, "MIT")
+    with pytest.raises(FetchFailed, match=r"no-such-pack 1\.0 is not cached.*put no_such_pack-1\.0-py3-none-any\.whl"):
+        fetch(package, tmp_path)
+
+
+def test_a_wheel_for_one_platform_is_asked_for_on_every_platform() -> None:
+    package = Package("p", "2.0", "p-2.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl", "0", "MIT")
+    assert package.pip_arguments[3:] == [
+        "--platform=manylinux_2_24_x86_64", "--platform=manylinux_2_28_x86_64", "--python-version=311", "--abi=cp311",
+    ]  # fmt: skip
+
+
+def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder() == Path("/somewhere/helmsight")

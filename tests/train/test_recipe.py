@@ -1,0 +1,247 @@
+"""The recipe on a problem of a second: curves, resuming, errors, ensembles, several processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+
+from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
+from helmsight.train.recipe import Normalise, Options, fit, init_by_fan_in  # noqa: E402
+from helmsight.train.schedule import Plateau  # noqa: E402
+from helmsight.train.update_ratio import UpdateRatio, advice  # noqa: E402
+
+from .tiny import TinyNet, TinyProblem, make  # noqa: E402
+
+TINY = Path(__file__).with_name("tiny.py")
+
+
+def options(out: Path, **changes: object) -> Options:
+    return replace(Options(out, epochs=4, batch_size=16, lr=0.05, seed=3), **changes)
+
+
+def curve(out: Path) -> list[dict]:
+    """metrics.jsonl without the time an epoch took, which is no result."""
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def script(out: Path, epochs: int, pause_s: float, mode: str = "even", processes: int = 0) -> list[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes else []
+    return [sys.executable, *launch, str(TINY), str(out), str(epochs), str(pause_s), mode]
+
+
+def test_a_run_learns_and_leaves_its_files(tmp_path: Path) -> None:
+    out = fit(TinyProblem(), options(tmp_path / "run", epochs=12))
+    epochs = curve(out)
+    assert len(epochs) == 12
+    assert epochs[-1]["loss"] < 0.5 * epochs[0]["loss"]
+    assert max(e["validation"]["score"] for e in epochs) > 0.9
+    left = {p.name for p in out.iterdir()}
+    assert left == {"checkpoint.json", "model.safetensors", "metrics.jsonl", "curves.png", "last.pt", "tensorboard"}
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert any(f.stat().st_size > 500 for f in (out / "tensorboard").iterdir())
+
+
+def test_the_checkpoint_holds_the_best_weights_and_what_made_them(tmp_path: Path) -> None:
+    import hashlib
+
+    from safetensors.torch import load_file
+
+    out = fit(TinyProblem(), options(tmp_path / "run", epochs=6))
+    checkpoint = json.loads((out / "checkpoint.json").read_text())
+    best = max(curve(out), key=lambda e: e["validation"]["score"])
+    assert checkpoint["provenance"]["epoch"] == best["epoch"]
+    assert checkpoint["metrics"] == {
+        "score": {"value": best["validation"]["score"], "data": "tiny validation", "n": 128}
+    }
+    weights = (out / "model.safetensors").read_bytes()
+    assert checkpoint["provenance"]["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert checkpoint["provenance"]["options"]["lr"] == 0.05
+    assert str(tmp_path) not in json.dumps(checkpoint)
+    net = TinyNet(0.2).eval()
+    net.load_state_dict(load_file(out / "model.safetensors"))
+    with torch.no_grad():
+        assert TinyProblem().validate(net)["score"] == best["validation"]["score"]
+
+
+def test_a_seed_reproduces_and_another_differs(tmp_path: Path) -> None:
+    first = curve(fit(TinyProblem(), options(tmp_path / "a")))
+    assert curve(fit(TinyProblem(), options(tmp_path / "b"))) == first
+    assert curve(fit(TinyProblem(), options(tmp_path / "c", seed=4))) != first
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_resuming_gives_the_same_curve(tmp_path: Path, optimizer: str) -> None:
+    chosen = {"optimizer": optimizer, "lr": 0.02, "patience": 1}
+    whole = fit(TinyProblem(), options(tmp_path / "whole", epochs=7, **chosen))
+    parts = tmp_path / "parts"
+    for epochs in (2, 3, 7):
+        fit(TinyProblem(), options(parts, epochs=epochs, **chosen))
+    assert curve(parts) == curve(whole)
+    assert (parts / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_killed_in_the_middle_and_started_again_gives_the_same_curve(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(script(whole, 6, 0), check=True, capture_output=True)
+    process = subprocess.Popen(script(killed, 6, 0.05), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(curve(killed) if (killed / "metrics.jsonl").exists() else []) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.2)  # into the middle of an epoch
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 2 <= len(curve(killed)) < 6
+    subprocess.run(script(killed, 6, 0), check=True, capture_output=True)
+    assert curve(killed) == curve(whole)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_other_options_are_refused_by_name_until_restart(tmp_path: Path) -> None:
+    out = fit(TinyProblem(), options(tmp_path / "run", epochs=2))
+    with pytest.raises(UsageError, match=r"lr 0\.05 -> 0\.01.*--restart"):
+        fit(TinyProblem(), options(out, lr=0.01))
+    with pytest.raises(UsageError, match="batch_size"):
+        fit(TinyProblem(batch_size=32), options(out))
+    fit(TinyProblem(), options(out, epochs=3, lr=0.01, restart=True))
+    assert [e["lr"] for e in curve(out)] == [0.01] * 3
+
+
+def test_a_broken_last_pt_is_named(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"no zip")
+    with pytest.raises(BadArtefact, match=r"last\.pt cannot be read"):
+        fit(TinyProblem(), options(tmp_path))
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_step_and_rate(tmp_path: Path) -> None:
+    with pytest.raises(GateFailed, match=r"loss is nan in epoch 1, step 5, learning rate 0\.05"):
+        fit(TinyProblem(poison=5), options(tmp_path / "run"))
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lr_divide": 3}, "--lr-divide is 3; expected 2 or 5"),
+        ({"optimizer": "rmsprop"}, "--optimizer is rmsprop; expected sgd or adamw"),
+        ({"lr": -1.0}, "--lr is -1.0"),
+        ({"min_lr": 1.0}, "--min-lr is 1.0"),
+        ({"epochs": 0}, "--epochs is 0"),
+        ({"amp": True}, "--amp is cpu"),
+        ({"device": "tpu"}, "--device is tpu"),
+    ],
+)
+def test_options_that_cannot_be_meant(tmp_path: Path, change: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        fit(TinyProblem(), options(tmp_path, **change))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DeviceMismatch, match="--device cpu"):
+        fit(TinyProblem(), options(tmp_path, device="cuda"))
+
+
+def test_plateau_divides_after_patience_and_ends(tmp_path: Path) -> None:
+    chosen = options(tmp_path, lr=1.0, patience=2, lr_divide=5, min_lr=0.03)
+    state, seen = Plateau(chosen.lr), []
+    for score in (0.1, 0.3, 0.2, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1):
+        state = state.after(score, chosen)
+        seen.append(round(state.lr, 6))
+    assert seen == [1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.008]
+    assert state.best == 0.4
+    assert state.ended(chosen)
+
+
+def test_training_ends_when_the_rate_is_tiny(tmp_path: Path) -> None:
+    out = fit(TinyProblem(), options(tmp_path / "run", epochs=100, patience=1, lr_divide=5, min_lr=0.03))
+    epochs = curve(out)
+    assert len(epochs) < 100
+    assert epochs[-1]["lr"] == 0.05
+
+
+def test_update_ratio_is_the_ratio_of_norms() -> None:
+    layer = torch.nn.Linear(4, 4)
+    ratio = UpdateRatio(layer, every=2)
+    for step, factor in enumerate((1.002, 5.0, 1.004)):  # the second step is not looked at
+        with ratio.watch(step), torch.no_grad():
+            layer.weight *= factor
+    assert ratio.take() == pytest.approx(0.003, rel=1e-3)
+
+
+@pytest.mark.parametrize(("ratio", "word"), [(1e-6, "small"), (1e-3, ""), (5e-4, ""), (0.5, "large")])
+def test_advice_on_the_ratio(ratio: float, word: str) -> None:
+    said = advice(ratio)
+    assert word in said
+    assert bool(said) == bool(word)
+
+
+def test_normalise_centres_and_scales() -> None:
+    images = torch.tensor([0, 127, 255], dtype=torch.uint8).repeat(1, 2, 2, 1)
+    out = Normalise()(images)
+    assert out.shape == (1, 3, 2, 2)
+    assert out[0, :, 0, 0].tolist() == pytest.approx([-127.5 / 64, -0.5 / 64, 127.5 / 64])
+
+
+def test_initialisation_by_fan_in_keeps_the_variance() -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(*[m for _ in range(8) for m in (torch.nn.Linear(400, 400), torch.nn.ReLU())])
+    init_by_fan_in(layers)
+    out = layers(torch.randn(200, 400))
+    assert 0.3 < out.square().mean().item() < 3
+    assert layers[0].weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
+
+
+def test_ensemble_is_averaged_and_distilled(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    chosen = options(out, epochs=10, ensemble=2)
+    fit(TinyProblem(), chosen)
+    report = json.loads((out / "ensemble.json").read_text())
+    assert len(report["members"]) == 2
+    assert report["ensemble"] >= min(report["members"]) - 0.05
+    assert report["distilled"] > 0.85
+    seeds = [json.loads((out / f"member-{i}/checkpoint.json").read_text())["provenance"]["seed"] for i in range(2)]
+    assert seeds == [3, 4]
+    assert curve(out / "member-0")[0]["loss"] != curve(out / "member-1")[0]["loss"]
+    # the student learns from soft labels: its loss is the cross entropy with the ensemble's outputs
+    assert curve(out)[0]["loss"] != curve(out / "member-0")[0]["loss"]
+    again = (out / "metrics.jsonl").read_bytes()
+    fit(TinyProblem(), chosen)
+    assert (out / "metrics.jsonl").read_bytes() == again
+
+
+@pytest.mark.slow
+def test_two_gloo_processes_train_as_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run(script(one, 3, 0, "plain"), check=True, capture_output=True)
+    subprocess.run(script(two, 3, 0, "plain", processes=2), check=True, capture_output=True)
+    for a, b in zip(curve(one), curve(two), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4)
+        assert b["step"] == a["step"]
+    alone, shared = (torch.load(p / "last.pt", weights_only=True)["model"] for p in (one, two))
+    for name, value in alone.items():
+        assert torch.allclose(value, shared[name], rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.slow
+def test_unequal_shards_are_refused(tmp_path: Path) -> None:
+    done = subprocess.run(script(tmp_path / "run", 1, 0, "uneven", processes=2), capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "shards of a batch have 8 to 9 rows" in done.stderr
+
+
+def test_the_tiny_problem_is_balanced() -> None:
+    _, targets = make(512, 1)
+    assert 0.4 < targets["right"].mean().item() < 0.6
