@@ -23,7 +23,7 @@ FACE_FREE = (
     *("brick", "cell", "chelsea", "chessboard_GRAY", "clock_motion", "coffee", "color", "grass", "gravel", "horse"),
     *("hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket", "text"),
 )
-"""Pictures of scikit-image without a person, looked at one by one (page.png has a colour profile that libpng warns of)."""
+"""Pictures of scikit-image without a person, looked at one by one; not page.png, of which libpng warns at each load."""
 LARGEST = 640
 """Pictures are kept at most this wide or high, in pixels."""
 
