@@ -17,9 +17,7 @@ def train(
     task: Annotated[str, typer.Argument(metavar="TASK", help="face or navigate.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder; else runs/TASK.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Pictures an epoch (face), courses (navigate).")
-    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pictures an epoch (face), courses (navigate).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures in a batch, over all processes.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd (with momentum) or adamw.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate to begin with.")] = None,
