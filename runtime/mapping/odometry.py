@@ -28,7 +28,7 @@ class OdometryOptions:
     """
 
     corners: int = 160
-    corner_quality: float = 0.01
+    corner_quality: float = 0.0005
     corner_distance_px: float = 6.0
     window_px: int = 11
     pyramid_levels: int = 3
