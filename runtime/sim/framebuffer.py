@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ctypes
 
-import cv2  # noqa: TID253 - see scene.py
 import numpy as np
 from numpy.typing import NDArray
-from pyglet import gl  # noqa: TID253
+from pyglet import gl  # noqa: TID253 - see scene.py
 
 from ..results import Floats, Image
 
@@ -86,12 +85,12 @@ class FrameBuffer:
 
 
 class Texture:
-    """A picture file on the graphics side, repeated in both directions. `size` is (width, height) in texels."""
+    """A picture (H, W, 3) uint8 BGR on the graphics side, repeated in both directions.
 
-    def __init__(self, file: str) -> None:
-        image = cv2.imread(file, cv2.IMREAD_COLOR)
-        if image is None:
-            raise FileNotFoundError(f"{file} is no picture that OpenCV reads")
+    `size` is (width, height) in texels.
+    """
+
+    def __init__(self, image: Image) -> None:
         pixels = np.ascontiguousarray(image[::-1])
         self.size = (image.shape[1], image.shape[0])
         self._id = gl.GLuint(0)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..sources import CameraGeometry
+from .patterns import PREFIX
 
 Split = Literal["train", "validation", "test", "free"]
 Colour = tuple[float, float, float]
@@ -65,6 +66,9 @@ OFFICE = Textures(
 TRIMS: tuple[Colour, ...] = ((0.93, 0.93, 0.9), (0.3, 0.32, 0.35), (0.55, 0.4, 0.27), (0.27, 0.36, 0.5))
 """Skirting and door frames of a free seed: white, anthracite, oak, blue."""
 
+PATTERNED = 0.6
+"""Share of a training course's floors, walls and boxes that have a pattern of their own, see patterns.py."""
+
 FOV_Y_DEG = (70.0, 90.0)
 HEIGHT_M = (0.22, 0.40)
 PITCH_DEG = (0.0, 10.0)
@@ -100,14 +104,21 @@ def split_of(seed: int) -> Split:
 def make_look(seed: int) -> Look:
     """The look of a course: the same seed gives the same look."""
     rng = np.random.default_rng((seed, 17))
-    textures = TEXTURES.get(split_of(seed), OFFICE)
-    wild = split_of(seed) != "free"
+    split = split_of(seed)
+    textures = TEXTURES.get(split, OFFICE)
+    wild = split != "free"
+
+    def pick(names: tuple[str, ...], patterned: float = PATTERNED) -> str:
+        if split == "train" and rng.random() < patterned:
+            return f"{PREFIX}{rng.integers(2**31)}"
+        return names[rng.integers(len(names))]
+
     kinds = ("corridor", "room")
     return Look(
-        floors={kind: Surface(_pick(rng, textures.floors), _tint(rng, 0.25 if wild else 0.06)) for kind in kinds},
-        walls={kind: Surface(_pick(rng, textures.walls), _tint(rng, 0.35 if wild else 0.12)) for kind in kinds},
-        ceiling=Surface(_pick(rng, textures.ceilings), _tint(rng, 0.15 if wild else 0.03)),
-        box=Surface(_pick(rng, textures.boxes), _tint(rng, 0.3 if wild else 0.1)),
+        floors={kind: Surface(pick(textures.floors), _tint(rng, 0.25 if wild else 0.06)) for kind in kinds},
+        walls={kind: Surface(pick(textures.walls), _tint(rng, 0.35 if wild else 0.12)) for kind in kinds},
+        ceiling=Surface(pick(textures.ceilings, PATTERNED / 3), _tint(rng, 0.15 if wild else 0.03)),
+        box=Surface(pick(textures.boxes), _tint(rng, 0.3 if wild else 0.1)),
         trim=_tint(rng, 0.8) if wild else TRIMS[rng.integers(len(TRIMS))],
         ambient=float(rng.uniform(0.35, 0.65)),
         lamp=float(rng.uniform(0.35, 0.8)),
@@ -117,10 +128,6 @@ def make_look(seed: int) -> Look:
             pitch_deg=float(rng.uniform(*PITCH_DEG)),
         ),
     )
-
-
-def _pick(rng: np.random.Generator, names: tuple[str, ...]) -> str:
-    return names[rng.integers(len(names))]
 
 
 def _tint(rng: np.random.Generator, strength: float) -> Colour:

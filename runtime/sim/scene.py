@@ -10,8 +10,9 @@ import ctypes
 import math
 from pathlib import Path
 
+import cv2  # noqa: TID253 - this file is the drawing: importing it is what loads the packages
 import numpy as np
-import pyglet  # noqa: TID253 - this file is the drawing: importing it is what loads the package
+import pyglet  # noqa: TID253
 from miniworld.objmesh import ObjMesh  # noqa: TID253
 from miniworld.utils import get_file_path  # noqa: TID253
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from ..sources import CameraGeometry
 from .course import Course, Obstacle
 from .framebuffer import FrameBuffer, Texture
 from .patches import Patch, patches
+from .patterns import PREFIX, pattern
 from .robot import Pose
 
 NEAR_M, FAR_M = 0.04, 100.0
@@ -97,8 +99,7 @@ class Scene:
 
     def _texture(self, name: str) -> Texture:
         if name not in self._textures:
-            file = name if Path(name).is_file() else get_file_path("textures", name, "png")
-            self._textures[name] = Texture(file)
+            self._textures[name] = Texture(_load(name))
         return self._textures[name]
 
     def _draw_patches(self, made: list[Patch]) -> None:
@@ -156,6 +157,17 @@ def _draw_quads(xyz: NDArray[np.float32], uv: NDArray[np.float32], rgb: NDArray[
     gl.glDrawArrays(gl.GL_QUADS, 0, len(xyz))
     for state in states:
         gl.glDisableClientState(state)
+
+
+def _load(name: str) -> Image:
+    """The picture that a texture's name means: a pattern, a file, or one of MiniWorld's."""
+    if name.startswith(PREFIX):
+        return pattern(name)
+    file = name if Path(name).is_file() else get_file_path("textures", name, "png")
+    image = cv2.imread(file, cv2.IMREAD_COLOR)
+    if image is None:
+        raise FileNotFoundError(f"{file} is no picture that OpenCV reads")
+    return np.asarray(image, np.uint8)
 
 
 def _floats(*values: float) -> ctypes.Array[ctypes.c_float]:

@@ -15,6 +15,7 @@ from helmsight.runtime.sim import expert
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.layout import random_loop
 from helmsight.runtime.sim.looks import SEEDS, TEXTURES, make_look, split_of
+from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
@@ -34,7 +35,10 @@ def test_a_look_keeps_to_the_textures_of_its_split(split):
         look = make_look(seed)
         surfaces = [*look.floors.values(), *look.walls.values(), look.ceiling, look.box]
         assert split_of(seed) == split
-        assert {s.texture for s in surfaces} <= TEXTURES[split].all
+        names = {s.texture for s in surfaces}
+        patterns = {n for n in names if n.startswith(PREFIX)}
+        assert names - patterns <= TEXTURES[split].all
+        assert not patterns or split == "train"
 
 
 @given(st.integers(0, 10_000), st.integers(1, 8))
@@ -134,3 +138,10 @@ def test_occupancy_is_free_on_the_line_and_solid_on_walls_and_obstacles():
     things = grid.pixels(np.array([(o.x, o.y) for o in course.obstacles]))
     assert (grid.cells[things[:, 1], things[:, 0]] == OCCUPIED).all()
     assert top_view(course, [Pose(*course.line[0], 0.0)]).shape[2] == 3
+
+
+def test_patterns_differ_and_repeat():
+    made = [pattern(f"{PREFIX}{seed}") for seed in range(12)]
+    assert all(m.shape == (512, 512, 3) and m.dtype == np.uint8 for m in made)
+    assert np.array_equal(made[3], pattern(f"{PREFIX}3"))
+    assert len({m.tobytes() for m in made}) == len(made)

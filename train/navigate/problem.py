@@ -25,7 +25,7 @@ OUTPUTS = (
     TensorSpec("collision", (1, 1), "float32", range=(0, 1)),
     TensorSpec("free_space", (1, *MASK_HW), "float32", range=(0, 1)),
 )
-ROUND_EPOCHS = 4
+ROUND_EPOCHS = 3
 """Epochs of the networks that only collect: they need to get about, not to be good."""
 
 
@@ -36,9 +36,9 @@ class NavigateOptions:
 
     seed: int = 0
     batch_size: int = 32
-    courses: int = 72
+    courses: int = 110
     rounds: int = 2
-    round_courses: int = 24
+    round_courses: int = 36
     workers: int = 2
 
 
