@@ -20,7 +20,7 @@ def model_card(manifest: Manifest) -> str:
         ("Inputs and outputs", _tensors(manifest)),
         ("Scores", _scores(manifest.metrics)),
         ("Checked against its source", _parity(manifest.parity)),
-        ("Training", _training(manifest.provenance.get("source", {}))),
+        ("Training", _training(manifest.provenance["source"])),
         ("Limits", _limits(manifest)),
         ("Made with", _made(manifest.provenance)),
     )
@@ -68,14 +68,12 @@ def _parity(parity: Mapping[str, Any]) -> str:
 
 
 def _training(source: Mapping[str, Any]) -> str:
-    """What the checkpoint says of its training, in its own words; `limits` has a section of its own."""
-    said = {key: value for key, value in source.get("training", {}).items() if key != "limits"}
-    return "\n".join(_listed(said)) or "Not known to helmsight."
+    """What the checkpoint says of its training, in its own words."""
+    return "\n".join(_listed(source.get("training", {}))) or "Not known to helmsight."
 
 
 def _limits(manifest: Manifest) -> str:
-    stated = manifest.provenance.get("source", {}).get("training", {}).get("limits", ())
-    lines = [f"- {line}" for line in ((stated,) if isinstance(stated, str) else stated)]
+    lines = [f"- {line}" for line in manifest.provenance["source"].get("limits", ())]
     shapes = ", ".join(f"`{spec.name}` {_shape(spec)}" for spec in manifest.inputs)
     lines.append(f"- It takes inputs of just this size: {shapes}.")
     if any(not record.get("inputs_are_real", True) for record in manifest.parity.values()):

@@ -45,6 +45,7 @@ def read_checkpoint(folder: Path) -> Source:
         "weights_sha256": sha256(weights),
         "checkpoint_sha256": sha256(file),
         "training": data.get("provenance", {}),
+        "limits": data.get("limits", []),
     }
     return Source(
         name=str(name),

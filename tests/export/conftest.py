@@ -50,7 +50,8 @@ def write_checkpoint(folder: Path, **changes: Any) -> Path:
         "metrics": {"steer_rmse": {"value": 0.5, "data": "noise", "n": 8}},
         "samples": "nets:samples",
         "score": "nets:score",
-        "provenance": {"seed": 3, "data": {"frames": 10}, "limits": ["It knows noise only."]},
+        "provenance": {"seed": 3, "data": {"frames": 10}},
+        "limits": ["It knows noise only."],
     } | changes
     (run / "checkpoint.json").write_text(json.dumps({k: v for k, v in record.items() if v is not None}))
     return run
