@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ...devices.errors import UsageError
 from ...runtime.bundle import TensorSpec, sha256
 from ..problem import Batch, Loss, Options, Shard, Targets
 from ..recipe import fit
@@ -55,7 +57,7 @@ class NavigateProblem:
     def prepare(self) -> None:
         """Collect all frames that are not on disk yet, training the networks that drive on the way.
 
-        The recipe does it when it needs them; under `torchrun` it must be called before.
+        The recipe has it done when it needs them, except under `torchrun`.
         """
         for collection in self._collections:
             collection.load(self._options.workers)
@@ -100,6 +102,7 @@ class NavigateProblem:
             first = options.courses + (index - 1) * options.round_courses
             file, run = folder() / f"{name}.npz", folder() / f"{name}-driver"
             if not file.is_file():
+                _check_alone()
                 before = NavigateProblem(replace(options, rounds=index - 1))
                 fit(before, _round_options(run, options))
             made.append(Collection(file, "train", first, options.round_courses, run))
@@ -119,6 +122,15 @@ class NavigateProblem:
             "frames_per_course": FRAMES_PER_COURSE,
             "sha256": files,
         }
+
+
+def _check_alone() -> None:
+    """A round trains a network of its own, which processes that already train another cannot."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise UsageError(
+            "the frames of DAgger's rounds are not collected yet, and several processes cannot do it; run "
+            "`helmsight train navigate` without torchrun until its first epoch, then start torchrun"
+        )
 
 
 def _round_options(out: Path, options: NavigateOptions) -> Options:
