@@ -3,7 +3,8 @@
     source -> capture thread -> a slot a model -> worker thread a model -> a slot a model -> results()
 
 A slot holds one frame. Live sources overwrite it (policy `newest`, what is overwritten is counted); files and the
-simulator in lock-step wait for it (policy `every`). Neither the source nor a model knows of the other.
+simulator in lock-step wait for it (policy `every`), and while the models run, the capture thread prepares their next
+input: no frame is in vain there. Neither the source nor a model knows of the other.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ..devices.errors import CameraUnavailable
-from .backends import Session
+from .backends import Feeds, Session
 from .meter import Meter, Summary
 from .results import Drive, Frame, Reading, Result, Stop
 from .slot import Slot
@@ -177,7 +177,7 @@ class Pipeline:
                     self._last_capture_ns = frame.captured_ns
                     self.meter.add("capture", time.perf_counter_ns() - started)
                     for worker in self._workers:
-                        worker.inbox.put(frame)
+                        worker.offer(frame)
         except BaseException as error:  # handed to the caller's thread, which raises it
             self._capture_error = error
         finally:
@@ -202,12 +202,22 @@ class Pipeline:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A frame for a worker, with the network's feeds and what they took once they are made."""
+
+    frame: Frame
+    feeds: Feeds | None = None
+    prepare_ns: int = 0
+
+
 class _Worker:
     """One model in its thread: frame in, reading out."""
 
     def __init__(self, model: Model, keep_every: bool, meter: Meter) -> None:
         self.model = model
-        self.inbox: Slot[Frame] = Slot(keep_every)
+        self._keep_every = keep_every
+        self.inbox: Slot[_Job] = Slot(keep_every)
         self.outbox: Slot[tuple[Frame, Reading]] = Slot(keep_every)
         self.newest: Reading | None = None
         self.error: BaseException | None = None
@@ -215,13 +225,17 @@ class _Worker:
 
     def run(self) -> None:
         try:
-            while (frame := self.inbox.get()) is not None:
-                self.outbox.put((frame, self._read(frame)))
+            while (job := self.inbox.get()) is not None:
+                self.outbox.put((job.frame, self._read(job)))
         except BaseException as error:  # handed to the caller's thread, which raises it
             self.error = error
         finally:
             self.inbox.abandon()
             self.outbox.close()
+
+    def offer(self, frame: Frame) -> None:
+        """Called in the capture thread. Prepares the feeds there when every frame will be looked at."""
+        self.inbox.put(self._prepare(frame) if self._keep_every else _Job(frame))
 
     def take(self, wait: bool) -> None:
         """Keep the newest reading for the results to come; with `wait`, the next one."""
@@ -233,19 +247,29 @@ class _Worker:
         self.inbox.abandon()
         self.outbox.abandon()
 
-    def _read(self, frame: Frame) -> Reading:
-        task = self.model.task
-        marks = [frame.captured_ns, time.perf_counter_ns()]
-        feeds = task.prepare(frame.image)
-        marks.append(time.perf_counter_ns())
-        outputs = self.model.session.run(feeds)
-        marks.append(time.perf_counter_ns())
+    def _prepare(self, frame: Frame) -> _Job:
+        begin = time.perf_counter_ns()
+        feeds = self.model.task.prepare(frame.image)
+        return _Job(frame, feeds, time.perf_counter_ns() - begin)
+
+    def _read(self, job: _Job) -> Reading:
+        frame, task = job.frame, self.model.task
+        if job.feeds is None:
+            job = self._prepare(frame)
+        assert job.feeds is not None
+        begin = time.perf_counter_ns()
+        outputs = self.model.session.run(job.feeds)
+        inferred = time.perf_counter_ns()
         height, width = frame.image.shape[:2]
         record = task.decode(outputs, (height, width))
-        marks.append(time.perf_counter_ns())
-        spans = [after - before for before, after in pairwise(marks)]
-        stage_ms = {}
-        for stage, span in zip(("wait", "prepare", "inference", "decode"), spans, strict=True):
-            stage_ms[stage] = span / 1e6
+        done = time.perf_counter_ns()
+        spans = {
+            "wait": begin - frame.captured_ns - job.prepare_ns,
+            "prepare": job.prepare_ns,
+            "inference": inferred - begin,
+            "decode": done - inferred,
+        }
+        for stage, span in spans.items():
             self._meter.add(f"{task.name} {stage}", span)
-        return Reading(task.name, record, frame.index, frame.captured_ns, marks[-1], stage_ms)
+        stage_ms = {stage: span / 1e6 for stage, span in spans.items()}
+        return Reading(task.name, record, frame.index, frame.captured_ns, done, stage_ms)

@@ -22,7 +22,7 @@ TASKS = {"face": "FaceTask", "navigate": "NavigateTask", "": "RawTask"}
 
 
 class Task(Protocol):
-    """One task of one bundle. Called from one thread at a time."""
+    """One task of one bundle. A method is called from one thread at a time, `prepare` and `decode` maybe at once."""
 
     name: str
 

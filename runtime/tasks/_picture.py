@@ -8,10 +8,17 @@ from ..results import Image
 
 
 def resize(image: Image, hw: tuple[int, int]) -> Image:
-    """`image` at height and width `hw`: averaged over areas when it shrinks, linear when it grows."""
+    """`image` at height and width `hw`: averaged over areas when it shrinks, linear when it grows.
+
+    It is halved as often as that goes first: OpenCV averages two by two pixels several times as fast as areas of
+    any other size, and the average of averages is the same but for rounding.
+    """
     import cv2
 
     height, width = hw
+    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     if image.shape[:2] == hw:
         return image
     shrinks = height < image.shape[0] or width < image.shape[1]
@@ -22,13 +29,11 @@ def resize(image: Image, hw: tuple[int, int]) -> Image:
 class Letterbox:
     """Fits frames of any size into `hw`, keeping their aspect: top left, the rest black.
 
-    A call returns a buffer of its own (H x W x 3 uint8): it is the caller's until the next call.
+    A call returns a new array (H x W x 3 uint8), so that the next frame can be fitted while this one is looked at.
     """
 
     def __init__(self, hw: tuple[int, int]) -> None:
         self.hw = hw
-        self._buffer = np.zeros((*hw, 3), np.uint8)
-        self._filled = hw
 
     def scale(self, image_hw: tuple[int, int]) -> float:
         """Pixels of the input per pixel of the frame."""
@@ -40,8 +45,6 @@ class Letterbox:
         width = max(1, min(self.hw[1], round(image.shape[1] * scale)))
         if (height, width) == self.hw:
             return resize(image, self.hw)
-        if (height, width) != self._filled:
-            self._buffer[:] = 0
-            self._filled = (height, width)
-        self._buffer[:height, :width] = resize(image, (height, width))
-        return self._buffer
+        fitted = np.zeros((*self.hw, 3), np.uint8)
+        fitted[:height, :width] = resize(image, (height, width))
+        return fitted

@@ -1,9 +1,10 @@
+import cv2
 import numpy as np
 import pytest
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.bundle import Manifest, TensorSpec
-from helmsight.runtime.tasks import task_for
+from helmsight.runtime.tasks import resize, task_for
 
 from ..bundles import FACE_CELLS, face_manifest, navigate_manifest
 
@@ -86,3 +87,12 @@ def test_unknown_tasks_and_inputs_are_refused() -> None:
         task_for(Manifest("own", "fly", (), ()))
     with pytest.raises(UsageError, match="no single picture input"):
         task_for(Manifest("own", "", (TensorSpec("x", (1, 3), "float32"),), ()))
+
+
+@pytest.mark.parametrize("image_hw", [(480, 640), (481, 643), (1080, 1920), (100, 640)])
+def test_resize_averages_areas(image_hw: tuple[int, int]) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, image_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    once = cv2.resize(image, (96, 72), interpolation=cv2.INTER_AREA)
+    assert np.abs(resize(image, (72, 96)).astype(int) - once).mean() < 1.5
+    assert resize(image, image_hw) is image
