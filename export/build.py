@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,7 @@ from .graph import summarise
 from .inputs import COUNT, Inputs, gather_inputs
 from .output import check_output, write_output
 from .precision import check_is, check_wish, read_precision
-from .reference import plain_onnx_run, torch_run
+from .reference import one_torch_thread, plain_onnx_run, torch_run
 from .source import Run, Source, load_source
 from .targets import check_targets
 
@@ -129,13 +130,12 @@ def _describe(network: Source, model: ModelProto, options: ExportOptions) -> Man
 def _pass_gates(network: Source, draft: Bundle, inputs: Inputs, options: ExportOptions, say: Say) -> Manifest:
     """The manifest with the parity and the metrics that the draft reached; GateFailed when it misses."""
     manifest = draft.manifest
-    reference, reference_name = _reference(network, draft)
-    with load(draft, SessionOptions("cpu")) as session:
+    with _reference(network, draft) as (reference, origin), load(draft, SessionOptions("cpu")) as session:
         parity = check_parity(reference, session.run, inputs.feeds, options.tolerance)
         record: dict[str, Any] = {
             **parity.to_json(),
             **manifest.parity["cpu"],
-            "reference": reference_name,
+            "reference": origin,
             "inputs": inputs.origin,
             "inputs_are_real": inputs.real,
         }
@@ -147,10 +147,14 @@ def _pass_gates(network: Source, draft: Bundle, inputs: Inputs, options: ExportO
     return replace(manifest, metrics=metrics, parity={"cpu": record})
 
 
-def _reference(network: Source, draft: Bundle) -> tuple[Run, str]:
-    if network.module is not None:
-        return torch_run(network.module, network.inputs, network.outputs), "torch"
-    return plain_onnx_run(draft.model, network.outputs), "onnxruntime with its optimisations off"
+@contextmanager
+def _reference(network: Source, draft: Bundle) -> Iterator[tuple[Run, str]]:
+    """What the exported file is compared with, and its name for the record."""
+    if network.module is None:
+        yield plain_onnx_run(draft.model, network.outputs), "onnxruntime with its optimisations off"
+        return
+    with one_torch_thread():
+        yield torch_run(network.module, network.inputs, network.outputs), "torch"
 
 
 def _say_inputs(inputs: Inputs, say: Say) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,22 @@ def torch_run(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence
         return {spec.name: value.numpy() for spec, value in zip(outputs, values, strict=True)}
 
     return run
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute in one thread meanwhile.
+
+    Its sums then always have the same order, and on a busy machine its threads, which spin, do not wait for each
+    other: thousands of runs of a small network took minutes there instead of seconds.
+    """
+    torch = need("torch", "train")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def plain_onnx_run(file: Path, outputs: Sequence[TensorSpec]) -> Run:
