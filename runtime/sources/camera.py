@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from ...devices.errors import CameraUnavailable, need
-from ..results import Frame
-from ._base import BaseSource
+from ._capture import CaptureSource
 
 
-class CameraSource(BaseSource):
+class CameraSource(CaptureSource):
     """A camera by index or device file, or a stream by address. `uri` has no password in it: it is safe to log."""
 
     live = True
@@ -23,8 +18,6 @@ class CameraSource(BaseSource):
     def __init__(self, uri: str) -> None:
         super().__init__(without_password(uri))
         self._address: str | int = int(uri) if uri.isdigit() else uri
-        self._capture: Any = None
-        self._index = 0
 
     def open(self) -> None:
         cv2 = need("cv2", "cpu")
@@ -34,19 +27,6 @@ class CameraSource(BaseSource):
             raise CameraUnavailable(f"--source {self.uri}: cannot be opened; {self._hint()}")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-
-    def read(self) -> Frame | None:
-        ok, image = self._capture.read()
-        if not ok:
-            return None
-        frame = Frame(np.asarray(image, np.uint8), self._index, time.perf_counter_ns())
-        self._index += 1
-        return frame
-
-    def close(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
 
     def _hint(self) -> str:
         if isinstance(self._address, str) and "://" in self._address:

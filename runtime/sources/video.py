@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ...devices.errors import CameraUnavailable, need
 from ..results import Frame
-from ._base import BaseSource
+from ._capture import CaptureSource
 
 log = logging.getLogger(__name__)
 
 
-class VideoSource(BaseSource):
+class VideoSource(CaptureSource):
     """Every frame of a video file, as fast as it is asked for."""
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        self._capture: Any = None
-        self._index = 0
         self._promised = 0
 
     def open(self) -> None:
@@ -41,16 +35,7 @@ class VideoSource(BaseSource):
         self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def read(self) -> Frame | None:
-        ok, image = self._capture.read()
-        if not ok:
-            if self._index < self._promised:
-                log.warning("%s ended at frame %d of %d: the file is cut short", self.uri, self._index, self._promised)
-            return None
-        frame = Frame(np.asarray(image, np.uint8), self._index, time.perf_counter_ns())
-        self._index += 1
+        frame = super().read()
+        if frame is None and self._index < self._promised:
+            log.warning("%s ended at frame %d of %d: the file is cut short", self.uri, self._index, self._promised)
         return frame
-
-    def close(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
