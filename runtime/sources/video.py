@@ -37,5 +37,5 @@ class VideoSource(CaptureSource):
     def read(self) -> Frame | None:
         frame = super().read()
         if frame is None and self._index < self._promised:
-            log.warning("%s ended at frame %d of %d: the file is cut short", self.uri, self._index, self._promised)
+            log.warning("%s ended after %d frames, its header promises %d", self.uri, self._index, self._promised)
         return frame

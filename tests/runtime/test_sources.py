@@ -29,7 +29,7 @@ def test_a_video_that_is_cut_short_says_so(clip: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING), open_source(str(clip)) as source:
         frames = list(source)
     assert 0 < len(frames) < 12
-    assert f"ended at frame {len(frames)} of 12" in caplog.text
+    assert f"ended after {len(frames)} frames, its header promises 12" in caplog.text
 
 
 def test_pictures_come_in_the_order_of_their_names_and_broken_ones_are_named(
