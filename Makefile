@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint clean headless
 
 help:
 	@echo "make demo    run both networks on the clip that ships; writes out/"
@@ -37,11 +37,18 @@ $(BIN)/python:
 $(VENV)/.light: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing helmsight[cpu,plot] into $(VENV) (about a minute)"
 	@$(INSTALL) '.[cpu,plot]'
-	@$(BIN)/python -c 'import cv2' 2>/dev/null || tools/system-packages.sh opencv
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || $(MAKE) --no-print-directory headless
 	@touch $@
+
+# OpenCV's wheel with windows needs the system's libGL; the one without needs nothing, and owns the same folder.
+headless:
+	@echo "libGL is not here: taking OpenCV without windows (no --show)"
+	@$(BIN)/python -m pip uninstall --quiet --yes opencv-python
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt opencv-python-headless
 
 $(VENV)/.everything: pyproject.toml constraints.txt tools/system-packages.sh | $(BIN)/python
 	@tools/system-packages.sh
+	@$(BIN)/python -m pip uninstall --quiet --yes opencv-python-headless
 	@echo "installing helmsight[cpu,train,sim,plot,dev] into $(VENV) (some minutes: torch is large)"
 	@$(INSTALL) '.[cpu,train,sim,plot,dev]'
 	@touch $(VENV)/.light $@

@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
 # Installs the system packages that no Python package brings, on Debian and Ubuntu, as root or with a sudo that asks
 # for no password. Elsewhere it names them and ends well: only the tests that need them are skipped, and say so.
-#
-#   tools/system-packages.sh          all of them
-#   tools/system-packages.sh opencv   only what `import cv2` needs
 set -eu
 
 opencv="libgl1 libglib2.0-0"                                   # libGL.so.1, libgthread-2.0.so.0
 simulator="libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"  # EGL without a screen, and GLU for pyglet
 
-wanted=$opencv
-[ "${1:-}" = opencv ] || wanted="$wanted $simulator"
+wanted="$opencv $simulator"
 
 installed() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ||
