@@ -17,7 +17,15 @@ def defaults(task: str, out: Path) -> Options:
     """The options that gave the shipped networks."""
     if task == "face":
         return Options(
-            out, epochs=40, batch_size=16, optimizer="adamw", lr=2e-3, min_lr=5e-5, weight_decay=0.02, patience=2
+            out,
+            epochs=40,
+            batch_size=16,
+            optimizer="adamw",
+            lr=2e-3,
+            lr_divide=5,
+            min_lr=5e-5,
+            weight_decay=0.02,
+            patience=4,
         )
     if task == "navigate":
         return Options(out, epochs=30, batch_size=32, optimizer="adamw", lr=1e-3, patience=2)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...runtime.bundle import Manifest, TensorSpec
 from ..fetch import cache_folder
 from ..problem import Batch, Loss, Shard, Targets
-from .backgrounds import PHOTOS
+from .backgrounds import FLOWERS, PHOTOS, ROADS
 from .data import IMAGE_HW, POOL_SIZE, VALIDATION_SEED, Batches, load_material
 from .evaluate import PICTURES, score, torch_run
 from .loss import detection_loss, soft_loss
@@ -88,7 +88,10 @@ class FaceProblem:
     def _data(self) -> dict[str, Any]:
         """What it learns from, with the hashes."""
         pool = load_material(cache_folder(), validation=False).pool
-        packages = {f"{p.name} {p.version}": {"sha256": p.sha256, "licence": p.licence} for p in (GAN, TEACHER, PHOTOS)}
+        packages = {
+            f"{p.name} {p.version}": {"sha256": p.sha256, "licence": p.licence}
+            for p in (GAN, TEACHER, PHOTOS, FLOWERS, ROADS)
+        }
         sizes = {"pool": POOL_SIZE, "pictures_an_epoch": self._options.pictures}
         return {"faces_sha256": pool.sha256, "packages": packages, **sizes}
 

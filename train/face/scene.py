@@ -12,7 +12,7 @@ from ...runtime.results import Floats, Image
 from .backgrounds import colour, draw_background
 from .pool import SIDE, Pool
 
-SMALLEST, LARGEST = 13, 220
+SMALLEST, LARGEST = 14, 225
 """Height of a face in pixels (its width is 0.75 of it)."""
 COUNTS = (0.14, 0.38, 0.2, 0.12, 0.08, 0.05, 0.03)
 """Probability of 0, 1, ... 6 faces in a picture."""
@@ -43,7 +43,8 @@ def compose(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -
         _occlude(rng, image, outline)
     boxes = [outline for _, _, outline in people]
     whole = np.zeros((*hw, 3), np.uint8)
-    whole[: inner[0], : inner[1]] = photograph(rng, image)
+    heights = [float(outline[3] - outline[1]) for outline in boxes]
+    whole[: inner[0], : inner[1]] = photograph(rng, image, min(heights, default=LARGEST))
     return whole, np.array(boxes, np.float32).reshape(-1, 4)
 
 
@@ -220,8 +221,13 @@ def _occlude(rng: np.random.Generator, image: Image, box: Floats) -> None:
         cv2.ellipse(image, middle, (max(1, int(across * w / 2)), max(1, tall // 2)), 0, 0, 360, colour(rng), -1)
 
 
-def photograph(rng: np.random.Generator, image: Image) -> Image:
-    """What lens, sensor and file do: light, colour, grey, blur, low resolution, noise, JPEG."""
+def photograph(rng: np.random.Generator, image: Image, smallest: float) -> Image:
+    """What lens, sensor and file do: light, colour, grey, blur, low resolution, noise, JPEG.
+
+    `smallest` is the height of the smallest face: where it is small, little is done to the details, since a face that
+    nobody could tell from a spot teaches the network to take spots for faces.
+    """
+    harsh = float(np.clip((smallest - 12) / 40, 0.1, 1))
     out = image.astype(np.float32)
     gain, offset = rng.uniform(0.6, 1.4), rng.normal(0, 15)
     out = out * (gain * (1 + rng.normal(0, 0.06, 3))).astype(np.float32) + np.float32(offset)
@@ -233,13 +239,15 @@ def photograph(rng: np.random.Generator, image: Image) -> Image:
         out = grey + (out - grey) * np.float32(0 if rng.random() < 0.4 else rng.uniform(0.3, 1.6))
     if rng.random() < 0.35:
         noise = rng.standard_normal(out.shape[:2], dtype=np.float32)[..., None]
-        out = out + noise * np.float32(rng.uniform(2, 14))
+        out = out + noise * np.float32(harsh * rng.uniform(2, 14))
     picture = np.clip(out, 0, 255).astype(np.uint8)
     kind = rng.random()
     if kind < 0.15:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 1.8)))
+        picture = cv2.GaussianBlur(picture, (0, 0), float(harsh * rng.uniform(0.5, 1.8)))
     elif kind < 0.3:
-        small = cv2.resize(picture, None, fx=(f := float(rng.uniform(0.35, 0.8))), fy=f, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            picture, None, fx=(f := float(1 - harsh * rng.uniform(0.2, 0.65))), fy=f, interpolation=cv2.INTER_AREA
+        )
         picture = cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.4:
         _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])
