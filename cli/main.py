@@ -23,6 +23,8 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "devices",
     "doctor",
+    "demo",
+    "demo", "demo",
 )
 
 app = typer.Typer(

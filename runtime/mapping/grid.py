@@ -62,7 +62,8 @@ def floor_edge(free_space: Floats, view: FloorView, edge_rows: float) -> FloorEd
     depth = view.row_depth_m(row)
     nearer, farther = view.row_depth_m(row + edge_rows), view.row_depth_m(row - edge_rows)
     hit = inside & np.isfinite(farther)
-    blur = np.where(hit, (farther - nearer) / 2, 0.0) if hit.any() else np.zeros(width)
+    with np.errstate(invalid="ignore"):  # both may be infinite, above the horizon, where there is no hit
+        blur = np.where(hit, (farther - nearer) / 2, 0.0)
     return FloorEdge(np.where(first > 0, depth, 0.0), blur, hit)
 
 

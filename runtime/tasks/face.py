@@ -12,6 +12,7 @@ from ..results import Faces, Floats, Image
 from ._picture import Letterbox
 
 BOX_BGR = (80, 220, 60)
+TEXT_BGR = (20, 40, 20)
 
 
 class FaceTask:
@@ -53,8 +54,10 @@ class FaceTask:
 
         for (x1, y1, x2, y2), score in zip(record.xyxy.round().astype(int), record.score, strict=True):
             cv2.rectangle(image, (int(x1), int(y1)), (int(x2), int(y2)), BOX_BGR, 2, cv2.LINE_AA)
-            at = (int(x1), max(12, int(y1) - 5))
-            cv2.putText(image, f"{score:.2f}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, BOX_BGR, 1, cv2.LINE_AA)
+            top = max(0, int(y1) - 16)
+            cv2.rectangle(image, (int(x1), top), (int(x1) + 36, top + 15), BOX_BGR, -1)
+            at = (int(x1) + 2, top + 12)
+            cv2.putText(image, f"{score:.2f}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT_BGR, 1, cv2.LINE_AA)
 
 
 def _cells(image_hw: tuple[int, int], strides: list[int]) -> tuple[Floats, Floats]:
