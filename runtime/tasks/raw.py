@@ -41,10 +41,14 @@ class RawTask:
         self._input = manifest.inputs[0]
 
     def prepare(self, image: Image) -> Feeds:
+        import cv2
+
         spec = self._input
         picture = resize(image, spec.image_hw)
         if spec.colour == "RGB":
             picture = picture[:, :, ::-1]
+        elif spec.colour == "GREY":
+            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None].astype(np.uint8, copy=False)
         if spec.layout == "NCHW":
             picture = picture.transpose(2, 0, 1)
         values = picture[None]

@@ -82,6 +82,14 @@ def test_raw_feeds_any_picture_input() -> None:
     assert task.decode({"y": np.ones((1, 2), np.float32)}, (8, 12)).to_json() == {"y": {"shape": [1, 2], "mean": 1.0}}
 
 
+def test_raw_feeds_a_grey_input() -> None:
+    spec = TensorSpec("x", (1, 4, 6, 1), "uint8", "NHWC", "GREY", (0, 255))
+    task = task_for(Manifest("own", "", (spec,), (TensorSpec("y", (1, 2), "float32"),)))
+    fed = task.prepare(np.full((8, 12, 3), (0, 0, 255), np.uint8))["x"]
+    assert fed.shape == (1, 4, 6, 1)
+    assert (fed == 76).all(), "0.299 of red, ITU-R BT.601"
+
+
 def test_unknown_tasks_and_inputs_are_refused() -> None:
     with pytest.raises(UsageError, match="'fly'; this helmsight knows face, navigate"):
         task_for(Manifest("own", "fly", (), ()))
