@@ -14,5 +14,5 @@ def share(text: str, option: str) -> float:
     except ValueError:
         percent = -1.0
     if not text.endswith("%") or not isfinite(percent) or percent < 0:
-        raise UsageError(f"{option} {text}: expected a percentage of 0 or more with its sign, such as 1%")
+        raise UsageError(f"{option} {text}: expected a percentage of 0 or more with its sign, such as 5%")
     return percent / 100

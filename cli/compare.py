@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..devices.errors import GateFailed, UsageError
+from ._options import share
 from ._output import print_json, table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def compare(
     from ..runtime.profiler.compare import compare as side_by_side
     from ..runtime.profiler.compare import pairs
 
-    tolerance = None if fail_if_slower is None else _share(fail_if_slower)
+    tolerance = None if fail_if_slower is None else share(fail_if_slower, "--fail-if-slower")
     found = [side_by_side(p, q) for p, q in pairs(load_profiles(a), load_profiles(b))]
     for one in found:
         if one.unlike and not force:
@@ -78,15 +79,3 @@ def _gate(found: Sequence[Comparison], tolerance: float) -> None:
 
 def _percent(row: Row) -> str:
     return f"{row.ratio - 1:.1%} (95 %: {row.ratio_95.low - 1:.1%} to {row.ratio_95.high - 1:.1%})"
-
-
-def _share(text: str) -> float:
-    """A share out of a percentage with its sign, so that 0.05 and 5 cannot be mistaken for each other."""
-    number = text.removesuffix("%")
-    try:
-        percent = float(number)
-    except ValueError:
-        percent = -1.0
-    if number == text or not 0 <= percent < float("inf"):
-        raise UsageError(f"--fail-if-slower {text}: expected a percentage of 0 or more with its sign, such as 5%")
-    return percent / 100
