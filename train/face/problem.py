@@ -25,7 +25,7 @@ OUTPUTS = (
     TensorSpec("scores", (1, CELLS), "float32", range=(0, 1)),
     TensorSpec("boxes", (1, CELLS, 4), "float32"),
 )
-DECODING = {"strides": list(STRIDES), "score_threshold": 0.4, "nms_iou": 0.45}
+DECODING = {"strides": list(STRIDES), "score_threshold": 0.5, "nms_iou": 0.45}
 
 
 @dataclass(frozen=True, slots=True)
