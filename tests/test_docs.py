@@ -1,8 +1,9 @@
 """Every command that README and docs/ show is run, and ends as the page says.
 
 A page's ```console fences share a folder and run in their order. A comment on the lines before a fence says what is
-special: `<!-- exit 4 -->` the exit code of its last command, `<!-- long -->` not run here, `<!-- needs: sim -->` the
-extras without which it is skipped.
+special: `<!-- exit 4 -->` the exit code of its last command, `<!-- needs: sim -->` the extras without which it is
+skipped, `<!-- instead: COMMAND -->` (once or more, in order) what is run in place of a fence that takes long, and
+`<!-- long -->` not run at all.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,7 @@ class Fence:
     exit_code: int = 0
     long: bool = False
     needs: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page.name}:{self.line}"
@@ -69,9 +72,9 @@ def commands(body: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def notes(before: list[str]) -> dict[str, object]:
+def notes(before: list[str]) -> dict[str, Any]:
     """What the comments directly before a fence say."""
-    said: dict[str, object] = {}
+    said: dict[str, Any] = {}
     for line in reversed(before):
         comment = re.fullmatch(r"<!--\s*(.*?)\s*-->", line.strip())
         if comment is None:
@@ -83,6 +86,8 @@ def notes(before: list[str]) -> dict[str, object]:
             said["long"] = True
         elif text.startswith("needs:"):
             said["needs"] = tuple(part.strip() for part in text.removeprefix("needs:").split(","))
+        elif text.startswith("instead:"):
+            said["instead"] = (text.removeprefix("instead:").strip(), *said.get("instead", ()))
     return said
 
 
@@ -122,9 +127,10 @@ def test_commands_of_the_page_run(fence, folder_of):
         pytest.skip(f"long: {len(fence.commands)} commands")
     for reason in filter(None, map(missing, fence.needs)):
         pytest.skip(reason)
-    for number, command in enumerate(fence.commands, 1):
+    to_run = fence.instead or fence.commands
+    for number, command in enumerate(to_run, 1):
         done = run(command, folder_of(fence.page))
-        expected = fence.exit_code if number == len(fence.commands) else 0
+        expected = fence.exit_code if number == len(to_run) else 0
         said = f"$ {command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         assert done.returncode == expected, f"{fence}: exit {done.returncode}, expected {expected}\n{said}"
 
@@ -134,13 +140,13 @@ def test_fences_are_read_as_written(tmp_path):
     page.write_text(
         "text\n\n<!-- exit 4 -->\n<!-- needs: sim, train -->\n```console\n$ one \\\n    --two\noutput\n$ three\n```\n"
         "<!-- long -->\n```console\n$ four\n```\n\n```python\n$ not a command\n```\n"
-        "<!-- long -->\n\n```console\n$ five\n```\n"
+        "<!-- instead: 5 -->\n<!-- instead: 6 -->\n```console\n$ five\n```\n"
     )
     one, four, five = fences(page)
     assert one.commands == ("one \\\n--two", "three")
     assert (one.exit_code, one.needs, one.long) == (4, ("sim", "train"), False)
     assert (four.commands, four.long, four.exit_code) == (("four",), True, 0)
-    assert (five.commands, five.long) == (("five",), False)
+    assert (five.commands, five.long, five.instead) == (("five",), False, ("5", "6"))
     assert str(one) == "page.md:5"
 
 
