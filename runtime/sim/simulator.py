@@ -61,15 +61,15 @@ class Simulator:
     def place(self, pose: Pose) -> None:
         """Put the robot somewhere; what it has driven so far counts no more."""
         self.pose = pose
-        self.nearest = expert.nearest_index(self.course, pose)
+        self.nearest = self._origin = expert.nearest_index(self.course, pose)
         self.progress_m = 0.0
         self.collided = self._touches(pose, pose)
 
-    def put_back(self, ahead_m: float) -> None:
-        """Help the robot back onto the line, `ahead_m` on; the lap goes on, the helped metres count as driven."""
-        driven = self.progress_m
-        self.place(self.pose_on_line(self.nearest + round(ahead_m / LINE_STEP_M)))
-        self.progress_m = driven + ahead_m
+    def put_back(self, progress_m: float) -> None:
+        """Help the robot back onto the line, where it has driven `progress_m` of its lap; the lap goes on."""
+        origin = self._origin
+        self.place(self.pose_on_line(origin + round(progress_m / LINE_STEP_M)))
+        self._origin, self.progress_m = origin, progress_m
 
     def step(self, steer: float, speed: float, dt_s: float) -> None:
         """Drive `dt_s` seconds: `steer` -1..1 (positive left) and `speed` 0..1, see `robot.advance`.

@@ -85,9 +85,12 @@ def test_driving_into_a_wall_is_a_collision_and_stops_there(simulated, corridor)
         simulated.step(0.0, 1.0, 0.1)
     assert simulated.collided
     before = simulated.pose
-    simulated.put_back(0.5)
+    farther = simulated.progress_m + 0.5
+    simulated.put_back(farther)
     assert not simulated.collided
     assert simulated.pose != before
+    assert abs(simulated.lateral_deviation_m) < 0.03
+    assert simulated.progress_m == farther
 
 
 def test_progress_and_deviation_follow_the_line(simulated):

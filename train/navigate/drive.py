@@ -113,7 +113,8 @@ def _lap(driver: Driver, name: str, seed: int) -> Lap:
             if simulator.collided or stuck:
                 lap.collisions += simulator.collided
                 lap.stuck += not simulator.collided
-                simulator.put_back(0.5)
-                best, since = simulator.progress_m, lap.elapsed_s
+                # Half a metre beyond the farthest point: one that turned back would else do so for ever.
+                best, since = best + 0.5, lap.elapsed_s
+                simulator.put_back(best)
         lap.distance_m, lap.done = simulator.progress_m, simulator.lap_done
     return lap
