@@ -26,6 +26,15 @@ OUTPUTS = (
     TensorSpec("boxes", (1, CELLS, 4), "float32"),
 )
 DECODING = {"strides": list(STRIDES), "score_threshold": 0.5, "nms_iou": 0.45}
+LIMITS = (
+    "The faces it learnt from are generated and pasted onto pictures; scores on composed pictures measure a "
+    "change, not how well it does on photographs.",
+    "The generator (gan-face-generate) was trained, its author says, on DigiFace-1M, synthetic faces. How well "
+    "this network does across skin tones, ages and head coverings has not been measured.",
+    "Faces under about 12 px, in profile or upside down are often missed. It finds faces; it does not tell whose "
+    "they are, and must not be used to.",
+)
+"""What the model card says of the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,7 @@ class FaceProblem:
             "decoding": DECODING,
             "samples": "helmsight.train.face.data:samples",
             "score": "helmsight.train.face.evaluate:score",
+            "limits": LIMITS,
             "data": self._data,
             "validation": {"data": f"composed pictures, seed {VALIDATION_SEED}", "n": PICTURES},
         }

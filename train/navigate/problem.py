@@ -29,6 +29,15 @@ OUTPUTS = (
 )
 ROUND_EPOCHS = 3
 """Epochs of the networks that only collect: they need to get about, not to be good."""
+LIMITS = (
+    "It has seen simulated rooms only, never a photograph: on a real robot its output is a suggestion, behind a "
+    "bumper.",
+    "Open-loop scores are on rendered frames; `helmsight evaluate navigate` drives laps. Where furniture narrows "
+    "the way it may stop and wait for help.",
+    "It learnt with cameras 0.2 to 0.4 m over the floor and 70 to 90 degrees of vertical view; others are outside"
+    " of it.",
+)
+"""What the model card says of the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class NavigateProblem:
             "decoding": {},
             "samples": "helmsight.train.navigate.data:samples",
             "score": "helmsight.train.navigate.evaluate:score",
+            "limits": LIMITS,
             "data": self._data,
             "validation": {"data": DATA, "n": len(validation_frames(self._options.workers))},
         }
