@@ -171,7 +171,7 @@ class Pipeline:
                     started = time.perf_counter_ns()
                     frame = self.source.read()
                     if frame is None:
-                        if not self.source.live or not self._reopen():
+                        if not self.source.live or self.source.ended or not self._reopen():
                             return
                         continue
                     self._last_capture_ns = frame.captured_ns

@@ -28,7 +28,7 @@ def defaults(task: str, out: Path) -> Options:
             patience=4,
         )
     if task == "navigate":
-        return Options(out, epochs=30, batch_size=32, optimizer="adamw", lr=1e-3, patience=2)
+        return Options(out, epochs=14, batch_size=32, optimizer="adamw", lr=1e-3, weight_decay=0.02, patience=2)
     raise _unknown(task)
 
 

@@ -35,6 +35,11 @@ class Source(Protocol):
     geometry: CameraGeometry | None
     """How it looks at the floor, where that is known."""
 
+    @property
+    def ended(self) -> bool:
+        """True when a live source is over for good and not to be opened again: a drive in the simulator."""
+        ...
+
     def open(self) -> None:
         """Raises CameraUnavailable (a camera or a file that cannot be opened) or UsageError."""
         ...

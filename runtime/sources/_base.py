@@ -19,6 +19,10 @@ class BaseSource(ABC):
     fps = 0.0
     geometry: CameraGeometry | None = None
 
+    @property
+    def ended(self) -> bool:
+        return False
+
     def __init__(self, uri: str) -> None:
         self.uri = uri
 

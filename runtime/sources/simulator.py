@@ -65,7 +65,7 @@ class SimulatorSource(BaseSource):
         self._command_frame = -1
 
     def open(self) -> None:
-        if self._ended():
+        if self.ended:
             raise UsageError(f"--source {self.uri}: this drive is over ({self._account['end']}); start another one")
         self._simulator = Simulator(make_course(self.settings.course, self.settings.seed), self.settings.seed)
         self._frames, self._next_s = 0, time.perf_counter()
@@ -77,9 +77,9 @@ class SimulatorSource(BaseSource):
         simulator = self._simulator
         if simulator is None:
             raise RuntimeError("this source is not open")
-        if self._frames and not self._ended():
+        if self._frames and not self.ended:
             self._move(simulator)
-        if self._ended():
+        if self.ended:
             return None
         if self.live:
             self._keep_pace()
@@ -133,7 +133,8 @@ class SimulatorSource(BaseSource):
         self._next_s = max(self._next_s + 1 / self.fps, time.perf_counter())
         time.sleep(max(0.0, self._next_s - time.perf_counter()))
 
-    def _ended(self) -> bool:
+    @property
+    def ended(self) -> bool:
         return bool(self._account) and self._account["end"] != "open"
 
     def _write_account(self, end: str) -> None:

@@ -80,6 +80,17 @@ def test_a_lost_camera_is_opened_again(face_bundle: Bundle, caplog: pytest.LogCa
     assert "fake:// is back" in caplog.text
 
 
+def test_a_live_source_that_is_over_ends_the_run(face_bundle: Bundle) -> None:
+    class Drive(FakeSource):
+        @property
+        def ended(self) -> bool:
+            return self._index == self._count
+
+    pipeline = Pipeline(Drive(5, live=True), [model(face_bundle)])
+    assert collect(pipeline)[-1].frame.index == 4
+    assert pipeline.summary().reopened == 0
+
+
 def test_silence_stops_the_robot_once_and_fresh_frames_start_it_again(
     navigate_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
