@@ -18,7 +18,7 @@ def defaults(task: str, out: Path) -> Options:
     if task == "face":
         return Options(
             out,
-            epochs=40,
+            epochs=60,
             batch_size=16,
             optimizer="adamw",
             lr=2e-3,

@@ -1,8 +1,8 @@
 """What the detector's outputs cost: which cells answer for a face, and how far score and box are off.
 
 A cell answers for a face when its centre lies in the face's box, near its middle, at the stride that suits its size
-(FCOS's centre sampling, Tian et al. 2019). Scores learn how good their box is, by quality focal loss (Li et al. 2020,
-Generalized Focal Loss), where a good box counts as a perfect one; boxes learn by GIoU (Rezatofighi et al. 2019).
+(FCOS's centre sampling, Tian et al. 2019). Scores learn the IoU that their box reaches, by quality focal loss (Li et
+al. 2020, Generalized Focal Loss); boxes learn by GIoU (Rezatofighi et al. 2019).
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ EXPECTED = 8.0
 """About the number of answering cells in a picture. Sums are divided by it and by the number of pictures, not by the
 cells counted: the loss of a batch stays the mean over its pictures, also when they are split over processes."""
 BOX_WEIGHT = 2.0
-GOOD_IOU = 0.6
-"""An overlap that is as good as any. With the IoU itself as its goal, the score of a clear face stays near that of a
-doubtful one whose box happens to fit, and false alarms come between them."""
 
 
 def cells(hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -64,7 +61,7 @@ def detection_loss(scores: Tensor, reach: Tensor, boxes: Tensor, hw: tuple[int, 
     answers, goal = assign(boxes, hw)
     iou, giou = overlaps(reach[answers], goal[answers])
     quality = torch.zeros_like(scores)
-    quality[answers] = (iou.detach() / GOOD_IOU).clamp(max=1).to(scores.dtype)
+    quality[answers] = iou.detach().to(scores.dtype)
     whole = EXPECTED * len(scores)
     return quality_focal(scores, quality).sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole
 

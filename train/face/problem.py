@@ -25,7 +25,7 @@ OUTPUTS = (
     TensorSpec("scores", (1, CELLS), "float32", range=(0, 1)),
     TensorSpec("boxes", (1, CELLS, 4), "float32"),
 )
-DECODING = {"strides": list(STRIDES), "score_threshold": 0.5, "nms_iou": 0.45}
+DECODING = {"strides": list(STRIDES), "score_threshold": 0.45, "nms_iou": 0.45}
 LIMITS = (
     "The faces it learnt from are generated and pasted onto pictures; scores on composed pictures measure a "
     "change, not how well it does on photographs.",

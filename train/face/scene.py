@@ -12,7 +12,7 @@ from ...runtime.results import Floats, Image
 from .backgrounds import colour, draw_background
 from .pool import SIDE, Pool
 
-SMALLEST, LARGEST = 14, 225
+SMALLEST, LARGEST = 16, 225
 """Height of a face in pixels (its width is 0.75 of it)."""
 COUNTS = (0.14, 0.38, 0.2, 0.12, 0.08, 0.05, 0.03)
 """Probability of 0, 1, ... 6 faces in a picture."""
@@ -159,7 +159,7 @@ def _mask(rng: np.random.Generator, box: Floats) -> Floats:
 def _sharpen(rng: np.random.Generator, face: Image, scale: float) -> Image:
     """Give an enlarged face the edges and the grain that a near one has in a real picture."""
     soft = cv2.GaussianBlur(face, (0, 0), 0.6 * scale)
-    amount = float(rng.uniform(0.3, 2.0))
+    amount = float(rng.uniform(0.2, 1.3))
     out = cv2.addWeighted(face, 1 + amount, soft, -amount, 0).astype(np.float32)
     grain = rng.normal(0, rng.uniform(0, 6), (face.shape[0] // 2 + 1, face.shape[1] // 2 + 1, 1)).astype(np.float32)
     out += cv2.resize(grain, face.shape[1::-1])[..., None]
@@ -170,8 +170,8 @@ def _relight(rng: np.random.Generator, face: Image) -> Image:
     """Another exposure, white balance and side light on one face; the GAN's are often dark."""
     out = face.astype(np.float32)
     goal = rng.uniform(60, 190)
-    out *= np.clip(goal / max(8.0, float(out[16:56, 16:48].mean())), 0.5, 3.5)
-    out *= 1 + rng.normal(0, 0.07, 3).astype(np.float32)
+    out *= np.clip(goal / max(8.0, float(out[16:56, 16:48].mean())), 0.6, 2.5)
+    out *= 1 + rng.normal(0, 0.05, 3).astype(np.float32)
     slope = np.linspace(-1, 1, SIDE, dtype=np.float32) * rng.normal(0, 0.25)
     out *= 1 + (slope[None, :, None] if rng.random() < 0.7 else slope[:, None, None])
     return np.clip(out, 0, 255).astype(np.uint8)
@@ -180,11 +180,10 @@ def _relight(rng: np.random.Generator, face: Image) -> Image:
 def _scrambled(rng: np.random.Generator, pool: Pool) -> tuple[Image, Floats]:
     """A face cut into squares that are shuffled: its colours and edges, but no face."""
     index = int(rng.integers(len(pool.faces)))
-    cells = int(rng.choice([2, 4, 4, 8]))
+    cells = int(rng.choice([4, 8]))
     side = SIDE // cells
     parts = pool.faces[index].reshape(cells, side, cells, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
-    shuffled = np.roll(rng.permutation(parts) if cells > 2 else parts[[3, 2, 0, 1]], 1, axis=0)
-    whole = shuffled.reshape(cells, cells, side, side, 3).swapaxes(1, 2).reshape(SIDE, SIDE, 3)
+    whole = rng.permutation(parts).reshape(cells, cells, side, side, 3).swapaxes(1, 2).reshape(SIDE, SIDE, 3)
     return np.ascontiguousarray(whole), pool.boxes[index]
 
 
@@ -205,7 +204,7 @@ def _draw_person(rng: np.random.Generator, image: Image, box: Floats) -> None:
 
 def _occlude(rng: np.random.Generator, image: Image, box: Floats) -> None:
     """Now and then: a bar over the eyes, something before the chin or the brow, a hand."""
-    if rng.random() > 0.22:
+    if rng.random() > 0.15:
         return
     x1, y1 = box[:2]
     w, h = box[2:] - box[:2]
@@ -229,14 +228,14 @@ def photograph(rng: np.random.Generator, image: Image, smallest: float) -> Image
     """
     harsh = float(np.clip((smallest - 12) / 40, 0.1, 1))
     out = image.astype(np.float32)
-    gain, offset = rng.uniform(0.6, 1.4), rng.normal(0, 15)
-    out = out * (gain * (1 + rng.normal(0, 0.06, 3))).astype(np.float32) + np.float32(offset)
+    gain, offset = rng.uniform(0.75, 1.25), rng.normal(0, 10)
+    out = out * (gain * (1 + rng.normal(0, 0.04, 3))).astype(np.float32) + np.float32(offset)
     if rng.random() < 0.3:
         out = out.clip(0, 255) ** np.float32(rng.uniform(0.7, 1.4)) * np.float32(1)
         out *= 255 / max(1.0, float(out.max()))
     if rng.random() < 0.4:
         grey = out.mean(axis=2, keepdims=True)
-        out = grey + (out - grey) * np.float32(0 if rng.random() < 0.4 else rng.uniform(0.3, 1.6))
+        out = grey + (out - grey) * np.float32(0 if rng.random() < 0.4 else rng.uniform(0.3, 1.3))
     if rng.random() < 0.35:
         noise = rng.standard_normal(out.shape[:2], dtype=np.float32)[..., None]
         out = out + noise * np.float32(harsh * rng.uniform(2, 14))
