@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..devices.errors import UsageError
+from ..devices.errors import HelmsightError, UsageError
 from ._output import print_json, table
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ def camera(
     else:
         print_report(report)
         for name, path in (("recording", record), ("log", log), ("map", map_)):
-            if path is not None:
+            if path is not None and path.exists():
                 print(f"{name}: {path}")
+    if report.recording_error:
+        raise HelmsightError(f"--record {record}: not recorded whole: {report.recording_error}; the run itself went on")
     if code:
         raise typer.Exit(code)
 
@@ -124,5 +126,6 @@ def _on_signal(number: int, running: Camera, caught: list[int]) -> signal.Handle
     def handle(signum: int, _frame: object) -> None:
         caught.append(signum)
         running.stop()
+        signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
 
     return signal.signal(number, handle)  # type: ignore[return-value]

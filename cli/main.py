@@ -24,7 +24,6 @@ COMMANDS: tuple[str, ...] = (
     "devices",
     "doctor",
     "demo",
-    "demo", "demo",
 )
 
 app = typer.Typer(

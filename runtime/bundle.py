@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..devices.errors import BadArtefact, HelmsightError
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 SHIPPED = Path(__file__).parent / "shipped"
@@ -85,6 +88,13 @@ class Bundle:
         """The ONNX file."""
         return self.path / "model.onnx"
 
+    def read_model(self) -> bytes:
+        """The ONNX file's content, checked again: what is loaded is what was checked, and no file beside it."""
+        data = self.model.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest.files["model.onnx"]:
+            raise BadArtefact(f"{self.model} was changed after it was checked; export or copy the bundle again")
+        return data
+
 
 def find_bundle(name: str) -> Path:
     """The folder that `name` means: a path, or `face` / `navigate` (with or without `.bundle`) for what ships."""
@@ -93,6 +103,8 @@ def find_bundle(name: str) -> Path:
         return path
     shipped = SHIPPED / f"{name.removesuffix('.bundle')}.bundle"
     if "/" not in name and shipped.is_dir():
+        if name.endswith(".bundle"):
+            log.warning("there is no %s here: taking the one that ships with helmsight", name)
         return shipped
     known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.bundle"))) or "none"
     raise BadArtefact(f"no bundle at {name}; expected a folder NAME.bundle, or one that ships ({known})")
@@ -179,12 +191,14 @@ def _read_manifest(file: Path) -> Manifest:
             )
         data["inputs"] = tuple(_tensor(t) for t in data["inputs"])
         data["outputs"] = tuple(_tensor(t) for t in data["outputs"])
+        if not all(isinstance(v, str) for v in data["files"].values()):
+            raise ValueError("files must map names to SHA-256")
         return Manifest(**data)
     except HelmsightError:
         raise
     except FileNotFoundError:
         raise BadArtefact(f"{file} is missing; expected a bundle made by `helmsight export`") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadArtefact(
             f"{file} is no manifest ({type(error).__name__}: {error}); export the bundle again"
         ) from error

@@ -54,6 +54,7 @@ class CameraReport:
     summary: Summary
     recorded_frames: int = 0
     recording_dropped: int = 0
+    recording_error: str | None = None
     drive: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -96,10 +97,14 @@ class Camera:
             summary = pipeline.run([*sinks, *([recorder] if recorder else []), *more])
         return CameraReport(
             source=self._source.uri,
-            models={m.task.name: {"device": m.session.device, "precision": m.session.precision} for m in models},
+            models={
+                m.task.name: {"bundle": str(b.path), "device": m.session.device, "precision": m.session.precision}
+                for b, m in zip(self._bundles, models, strict=True)
+            },
             summary=summary,
             recorded_frames=recorder.frames if recorder else 0,
             recording_dropped=recorder.dropped if recorder else 0,
+            recording_error=str(recorder.error) if recorder and recorder.error else None,
             drive=robot.drive_summary() if robot else None,
         )
 

@@ -41,8 +41,9 @@ class PipelineOptions:
     """How the pipeline treats time.
 
     A drive command from a frame older than `max_age_ms` becomes a Stop, as does silence of that length; it holds
-    for live sources, since a file has no age. A live source is called lost after `lost_after_s` without a frame and
-    re-opened after waits that double from `reopen_first_s` to `reopen_last_s`. `max_frames` 0 is no limit.
+    for live sources, since a file has no age. A live source without a frame for `lost_after_s` is said to be lost. One
+    whose `read` says so is opened again, after waits that double from `reopen_first_s` to `reopen_last_s`; one that was
+    never there is an error at once. `max_frames` 0 is no limit.
     """
 
     max_age_ms: float = 500.0
@@ -69,6 +70,7 @@ class Pipeline:
         self._stopping = threading.Event()
         self._capture_error: BaseException | None = None
         self._last_capture_ns = 0
+        self._lost = False
 
     def stop(self) -> None:
         """End soon; may be called from a signal handler or another thread."""
@@ -103,37 +105,55 @@ class Pipeline:
                 thread.join(timeout=1.0)
                 if thread.is_alive():
                     log.warning("the %s thread hangs and is left behind", thread.name)
-        self._raise_errors()
+        error = self._error()
+        if error is not None:
+            raise error
 
     def _collect(self) -> Iterator[Result]:
+        """Results until the end; a live run that ends while a robot drives ends with a Stop, whatever ended it."""
         last: Result | None = None
-        while not self._stopping.is_set() and not self._leader.outbox.finished:
-            self._raise_errors()
+        while not self._over():
             done = self._leader.outbox.get(timeout_s=self._patience_s())
-            if done is None:
-                stop = self._silence(last)
-                if stop is not None:
-                    last = stop
-                    yield stop
+            self._notice_loss()
+            result = self._silence(last) if done is None else self._result(done)
+            if result is None:
                 continue
-            last = self._result(done)
-            self.meter.result(last, time.perf_counter_ns())
-            yield last
-            if self.options.max_frames and self.meter.results >= self.options.max_frames:
-                return
+            last = result
+            if done is not None:
+                self.meter.result(result, time.perf_counter_ns())
+            yield result
+        if last is not None and not self._keep_every and isinstance(last.command, Drive):
+            error = self._error()
+            reason = f"the run ended with an error: {error}" if error else "the run ended"
+            yield Result(last.frame, last.readings, Stop(reason), last.overwritten)
 
-    def _result(self, done: tuple[Frame, Reading]) -> Result:
+    def _over(self) -> bool:
+        enough = self.options.max_frames and self.meter.results >= self.options.max_frames
+        return bool(enough or self._stopping.is_set() or self._leader.outbox.finished or self._error())
+
+    def _result(self, done: tuple[Frame, Reading]) -> Result | None:
         frame, reading = done
         for worker in self._workers:
-            if worker is not self._leader:
-                worker.take(wait=self._keep_every)
+            if worker is not self._leader and not self._join(worker, frame):
+                return None
         readings = {r.task: r for w in self._workers if (r := reading if w is self._leader else w.newest)}
         command = reading.record if isinstance(reading.record, Drive) else None
         age_ms = reading.age_ms(time.perf_counter_ns())
         overwritten = self._leader.inbox.overwritten
+        if command is not None and not command.finite:
+            return Result(frame, readings, self._stopped("the network's output is not finite"), overwritten)
         if command is not None and not self._keep_every and age_ms > self.options.max_age_ms:
             return Result(frame, readings, self._stopped(f"result is {age_ms:.0f} ms old"), overwritten)
         return Result(frame, readings, command, overwritten)
+
+    def _join(self, worker: _Worker, frame: Frame) -> bool:
+        """Take the worker's newest reading; for a file, that of `frame`. False when the run is over before."""
+        worker.take(timeout_s=0)
+        while self._keep_every and (worker.newest is None or worker.newest.frame_index < frame.index):
+            if self._stopping.is_set() or self._error():
+                return False
+            worker.take(timeout_s=0.1)
+        return True
 
     def _patience_s(self) -> float:
         return 0.1 if self._keep_every else min(0.1, self.options.max_age_ms / 1e3 / 4)
@@ -151,17 +171,23 @@ class Pipeline:
         )
 
     def _stopped(self, reason: str) -> Stop:
-        log.warning("STOP: %s (limit %.0f ms)", reason, self.options.max_age_ms)
+        log.warning("STOP: %s (max age %.0f ms)", reason, self.options.max_age_ms)
         self.meter.stops += 1
         return Stop(reason)
 
     def _camera_is_silent(self) -> bool:
         return (time.perf_counter_ns() - self._last_capture_ns) / 1e6 > self.options.max_age_ms
 
-    def _raise_errors(self) -> None:
-        error = self._capture_error or next((w.error for w in self._workers if w.error), None)
-        if error is not None:
-            raise error
+    def _notice_loss(self) -> None:
+        """Say once that a live source gives nothing, also while its `read` does not return."""
+        silent_s = (time.perf_counter_ns() - self._last_capture_ns) / 1e9
+        lost = self._last_capture_ns > 0 and not self._keep_every and silent_s > self.options.lost_after_s
+        if lost and not self._lost:
+            log.warning("no frame from %s for %.1f s", self.source.uri, silent_s)
+        self._lost = lost
+
+    def _error(self) -> BaseException | None:
+        return self._capture_error or next((w.error for w in self._workers if w.error), None)
 
     def _capture(self) -> None:
         """Body of the capture thread, which alone opens, reads and closes the source."""
@@ -237,9 +263,9 @@ class _Worker:
         """Called in the capture thread. Prepares the feeds there when every frame will be looked at."""
         self.inbox.put(self._prepare(frame) if self._keep_every else _Job(frame))
 
-    def take(self, wait: bool) -> None:
-        """Keep the newest reading for the results to come; with `wait`, the next one."""
-        done = self.outbox.get(timeout_s=None if wait else 0)
+    def take(self, timeout_s: float) -> None:
+        """Keep the next reading, if it comes in time, for the results to come."""
+        done = self.outbox.get(timeout_s)
         if done is not None:
             self.newest = done[1]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,10 +72,20 @@ class Drive:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "steer": round(self.steer, 4),
-            "collision_probability": round(self.collision_probability, 4),
+            "steer": _rounded(self.steer),
+            "collision_probability": _rounded(self.collision_probability),
             "free_share": round(float((self.free_space > 0.5).mean()), 4),
         }
+
+    @property
+    def finite(self) -> bool:
+        """False when the network answered NaN, which must not move a robot."""
+        return math.isfinite(self.steer) and math.isfinite(self.collision_probability)
+
+
+def _rounded(value: float) -> float | None:
+    """JSON has no NaN."""
+    return round(value, 4) if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +123,12 @@ class Result:
 
     `readings` may hold a reading of an earlier frame when that task runs at a lower rate: compare its
     `frame_index`. `overwritten` counts the frames, so far, that no task looked at. `command` is None when no
-    task drives.
+    task drives. `made_ns` is `time.perf_counter_ns()` when it came out: later than the capture by the age, and a Stop
+    for silence has an old frame.
     """
 
     frame: Frame
     readings: Mapping[str, Reading]
     command: Drive | Stop | None = None
     overwritten: int = 0
+    made_ns: int = field(default_factory=time.perf_counter_ns)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import Any
-
-import numpy as np
 
 from ...devices.errors import BadArtefact, DeviceMismatch, need
 from ...devices.processor import processor
 from ..bundle import Bundle
 from . import Feeds, Outputs, SessionOptions
+
+log = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -41,11 +42,12 @@ class OnnxRuntimeSession:
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = [p for p in (wanted, PROVIDERS["cpu"]) if p in available]
+        providers = _providers(wanted, available)
+        if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        model = bundle.read_model()
         try:
-            self._session: Any = ort.InferenceSession(
-                str(bundle.model), settings, providers=list(dict.fromkeys(providers))
-            )
+            self._session: Any = ort.InferenceSession(model, settings, providers=providers)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
             reason = str(error).strip().splitlines()[0]
             raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason}") from error
@@ -55,6 +57,8 @@ class OnnxRuntimeSession:
                 f"asked for {wanted}, ONNX Runtime runs on {real}; "
                 "mend the CUDA installation, or accept it with --allow-fallback"
             )
+        if real != wanted:
+            log.warning("%s runs on %s in place of %s, as --allow-fallback allows", bundle.path, real, wanted)
         self.inputs = bundle.manifest.inputs
         self.outputs = bundle.manifest.outputs
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
@@ -79,6 +83,11 @@ class OnnxRuntimeSession:
 
 
 def _precision(bundle: Bundle) -> str:
-    """The precision that was read back from the file when it was exported (ONNX Runtime keeps the graph's types)."""
-    cpu = bundle.manifest.parity.get("cpu", {})
-    return str(cpu.get("precision", np.dtype(np.float32).name.replace("float", "fp")))
+    """The precision that was read back from the file when it was exported: ONNX Runtime keeps the graph's types."""
+    return str(bundle.manifest.parity.get("cpu", {}).get("precision", "unknown"))
+
+
+def _providers(wanted: str, available: list[str]) -> list[Any]:
+    """`wanted`, if it is there, and the CPU. TF32 is off: it computes in less than the graph's float32."""
+    settings = {PROVIDERS["cuda"]: {"use_tf32": "0"}}
+    return [(p, settings.get(p, {})) for p in dict.fromkeys((wanted, PROVIDERS["cpu"])) if p in available]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,7 +14,7 @@ from ._base import BaseSink
 
 
 class JsonLines(BaseSink):
-    """Writes to a file.
+    """Writes to a file, opened with the first result: a camera that fails does not cost an earlier log.
 
     A line has `frame` (index), `captured_ns` (`time.perf_counter_ns()`), `age_ms`, `overwritten`, the record of each
     task with the frame and the stage times it came from, and `command`.
@@ -21,17 +22,20 @@ class JsonLines(BaseSink):
 
     def __init__(self, path: Path) -> None:
         self.lines = 0
-        try:
-            self._file: TextIO = path.open("w", buffering=1)
-        except OSError as error:
-            raise UsageError(f"--log {path}: {error.strerror}; expected a file that can be written") from error
+        self._path = path
+        self._file: TextIO | None = None
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f"--log {path}: cannot be written; expected a file in a folder that is there")
 
     def __call__(self, result: Result) -> None:
+        if self._file is None:
+            self._file = self._path.open("w", buffering=1)
         self._file.write(json.dumps(as_json(result, time.perf_counter_ns())) + "\n")
         self.lines += 1
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def as_json(result: Result, now_ns: int) -> dict[str, Any]:
@@ -48,6 +52,6 @@ def as_json(result: Result, now_ns: int) -> dict[str, Any]:
     if isinstance(result.command, Stop):
         line["command"] = result.command.to_json()
     elif result.command is not None:
-        steer, collision = result.command.steer, result.command.collision_probability
-        line["command"] = {"steer": round(steer, 4), "collision_probability": round(collision, 4)}
+        command = result.command.to_json()
+        line["command"] = {name: command[name] for name in ("steer", "collision_probability")}
     return line

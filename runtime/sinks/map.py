@@ -29,11 +29,15 @@ class MapSink(BaseSink):
         self.path = path
         self.mapper = Mapper(geometry)
         self.skipped = 0
+        self._last_index = -1
         self._closed = False
 
     def __call__(self, result: Result) -> None:
         if self._closed:
             raise RuntimeError("this sink is closed")
+        if result.frame.index == self._last_index:
+            return  # a Stop for silence shows the last frame again
+        self._last_index = result.frame.index
         reading = result.readings.get("navigate")
         if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
             self.skipped += 1

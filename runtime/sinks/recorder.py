@@ -26,10 +26,10 @@ QUEUED = 8
 class Recorder(BaseSink):
     """Records results as a video of a constant rate.
 
-    From a file every result is one frame. From a live source the file keeps the camera's clock: a
-    frame is repeated or left out so that a second of video is a second, and when the encoder is too slow
-    results are dropped and counted in `dropped`. The file is opened with the first result, so that
-    a camera that fails does not cost an earlier recording.
+    From a file every result is one frame. From a live source the file keeps the clock: a picture is repeated until
+    the next result came, or left out, so that a second of video is a second. Results that were not recorded, since the
+    encoder was too slow or `error` ended it, are counted in `dropped`. The file is opened with the first result, so
+    that a camera that fails does not cost an earlier recording.
     """
 
     def __init__(self, path: Path, overlay: Overlay, source: Source) -> None:
@@ -47,13 +47,15 @@ class Recorder(BaseSink):
         self._fps = 30.0
         self._writer: Any = None
         self._first_ns = 0
-        self._error: Exception | None = None
+        self.error: Exception | None = None
+        self._shown: Image | None = None
         self._queue: queue.Queue[tuple[Result, int] | None] = queue.Queue(QUEUED)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
     def __call__(self, result: Result) -> None:
-        if self._error is not None:
+        if self.error is not None:
+            self.dropped += 1
             return
         item = (result, time.perf_counter_ns())
         if not self._live:
@@ -68,16 +70,16 @@ class Recorder(BaseSink):
         """Finish the file: everything that was handed over is in it."""
         self._queue.put(None)
         self._thread.join()
-        if self.dropped:
+        if self.dropped and self.error is None:
             log.warning("%s: %d results dropped, the encoder was too slow", self.path, self.dropped)
 
     def _work(self) -> None:
         try:
             while (item := self._queue.get()) is not None:
-                if self._error is None:
-                    self._take(*item)
+                self._take(*item)
         except Exception as error:  # the robot drives on without its recording
-            self._error = error
+            self.error = error
+            self.dropped += 1
             log.error("recording to %s ended after %d frames: %s", self.path, self.frames, error)
             while self._queue.get() is not None:
                 self.dropped += 1
@@ -89,18 +91,19 @@ class Recorder(BaseSink):
         image = self._overlay(result, now_ns)
         if self._writer is None:
             self._writer = self._open(image)
-            self._first_ns = result.frame.captured_ns
+            self._first_ns = result.made_ns
             self._fit = Letterbox(image.shape[:2])
         image = self._fit(image)  # OpenCV's writer drops a picture of another size without a word
-        for _ in range(self._copies(result)):
-            self._writer.write(image)
+        for at in range(due := self._due(result)):
+            self._writer.write(image if at == due - 1 or self._shown is None else self._shown)
             self.frames += 1
+        self._shown = image
 
-    def _copies(self, result: Result) -> int:
+    def _due(self, result: Result) -> int:
+        """How many frames the file lacks until this result."""
         if not self._live:
             return 1
-        due = (result.frame.captured_ns - self._first_ns) / 1e9 * self._fps + 1
-        return max(0, round(due) - self.frames)
+        return max(0, round((result.made_ns - self._first_ns) / 1e9 * self._fps) + 1 - self.frames)
 
     def _open(self, image: Image) -> Any:
         import cv2

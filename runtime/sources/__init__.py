@@ -6,6 +6,7 @@ add a line to `_class_for`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -86,17 +87,25 @@ def open_source(uri: str) -> Source:
     return source
 
 
+def without_password(uri: str) -> str:
+    """`uri` with the password of its user, all up to the last `@`, replaced by `***`."""
+    return re.sub(r"(://[^:@]*):.*@", r"\1:***@", uri)
+
+
 def _class_for(uri: str) -> tuple[str, str]:
     scheme = uri.split("://", 1)[0] if "://" in uri else ""
     if scheme == "sim":
         return "simulator", "SimulatorSource"
     if scheme == "sample":
         return "sample", "SampleSource"
-    if scheme in ("rtsp", "http", "https") or uri.isdigit() or uri.startswith("/dev/video"):
+    if scheme in ("rtsp", "rtsps", "http", "https") or uri.isdigit() or uri.startswith("/dev/video"):
         return "camera", "CameraSource"
     if scheme:
         known = "rtsp://, http://, sample://, sim://"
-        raise UsageError(f"--source {uri}: {scheme}:// is unknown; expected {known}, a camera index, a file or a glob")
+        raise UsageError(
+            f"--source {without_password(uri)}: {scheme}:// is unknown; "
+            f"expected {known}, a camera index, a file or a glob"
+        )
     if any(c in uri for c in "*?[") or uri.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp")):
         return "pictures", "PicturesSource"
     return "video", "VideoSource"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ...devices.errors import CameraUnavailable, need
+from . import without_password
 from ._capture import CaptureSource
 
 
@@ -21,7 +20,10 @@ class CameraSource(CaptureSource):
 
     def open(self) -> None:
         cv2 = need("cv2", "cpu")
-        self._capture = cv2.VideoCapture(self._address)
+        if isinstance(self._address, str) and "://" in self._address:
+            self._capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, _timeouts())
+        else:
+            self._capture = cv2.VideoCapture(self._address)
         if not self._capture.isOpened():
             self.close()
             raise CameraUnavailable(f"--source {self.uri}: cannot be opened; {self._hint()}")
@@ -35,8 +37,8 @@ class CameraSource(CaptureSource):
         return f"cameras here: {', '.join(cameras) or 'none'}"
 
 
-def without_password(uri: str) -> str:
-    """`uri` with the password of its user replaced by `***`."""
-    if "://" in uri and urlsplit(uri).password:
-        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", uri)
-    return uri
+def _timeouts() -> list[int]:
+    """FFmpeg's own limits are 30 s: a stream that hangs would be noticed that late."""
+    import cv2
+
+    return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000]

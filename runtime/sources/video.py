@@ -36,6 +36,8 @@ class VideoSource(CaptureSource):
 
     def read(self) -> Frame | None:
         frame = super().read()
+        if frame is None and not self._index:
+            raise CameraUnavailable(f"--source {self.uri}: a video with no frame that decodes; record it again")
         if frame is None and self._index < self._promised:
             log.warning("%s ended after %d frames, its header promises %d", self.uri, self._index, self._promised)
         return frame

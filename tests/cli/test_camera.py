@@ -38,7 +38,7 @@ def test_a_file_through_two_models_with_recording_and_log(
     report = json.loads(done.stdout)
     assert report["summary"]["results"] == 12
     assert report["summary"]["overwritten"] == {"face": 0, "navigate": 0}
-    assert report["models"]["face"] == {"device": "fake", "precision": "fp32"}
+    assert report["models"]["face"] == {"bundle": str(face_bundle.path), "device": "fake", "precision": "fp32"}
     assert report["recorded_frames"] == 12
     assert frame_count(video) == 12
     assert [json.loads(line)["frame"] for line in log.read_text().splitlines()] == list(range(12))
@@ -59,16 +59,26 @@ def test_a_bad_source_is_one_line_and_its_exit_code(
     face_bundle: Bundle, tmp_path: Path, source: str, code: int, message: str
 ) -> None:
     (tmp_path / "text.mp4").write_text("no video")
-    (tmp_path / "before.avi").write_text("precious")
+    for name in ("before.avi", "before.jsonl"):
+        (tmp_path / name).write_text("precious")
     source = source.format(tmp=tmp_path)
     done = helmsight(
-        "camera", face_bundle.path, "--device", "fake", "--source", source, "--record", tmp_path / "before.avi"
-    )
+        "camera", face_bundle.path, "--device", "fake", "--source", source,
+        "--record", tmp_path / "before.avi", "--log", tmp_path / "before.jsonl",
+    )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert message in done.stderr
-    assert (tmp_path / "before.avi").read_text() == "precious"
+    for name in ("before.avi", "before.jsonl"):
+        assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_recording_that_fails_is_not_exit_0(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "o.mp4").mkdir()
+    done = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--record", tmp_path / "o.mp4")
+    assert done.returncode == 1
+    assert "not recorded whole" in done.stderr
 
 
 def test_a_bad_bundle_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:

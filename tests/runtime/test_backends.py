@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, external_data_helper, helper
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, UsageError
 from helmsight.runtime.backends import SessionOptions, load
@@ -18,7 +18,7 @@ def doubler(tmp_path: Path) -> Bundle:
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubler", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     spec = TensorSpec("x", (1, 3), "float32"), TensorSpec("y", (1, 3), "float32")
-    manifest = Manifest("doubler", "", spec[:1], spec[1:])
+    manifest = Manifest("doubler", "", spec[:1], spec[1:], parity={"cpu": {"precision": "fp32"}})
     return write_bundle(tmp_path / "d.bundle", manifest, {"model.onnx": model.SerializeToString()})
 
 
@@ -60,3 +60,26 @@ def test_the_fake_keeps_the_contract(doubler: Bundle) -> None:
             session.run({})
     with pytest.raises(RuntimeError, match="closed"):
         session.run({"x": np.ones((1, 3), np.float32)})
+
+
+def test_what_is_loaded_is_what_was_checked(doubler: Bundle) -> None:
+    doubler.model.write_bytes(b"swapped after the check")
+    with pytest.raises(BadArtefact, match="was changed after it was checked"):
+        load(doubler)
+
+
+def test_weights_in_a_file_beside_the_network_are_not_read(
+    doubler: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1, 3], np.ones(3, np.float32).tobytes(), raw=True)
+    external_data_helper.set_external_data(weights, "weights.bin")
+    weights.ClearField("raw_data")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    bundle = write_bundle(tmp_path / "e.bundle", doubler.manifest, {"model.onnx": model.SerializeToString()})
+    (bundle.path / "weights.bin").write_bytes(np.full(3, 7, np.float32).tobytes())
+    monkeypatch.chdir(bundle.path)
+    with pytest.raises(BadArtefact, match="does not load"):
+        load(bundle)

@@ -36,6 +36,8 @@ def test_a_changed_file_is_refused_with_both_hashes(face_bundle: Bundle) -> None
         ({"files": {"model.onnx": "0", "../../etc/passwd": "0"}}, "SHA-256|outside"),
         ({"inputs": [{"name": "x"}]}, "is no manifest"),
         ({"surprise": 1}, "is no manifest"),
+        ({"files": None}, "is no manifest"),
+        ({"files": ["model.onnx"]}, "is no manifest"),
     ],
 )
 def test_a_bad_manifest_is_one_clear_error(face_bundle: Bundle, changes: dict[str, object], message: str) -> None:

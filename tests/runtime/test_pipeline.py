@@ -96,20 +96,19 @@ def test_silence_stops_the_robot_once_and_fresh_frames_start_it_again(
 ) -> None:
     source = FakeSource(1000, live=True, interval_s=0.005, silence=(10, 0.5))
     pipeline = Pipeline(source, [model(navigate_bundle)], PipelineOptions(max_age_ms=100))
-    started = {}
     commands: list[Drive | Stop | None] = []
     for result in pipeline.results():
         commands.append(result.command)
-        if isinstance(result.command, Stop):
-            started["stop"] = time.perf_counter_ns()
+        if isinstance(result.command, Stop) and result.command.reason != "the run ended":
             assert result.frame.index == 9
-            assert 100 < (started["stop"] - result.frame.captured_ns) / 1e6 < 400
+            assert 100 < (result.made_ns - result.frame.captured_ns) / 1e6 < 400
         if result.frame.index >= 12:
             pipeline.stop()
-    stops = [c for c in commands if isinstance(c, Stop)]
-    assert len(stops) == 1
-    assert "camera is silent" in stops[0].reason
-    assert isinstance(commands[-1], Drive)
+    stops = [c.reason for c in commands if isinstance(c, Stop)]
+    assert len(stops) == 2
+    assert "camera is silent" in stops[0]
+    assert stops[1] == "the run ended"
+    assert isinstance(commands[-2], Drive)
     assert "STOP: camera is silent" in caplog.text
     assert pipeline.summary().stops == 1
 
@@ -140,6 +139,58 @@ def test_a_model_that_fails_ends_the_run_with_its_error(face_bundle: Bundle, nav
     for models in ([failing], [model(navigate_bundle), failing]):
         with pytest.raises(FloatingPointError, match="broken"):
             collect(Pipeline(FakeSource(50), models))
+
+
+class FailsLater(FakeSession):
+    """Answers `good` times, and then not."""
+
+    good = 4
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.good -= 1
+        if self.good < 0:
+            raise FloatingPointError("broken")
+        return super().run(feeds)
+
+
+def test_a_model_that_dies_while_it_drives_stops_the_robot_first(navigate_bundle: Bundle) -> None:
+    dying = Model(FailsLater(navigate_bundle), task_for(navigate_bundle.manifest))
+    commands: list[Drive | Stop | None] = []
+    pipeline = Pipeline(FakeSource(50, live=True), [dying])
+    with pytest.raises(FloatingPointError, match="broken"):
+        commands.extend(result.command for result in pipeline.results())
+    assert [type(c) for c in commands] == [Drive] * 4 + [Stop]
+    assert "broken" in commands[-1].reason
+
+
+def test_the_end_of_a_live_run_stops_the_robot(navigate_bundle: Bundle) -> None:
+    results = collect(Pipeline(FakeSource(100, live=True), [model(navigate_bundle)]), at_most=3)
+    assert [type(r.command) for r in results] == [Drive] * 3 + [Stop]
+
+
+def test_nan_is_a_stop(navigate_bundle: Bundle) -> None:
+    class Broken(FakeSession):
+        def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return super().run(feeds) | {"steer": np.array([[np.nan]], np.float32)}
+
+    broken = Model(Broken(navigate_bundle), task_for(navigate_bundle.manifest))
+    results = collect(Pipeline(FakeSource(3), [broken]))
+    assert all(isinstance(r.command, Stop) and "not finite" in r.command.reason for r in results)
+
+
+def test_stop_does_not_wait_for_a_model_that_hangs(face_bundle: Bundle, navigate_bundle: Bundle) -> None:
+    pipeline = Pipeline(FakeSource(50), [model(navigate_bundle), model(face_bundle, latency_ms=5000)])
+    threading.Timer(0.2, pipeline.stop).start()
+    before = time.perf_counter()
+    assert collect(pipeline) == []
+    assert time.perf_counter() - before < 4
+
+
+def test_a_silent_camera_is_noticed_while_its_read_hangs(face_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    source = FakeSource(5, live=True, interval_s=0.005, silence=(3, 0.5))
+    pipeline = Pipeline(source, [model(face_bundle)], PipelineOptions(lost_after_s=0.2))
+    collect(pipeline, at_most=4)
+    assert caplog.text.count("no frame from fake:// for 0.2 s") + caplog.text.count("for 0.3 s") == 1
 
 
 def test_nothing_is_left_running(face_bundle: Bundle) -> None:

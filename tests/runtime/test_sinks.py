@@ -19,11 +19,12 @@ MS = 1_000_000
 
 
 def result(
-    index: int, captured_ns: int = 1, command: Drive | Stop | None = None, hw: tuple[int, int] = (96, 128)
+    index: int, made_ns: int = 1, command: Drive | Stop | None = None, hw: tuple[int, int] = (96, 128)
 ) -> Result:
+    captured_ns = 1
     faces = Faces(np.array([[10, 30, 40, 60]], np.float32), np.array([0.9], np.float32))
     reading = Reading("face", faces, index, captured_ns, captured_ns + MS, {"inference": 1.0})
-    return Result(Frame(np.full((*hw, 3), 90, np.uint8), index, captured_ns), {"face": reading}, command, 3)
+    return Result(Frame(np.full((*hw, 3), 90, np.uint8), index, captured_ns), {"face": reading}, command, 3, made_ns)
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -80,12 +81,15 @@ def test_a_recording_has_every_result_of_a_file(tmp_path: Path, overlay: Overlay
     assert len(frames_of(path)) == 30
 
 
-def test_a_live_recording_keeps_the_clock_of_the_camera(tmp_path: Path, overlay: Overlay) -> None:
+def test_a_live_recording_keeps_the_clock_and_shows_what_was_shown(tmp_path: Path, overlay: Overlay) -> None:
     source = FakeSource(1, live=True, interval_s=0.05)
     with Recorder(tmp_path / "out.avi", overlay, source) as recorder:
-        for captured_ms in (0, 50, 100, 500):
-            recorder(result(0, captured_ns=(captured_ms + 1) * MS))
+        for made_ms in (0, 50, 100, 500):
+            stop = Stop("camera is silent") if made_ms == 100 else None
+            recorder(result(0, made_ns=(made_ms + 1) * MS, command=stop))
     assert recorder.frames == 11  # half a second at 20 frames/s, and the first
+    red = [frame[24:46, :, 2].mean() > frame[24:46, :, 0].mean() + 30 for frame in frames_of(tmp_path / "out.avi")]
+    assert red == [False] * 2 + [True] * 8 + [False], "STOP stays on the picture until the next result"
 
 
 def test_pictures_of_other_sizes_are_fitted_not_lost(tmp_path: Path, overlay: Overlay) -> None:
@@ -110,6 +114,9 @@ def test_a_recorder_that_fails_says_so_and_takes_the_rest(
         for i in range(30):
             recorder(result(i))
     assert recorder.frames == 0
+    assert recorder.dropped == 30
+    assert "OpenCV cannot write" in str(recorder.error)
+    assert "too slow" not in caplog.text
     assert "ended after 0 frames: OpenCV cannot write" in caplog.text
 
 
@@ -120,5 +127,20 @@ def test_bad_recording_paths(tmp_path: Path, overlay: Overlay, name: str, messag
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No such file or directory"):
-        JsonLines(tmp_path / "absent" / "log.jsonl")
+    for path in (tmp_path / "absent" / "log.jsonl", tmp_path):
+        with pytest.raises(UsageError, match="cannot be written"):
+            JsonLines(path)
+
+
+def test_an_earlier_log_survives_a_run_without_frames(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("precious")
+    JsonLines(path).close()
+    assert path.read_text() == "precious"
+
+
+def test_a_log_has_no_nan(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with JsonLines(path) as log:
+        log(result(1, command=Drive(float("nan"), 0.25, np.zeros((2, 2), np.float32))))
+    assert json.loads(path.read_text(), parse_constant=pytest.fail)["command"]["steer"] is None

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import CameraUnavailable, UsageError
-from helmsight.runtime.sources import open_source
-from helmsight.runtime.sources.camera import without_password
+from helmsight.runtime.sources import open_source, without_password
 
 
 def test_a_video_gives_every_frame_in_order(clip: Path) -> None:
@@ -52,6 +51,8 @@ def test_pictures_come_in_the_order_of_their_names_and_broken_ones_are_named(
         ("99", CameraUnavailable, "99: cannot be opened; cameras here"),
         ("rtsp://u:secret@127.0.0.1:9/x", CameraUnavailable, r"rtsp://u:\*\*\*@127.0.0.1:9/x"),
         ("ftp://x", UsageError, "ftp:// is unknown"),
+        ("gopher://u:secret@host/a@b", UsageError, r"gopher://u:\*\*\*@b: gopher:// is unknown"),
+        ("rtsps://u:secret@127.0.0.1:9/x", CameraUnavailable, r"rtsps://u:\*\*\*@127.0.0.1:9/x"),
         ("sample://nowhere", UsageError, "no such sample"),
     ],
 )
@@ -74,6 +75,15 @@ def test_pictures_of_which_none_can_be_read(tmp_path: Path) -> None:
         list(source)
 
 
+def test_a_video_without_a_frame(clip: Path) -> None:
+    data = clip.read_bytes()
+    clip.write_bytes(data[: data.index(b"00dc")])
+    message = r"no frame that decodes|cannot read as a video"
+    with pytest.raises(CameraUnavailable, match=message), open_source(str(clip)) as source:
+        list(source)
+
+
 def test_passwords_are_hidden() -> None:
+    assert without_password("rtsp://me:se/cret@host/x") == "rtsp://me:***@host/x"
     assert without_password("rtsp://me:p@ss@host/x") == "rtsp://me:***@host/x"
     assert without_password("rtsp://host/x") == "rtsp://host/x"
