@@ -16,6 +16,7 @@ help:
 
 demo: $(VENV)/.light
 	@$(BIN)/helmsight demo --out out
+	@echo ". $(BIN)/activate brings helmsight onto the path"
 
 test: lint
 	$(BIN)/pytest

@@ -99,10 +99,11 @@ class Bundle:
 def find_bundle(name: str) -> Path:
     """The folder that `name` means: a path, or `face` / `navigate` (with or without `.bundle`) for what ships."""
     path = Path(name)
-    if path.is_dir():
-        return path
     shipped = SHIPPED / f"{name.removesuffix('.bundle')}.bundle"
-    if "/" not in name and shipped.is_dir():
+    ships = "/" not in name and shipped.is_dir()
+    if path.is_dir() and not (ships and not (path / "manifest.json").exists()):
+        return path
+    if ships:
         if name.endswith(".bundle"):
             log.warning("there is no %s here: taking the one that ships with helmsight", name)
         return shipped

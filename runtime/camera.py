@@ -73,6 +73,9 @@ class Camera:
         names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
             raise UsageError(f"two bundles of the same task ({', '.join(names)}); expected one bundle a task")
+        if options.map is not None and "navigate" not in names:
+            raise UsageError(f"--map {options.map}: the map is made by a navigation bundle; add one, such as navigate")
+        _check_files(options)
         self._source = open_source(options.source)
         self._pipeline: Pipeline | None = None
         self._stopped = False
@@ -150,6 +153,18 @@ class Camera:
                 "say it with --geometry FOV_Y_DEG,HEIGHT_M,PITCH_DEG, for example 60,0.3,10"
             )
         return geometry
+
+
+def _check_files(options: CameraOptions) -> None:
+    """Two outputs in one file, or one over its own source, would each lose the other."""
+    files = {"--record": options.record, "--log": options.log, "--map": options.map, "--source": Path(options.source)}
+    taken: dict[Path, str] = {}
+    for option, file in files.items():
+        if file is None:
+            continue
+        other = taken.setdefault(file.resolve(), option)
+        if other != option:
+            raise UsageError(f"{other} and {option} name the same file {file}; expected one each")
 
 
 def _send(robot: Robot, result: Result) -> None:

@@ -63,12 +63,18 @@ class OnnxRuntimeSession:
         self.outputs = bundle.manifest.outputs
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
         self.precision = _precision(bundle)
+        self._path = bundle.path
         self._names = [o.name for o in self.outputs]
 
     def run(self, feeds: Feeds) -> Outputs:
         if self._session is None:
             raise RuntimeError("this session is closed")
-        return dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
+        try:
+            values = self._session.run(self._names, dict(feeds))
+        except Exception as error:  # a class of its own for each status code, as above
+            reason = " ".join(str(error).split())
+            raise BadArtefact(f"{self._path} does not run as its manifest says: {reason}; export it again") from error
+        return dict(zip(self._names, values, strict=True))
 
     def close(self) -> None:
         self._session = None

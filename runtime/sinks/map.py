@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ...devices.errors import UsageError
+from ...devices.errors import UsageError, need
 from ..mapping.mapper import Mapper
 from ..results import Drive, Result
 from ..sources import CameraGeometry
@@ -13,9 +13,13 @@ from ._base import BaseSink
 
 log = logging.getLogger(__name__)
 
+DRAWN_PX = 640
+"""Width and height of the map that is drawn for people."""
+
 
 class MapSink(BaseSink):
-    """Maps what it is given; `close` writes `path`, a `.png`, and a `.yaml` beside it, once.
+    """Maps what it is given; `close` writes, once, `path`, a `.png`, and beside it a `.yaml` and `NAME-drive.png`, a
+    drawing with the path.
 
     `skipped` counts the results whose frame had no `navigate` reading of its own. When nothing was mapped, nothing is
     written, so that a camera that fails does not cost an earlier map.
@@ -54,5 +58,7 @@ class MapSink(BaseSink):
             log.warning("%s: not written, no frame had a navigate reading", self.path)
             return
         self.mapper.save(self.path)
+        drawn = self.path.with_name(f"{self.path.stem}-drive.png")
+        need("cv2", "cpu").imwrite(str(drawn), self.mapper.image(DRAWN_PX))
         if self.mapper.lost:
             log.warning("%s: the motion of %d of %d frames is unknown", self.path, self.mapper.lost, mapped)

@@ -34,7 +34,7 @@ class CameraSource(CaptureSource):
         if isinstance(self._address, str) and "://" in self._address:
             return "check the address, the user and the password"
         cameras = sorted(str(p) for p in Path("/dev").glob("video*"))
-        return f"cameras here: {', '.join(cameras) or 'none'}"
+        return f"cameras here: {', '.join(cameras) or 'none; a file, pictures or sample://corridor serve too'}"
 
 
 def _timeouts() -> list[int]:

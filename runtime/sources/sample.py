@@ -19,6 +19,6 @@ class SampleSource(VideoSource):
         if not clip.is_file():
             known = ", ".join(f"sample://{p.stem}" for p in sorted(SHIPPED.glob("*.mp4")))
             raise UsageError(f"--source {uri}: no such sample; expected one of {known}")
-        super().__init__(str(clip))
+        super().__init__(uri, clip)
         camera = json.loads(clip.with_suffix(".json").read_text())["camera"]
         self.geometry = CameraGeometry(camera["fov_y_deg"], camera["height_m"], camera["pitch_deg"])

@@ -1,6 +1,7 @@
 """The camera command as a user runs it: in its own process, with the exit codes that scripts rely on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.bundle import SHIPPED, Bundle
 
 
 def helmsight(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -72,6 +73,34 @@ def test_a_bad_source_is_one_line_and_its_exit_code(
     assert message in done.stderr
     for name in ("before.avi", "before.jsonl"):
         assert (tmp_path / name).read_text() == "precious"
+
+
+def test_outputs_that_cannot_both_be_are_refused_before_the_first_frame(
+    face_bundle: Bundle, navigate_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    same, over = tmp_path / "same.avi", clip.read_bytes()
+    cases = (
+        (["--record", same, "--log", same], "--record and --log name the same file"),
+        (["--record", clip], "--record and --source name the same file"),
+        (["--map", tmp_path / "m.png"], "made by a navigation bundle"),
+    )
+    for options, message in cases:
+        done = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, *options)
+        assert done.returncode == 2
+        assert message in done.stderr
+    assert clip.read_bytes() == over
+    assert not same.exists()
+
+
+def test_a_network_that_is_not_as_its_manifest_says_is_exit_4(clip: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "wrong.bundle"
+    shutil.copytree(SHIPPED / "face.bundle", copy)
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("240", "120", 1))
+    done = helmsight("camera", copy, "--source", clip)
+    assert done.returncode == 4
+    assert "does not run as its manifest says" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
 def test_a_recording_that_fails_is_not_exit_0(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
+from helmsight.runtime.bundle import SHIPPED, Bundle, open_bundle, write_bundle
 
 from ..bundles import face_manifest
 
@@ -78,3 +78,15 @@ def test_a_bundle_is_replaced_whole(face_bundle: Bundle, tmp_path: Path) -> None
     write_bundle(face_bundle.path, face_manifest(), {"model.onnx": b"new"})
     assert open_bundle(face_bundle.path).model.read_bytes() == b"new"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.bundle"]
+
+
+def test_a_folder_of_the_same_name_does_not_hide_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "face").mkdir()
+    assert open_bundle("face").path == SHIPPED / "face.bundle"
+    assert open_bundle("face.bundle").path == SHIPPED / "face.bundle"
+    assert "no face.bundle here: taking the one that ships" in caplog.text
+    own = write_bundle(tmp_path / "face.bundle", face_manifest(), {"model.onnx": b"own"})
+    assert open_bundle("face.bundle").model.read_bytes() == own.model.read_bytes() == b"own"

@@ -63,6 +63,11 @@ def test_a_source_that_gives_no_frames_is_one_clear_error(uri: str, error: type[
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_says_how_to_take_its_pictures(tmp_path: Path) -> None:
+    with pytest.raises(CameraUnavailable, match=r"a folder; for its pictures write '.*/\*\.jpg'"):
+        open_source(str(tmp_path)).open()
+
+
 def test_a_file_that_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_text("hello")
     with pytest.raises(CameraUnavailable, match=r"5 bytes that OpenCV cannot read as a video"):
