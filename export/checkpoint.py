@@ -1,12 +1,13 @@
 """A checkpoint, `runs/NAME/` with `model.safetensors` and `checkpoint.json`: where training and export meet.
 
 `checkpoint.json` names code (`"model": "helmsight.train.face.model:build"`). A file that was copied from elsewhere must
-not be able to call what it likes, so only training code of helmsight, and of the folder that the user stands in, is
-ever imported for it.
+not be able to call what it likes, so only functions and classes are ever called for it that helmsight's training code,
+or a module of the folder that the user stands in, defines itself; what such a module imported is not.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,8 @@ SCHEMA_VERSION = 1
 def read_checkpoint(folder: Path) -> Source:
     """Build the network that `folder` describes, with its weights.
 
-    Raises BadArtefact when a file is missing, broken, of a newer schema, or the weights do not fit.
+    Raises BadArtefact when a file is missing, broken, of a newer schema, or names code that it may not call, and when
+    the weights do not fit or are not those that it was written with.
     """
     file, weights = folder / "checkpoint.json", folder / "model.safetensors"
     data = _read_json(file)
@@ -34,7 +36,9 @@ def read_checkpoint(folder: Path) -> Source:
         name, task, model, config = data["name"], data["task"], data["model"], data["config"]
     except (KeyError, TypeError, ValueError) as error:
         raise BadArtefact(f"{file} is no checkpoint ({type(error).__name__}: {error}); train it again") from error
-    _check_trusted(model, file)
+    weights_sha256 = sha256(weights)
+    _check_same_epoch(data, weights_sha256, folder)
+    _trusted(model, "model", file)
     module = build_module(model, config)
     load_weights(module, weights)
     provenance = {
@@ -42,7 +46,7 @@ def read_checkpoint(folder: Path) -> Source:
         "model": model,
         "config": config,
         "source_sha256": source_sha256(model),
-        "weights_sha256": sha256(weights),
+        "weights_sha256": weights_sha256,
         "checkpoint_sha256": sha256(file),
         "training": data.get("provenance", {}),
         "limits": data.get("limits", []),
@@ -86,24 +90,45 @@ def _tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
+def _check_same_epoch(data: dict[str, Any], weights_sha256: str, folder: Path) -> None:
+    """Refuse weights of another epoch than the metrics, as a copy made while training went on has them."""
+    provenance = data.get("provenance") or {}
+    expected = provenance.get("weights_sha256") if isinstance(provenance, dict) else None
+    if expected and expected != weights_sha256:
+        raise BadArtefact(
+            f"{folder}: model.safetensors has SHA-256 {weights_sha256[:12]}..., checkpoint.json was written with "
+            f"{str(expected)[:12]}...; copy the folder again when no training writes into it"
+        )
+
+
 def _named(data: dict[str, Any], key: str, file: Path) -> Callable[..., Any] | None:
     """The callable that the checkpoint names under `key`; None when it names none."""
     text = data.get(key)
-    if not text:
-        return None
-    _check_trusted(text, file)
+    return _trusted(text, key, file) if text else None
+
+
+def _trusted(text: object, key: str, file: Path) -> Callable[..., Any]:
+    """What `text` names, once it is sure that the checkpoint may have it called. Raises BadArtefact."""
+    module, _, name = str(text).partition(":")
+    parts = module.split(".")
+    local = Path(*parts)
+    if not (
+        parts[:2] == ["helmsight", "train"] or local.with_suffix(".py").is_file() or (local / "__init__.py").is_file()
+    ):
+        raise BadArtefact(
+            f"{file} names {key} {text}, which is neither helmsight's training code nor a module of this folder, so it "
+            "is not run; stand in the folder of that code, or export package.module:callable with --weights"
+        )
+    # A dotted name, or one that the module imported, would lead to any code: `...train.fetch:subprocess.run`.
+    if "." in name or name.startswith("_"):
+        raise BadArtefact(f"{file} names {key} {text}, so it is not run; expected one public name after the colon")
     try:
-        return import_callable(text)
+        found = import_callable(str(text))
     except HelmsightError as error:
         raise BadArtefact(f"{file} names {key} {text}: {error}") from error
-
-
-def _check_trusted(text: object, file: Path) -> None:
-    parts = str(text).partition(":")[0].split(".")
-    local = Path(*parts)
-    if parts[:2] == ["helmsight", "train"] or local.with_suffix(".py").is_file() or (local / "__init__.py").is_file():
-        return
-    raise BadArtefact(
-        f"{file} names {text}, which is neither helmsight's training code nor a module of this folder, so it is not "
-        "run; stand in the folder of that code, or export package.module:callable with --weights"
-    )
+    if not (inspect.isfunction(found) or inspect.isclass(found)) or found.__module__ != module:
+        raise BadArtefact(
+            f"{file} names {key} {text}, which is no function or class that {module} itself defines, so it is not run; "
+            "name the module that defines it"
+        )
+    return found

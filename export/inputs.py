@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
 from ..runtime.bundle import Manifest, TensorSpec
 from ..runtime.tasks import task_for
-from .loading import what_failed
+from .loading import first_line, what_failed
 from .source import Samples
 
 Feeds = dict[str, NDArray[Any]]
@@ -89,7 +91,8 @@ def _pictures(manifest: Manifest, folder: Path) -> tuple[Feeds, ...]:
     if not files:
         raise UsageError(f"--calibration {folder} holds no pictures; expected files ending in {', '.join(PICTURES)}")
     spec = _one_picture(manifest)
-    task = task_for(manifest)
+    # Tasks prepare one frame at a time; they are grouped into the network's batch below.
+    task = task_for(replace(manifest, inputs=(replace(spec, shape=(1, *spec.shape[1:])),)))
     prepared = []
     for file in files[: COUNT * int(spec.shape[0])]:
         image = cv2.imread(str(file), cv2.IMREAD_COLOR)
@@ -105,10 +108,15 @@ def _pictures(manifest: Manifest, folder: Path) -> tuple[Feeds, ...]:
 def _from_npz(manifest: Manifest, file: Path) -> tuple[Feeds, ...]:
     """Arrays by the inputs' names, each (n, ...) with the shape of one run's input after n."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a file open that turns out to be no archive.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays: Mapping[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--calibration {file} cannot be read as .npz ({error}); write it with numpy.savez") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"--calibration {file} is not there; expected a folder of pictures or an .npz file") from error
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadArtefact(
+            f"--calibration {file} cannot be read as .npz ({first_line(error)}); write it with numpy.savez"
+        ) from error
     for spec in manifest.inputs:
         found = arrays.get(spec.name)
         if found is None:

@@ -142,14 +142,25 @@ def test_an_npz_that_does_not_fit(tmp_path: Path, arrays: dict[str, Any], messag
         gather_inputs(manifest(PICTURE), None, tmp_path / "c.npz")
 
 
+@pytest.mark.parametrize("cut", ["end", "inside", "all", "text"])
+def test_a_broken_npz_is_one_line(tmp_path: Path, cut: str) -> None:
+    file = tmp_path / "c.npz"
+    np.savez_compressed(file, image=np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3), np.uint8))
+    whole = file.read_bytes()
+    broken = {"end": whole[:-30], "inside": whole[:99] + b"\xff" * 500 + whole[599:], "all": b"PK\3\4", "text": b"1,2"}
+    file.write_bytes(broken[cut])
+    with pytest.raises(BadArtefact, match=r"c.npz cannot be read as .npz") as caught:
+        gather_inputs(manifest(PICTURE), None, file)
+    assert "\n" not in str(caught.value)
+
+
 def test_calibration_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no pictures"):
         gather_inputs(manifest(PICTURE), None, tmp_path)
     with pytest.raises(UsageError, match="neither a folder of pictures nor"):
         gather_inputs(manifest(PICTURE), None, tmp_path / "absent")
-    (tmp_path / "c.npz").write_text("no archive")
-    with pytest.raises(UsageError, match=r"cannot be read as .npz"):
-        gather_inputs(manifest(PICTURE), None, tmp_path / "c.npz")
+    with pytest.raises(UsageError, match=r"absent.npz is not there"):
+        gather_inputs(manifest(PICTURE), None, tmp_path / "absent.npz")
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(BadArtefact, match=r"a.png is no picture"):
         gather_inputs(manifest(PICTURE), None, tmp_path)

@@ -137,6 +137,14 @@ def test_absent_weights(folder: Path) -> None:
         ({"model": "os:system", "config": {"command": "touch hacked"}}, "is not run"),
         ({"samples": "os:urandom"}, "is not run"),
         ({"score": "nets:absent"}, "names score nets:absent: nets has no absent"),
+        ({"model": "nets:nn.Linear", "config": {"in_features": 1, "out_features": 1}}, "expected one public name"),
+        ({"model": "nets:_hidden"}, "expected one public name"),
+        ({"model": "nets:network"}, "no function or class that nets itself defines"),
+        ({"samples": "nets:np.load"}, "expected one public name"),
+        (
+            {"provenance": {"weights_sha256": "0" * 64}},
+            "checkpoint.json was written with 0000",
+        ),
     ],
 )
 def test_a_bad_checkpoint(folder: Path, changes: dict[str, object], message: str) -> None:
@@ -144,6 +152,33 @@ def test_a_bad_checkpoint(folder: Path, changes: dict[str, object], message: str
     with pytest.raises(BadArtefact, match=message):
         load_source("runs/tiny")
     assert not (folder / "hacked").exists()
+
+
+@pytest.mark.parametrize("key", ["model", "samples", "score"])
+@pytest.mark.parametrize("name", ["subprocess.run", "shutil.rmtree", "run", "fetch.__globals__"])
+def test_a_checkpoint_calls_nothing_that_trusted_code_merely_imports(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: str
+) -> None:
+    import subprocess
+
+    import helmsight.train.fetch as fetch
+
+    monkeypatch.setattr(fetch, "run", subprocess.run, raising=False)  # as `from subprocess import run` would leave it
+    config = {"args": ["touch", "hacked"]} if key == "model" else {"width": 6}
+    write_checkpoint(folder, **{key: f"helmsight.train.fetch:{name}", "config": config})
+    with pytest.raises(BadArtefact, match=rf"names {key} .* is not run"):
+        load_source("runs/tiny")
+    assert not (folder / "hacked").exists()
+
+
+def test_weights_that_are_those_of_the_record(folder: Path) -> None:
+    from helmsight.runtime.bundle import sha256
+
+    run = write_checkpoint(folder)
+    record = json.loads((run / "checkpoint.json").read_text())
+    record["provenance"]["weights_sha256"] = sha256(run / "model.safetensors")
+    (run / "checkpoint.json").write_text(json.dumps(record))
+    assert load_source("runs/tiny").provenance["weights_sha256"] == record["provenance"]["weights_sha256"]
 
 
 def test_a_checkpoint_cut_off_or_without_weights(checkpoint: Path) -> None:
