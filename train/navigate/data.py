@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +15,7 @@ from rich.console import Console
 
 from ...runtime.results import Image
 from ...runtime.sim.looks import SEEDS, Split
-from ..fetch import cache_folder
+from ..fetch import cache_folder, locked
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, Frames, collect, join, load_frames
 
@@ -40,7 +38,7 @@ class Collection:
         """The frames, collected now where they are not on disk; one process of several collects, the others wait."""
         if not self.file.is_file():
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(self.file.with_suffix(".lock")):
+            with locked(self.file.with_suffix(".lock")):
                 if not self.file.is_file():
                     self._collect(workers)
         return load_frames(self.file)
@@ -126,11 +124,3 @@ def augment(image: Image, rng: np.random.Generator) -> Image:
         noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 10))
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     return image
-
-
-@contextmanager
-def _lock(file: Path) -> Iterator[None]:
-    """Held by one process at a time, and let go when that process ends, however it does."""
-    with file.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
