@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from helmsight.train.navigate import evaluate, problem
 from helmsight.train.navigate.collect import Frames, join, load_frames
 from helmsight.train.navigate.data import Batches, augment
 from helmsight.train.navigate.evaluate import metrics
 from helmsight.train.navigate.loss import drive_loss
 from helmsight.train.navigate.model import IMAGE_HW, MASK_HW, build
-from helmsight.train.problem import Shard
+from helmsight.train.navigate.problem import NavigateOptions, NavigateProblem
+from helmsight.train.problem import Options, Shard
+
+from ..bundles import navigate_manifest
 
 
 def _frames(n: int) -> Frames:
@@ -135,3 +139,30 @@ def test_metrics_of_the_truth_and_of_knowing_nothing():
     assert nothing["collision_accuracy"] == 0.5
     assert nothing["collision_f1"] == 0.0
     assert nothing["free_space_iou"] == pytest.approx(frames.free.mean())
+
+
+def test_the_score_says_which_way_is_better(monkeypatch):
+    """So that the gate of an export lets an improvement pass."""
+    monkeypatch.setattr(evaluate, "validation_frames", lambda: _frames(6))
+    outputs = {
+        "steer": np.zeros((1, 1), np.float32),
+        "collision": np.zeros((1, 1), np.float32),
+        "free_space": np.ones((1, *MASK_HW), np.float32),
+    }
+    score = evaluate.score(lambda feeds: outputs, navigate_manifest())
+    assert {name for name, metric in score.items() if metric["better"] == "lower"} == {"steer_rmse"}
+    assert {metric["better"] for metric in score.values()} == {"lower", "higher"}
+
+
+def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch, tmp_path):
+    """Their frames lie under names of seed and counts, so nothing else may decide what is in them."""
+    trained: list[tuple[NavigateOptions, Options]] = []
+    monkeypatch.setattr(problem, "folder", lambda: tmp_path)
+    monkeypatch.setattr(problem, "fit", lambda before, options: trained.append((before._options, options)))
+    names = []
+    for batch_size in (32, 7):
+        made = NavigateProblem(NavigateOptions(seed=1, batch_size=batch_size))._collections
+        names.append([collection.file.name for collection in made])
+    assert names[0] == names[1] == ["expert-110.npz", "seed1-110-36-round1.npz", "seed1-110-36-round2.npz"]
+    assert trained[:2] == trained[2:]
+    assert {options.batch_size for pair in trained for options in pair} == {32}

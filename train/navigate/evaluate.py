@@ -18,6 +18,8 @@ from .data import validation_frames
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Anything that runs like a session: feeds by input name to outputs by output name."""
 DATA = "simulator, validation courses"
+LOWER_IS_BETTER = ("steer_rmse",)
+"""Of the other metrics more is better."""
 
 
 def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -31,7 +33,15 @@ def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
         np.array([d.collision_probability for d in drives], np.float32),
         np.stack([d.free_space for d in drives]),
     )
-    return {name: {"value": value, "data": DATA, "n": len(frames)} for name, value in values.items()}
+    return {
+        name: {
+            "value": value,
+            "data": DATA,
+            "n": len(frames),
+            "better": "lower" if name in LOWER_IS_BETTER else "higher",
+        }
+        for name, value in values.items()
+    }
 
 
 def metrics(

@@ -29,6 +29,8 @@ OUTPUTS = (
 )
 ROUND_EPOCHS = 3
 """Epochs of the networks that only collect: they need to get about, not to be good."""
+ROUND_BATCH = 32
+"""Their batch size, whatever the recipe's is: the names of their frames tell seed and counts apart and nothing else."""
 LIMITS = (
     "It has seen simulated rooms only, never a photograph: on a real robot its output is a suggestion, behind a "
     "bumper.",
@@ -113,7 +115,7 @@ class NavigateProblem:
             file, run = folder() / f"{name}.npz", folder() / f"{name}-driver"
             if not file.is_file():
                 _check_alone()
-                before = NavigateProblem(replace(options, rounds=index - 1))
+                before = NavigateProblem(replace(options, rounds=index - 1, batch_size=ROUND_BATCH))
                 fit(before, _round_options(run, options))
             made.append(Collection(file, "train", first, options.round_courses, run))
         return made
@@ -144,9 +146,7 @@ def _check_alone() -> None:
 
 
 def _round_options(out: Path, options: NavigateOptions) -> Options:
-    return Options(
-        out, epochs=ROUND_EPOCHS, batch_size=options.batch_size, optimizer="adamw", lr=1e-3, seed=options.seed
-    )
+    return Options(out, epochs=ROUND_EPOCHS, batch_size=ROUND_BATCH, optimizer="adamw", lr=1e-3, seed=options.seed)
 
 
 def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
