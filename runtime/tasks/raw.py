@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...devices.errors import UsageError
 from ..backends import Feeds, Outputs
@@ -28,7 +29,10 @@ class Raw:
 
 
 class RawTask:
-    """Feeds a picture input of any layout, colour and dtype from the frame; float inputs get the manifest's range."""
+    """Feeds a picture input of any layout, colour and dtype from the frame.
+
+    uint8 stays as it is; elsewhere black and white become the ends of the manifest's range, or else 0 and 1.
+    """
 
     name = "raw"
 
@@ -39,6 +43,12 @@ class RawTask:
                 "export it again with a picture input (NHWC or NCHW)"
             )
         self._input = manifest.inputs[0]
+        batch = self._input.shape[0]
+        if isinstance(batch, int) and batch != 1:
+            raise UsageError(
+                f"bundle {manifest.name} takes {batch} pictures at once (input {self._input.name} "
+                f"{self._input.shape}), frames come one at a time; export it again with a batch of 1"
+            )
 
     def prepare(self, image: Image) -> Feeds:
         import cv2
@@ -52,13 +62,21 @@ class RawTask:
         if spec.layout == "NCHW":
             picture = picture.transpose(2, 0, 1)
         values = picture[None]
-        if spec.dtype != "uint8":
-            low, high = spec.range or (0.0, 1.0)
-            values = (values.astype(spec.dtype) * ((high - low) / 255) + low).astype(spec.dtype)
-        return {spec.name: np.ascontiguousarray(values)}
+        if spec.dtype == "uint8":
+            return {spec.name: np.ascontiguousarray(values)}
+        return {spec.name: np.ascontiguousarray(_scale(values, np.dtype(spec.dtype), spec.range or (0, 1)))}
 
     def decode(self, outputs: Outputs, image_hw: tuple[int, int]) -> Raw:
         return Raw(outputs)
 
     def draw(self, image: Image, record: Any) -> None:
         return
+
+
+def _scale(picture: Image, dtype: np.dtype[Any], limits: tuple[float, float]) -> NDArray[Any]:
+    """0..255 into `limits`, computed in float32 whatever the dtype: one byte would wrap on the way."""
+    low, high = limits
+    values = picture.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+    if dtype.kind in "iu":
+        values = np.clip(np.rint(values), np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return values.astype(dtype)

@@ -90,6 +90,38 @@ def test_raw_feeds_a_grey_input() -> None:
     assert (fed == 76).all(), "0.299 of red, ITU-R BT.601"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "limits", "black", "grey", "white"),
+    [
+        ("int8", (-128.0, 127.0), -128, 0, 127),
+        ("int8", (0.0, 127.0), 0, 64, 127),
+        ("int8", (-200.0, 200.0), -128, 1, 127),
+        ("int32", (0.0, 255.0), 0, 128, 255),
+        ("float16", (-1.0, 1.0), -1, 1 / 255, 1),
+        ("float32", None, 0, 128 / 255, 1),
+    ],
+)
+def test_raw_scales_before_it_casts(
+    dtype: str, limits: tuple[float, float] | None, black: float, grey: float, white: float
+) -> None:
+    spec = TensorSpec("x", (1, 2, 3, 3), dtype, "NHWC", "BGR", limits)
+    task = task_for(Manifest("own", "", (spec,), (TensorSpec("y", (1, 2), "float32"),)))
+    for level, expected in ((0, black), (128, grey), (255, white)):
+        fed = task.prepare(np.full((2, 3, 3), level, np.uint8))["x"]
+        assert fed.dtype == np.dtype(dtype)
+        np.testing.assert_allclose(fed, expected, rtol=2e-3)
+
+
+def test_raw_takes_one_frame_at_a_time() -> None:
+    outputs = (TensorSpec("y", (1, 2), "float32"),)
+    spec = TensorSpec("x", (4, 3, 8, 8), "float32", "NCHW", "RGB", (0.0, 1.0))
+    with pytest.raises(UsageError, match=r"own takes 4 pictures at once .*export it again with a batch of 1"):
+        task_for(Manifest("own", "", (spec,), outputs))
+    varying = TensorSpec("x", ("batch", 3, 8, 8), "float32", "NCHW", "RGB", (0.0, 1.0))
+    fed = task_for(Manifest("own", "", (varying,), outputs)).prepare(np.zeros((8, 8, 3), np.uint8))
+    assert fed["x"].shape == (1, 3, 8, 8)
+
+
 def test_unknown_tasks_and_inputs_are_refused() -> None:
     with pytest.raises(UsageError, match="'fly'; this helmsight knows face, navigate"):
         task_for(Manifest("own", "fly", (), ()))
