@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ import numpy as np
 
 from ...devices.errors import CameraUnavailable, UsageError
 from ...devices.here import here
+from ...devices.processor import processor
 from ...devices.sensors import sample_sensors
 from ..backends import Feeds, Session, SessionOptions, load
 from ..bundle import SHIPPED, Bundle, TensorSpec, sha256
 from ..results import Image
-from ..sources import open_source
+from ..sources import open_source, without_password
 from ..tasks import Task, task_for
 from .others import OthersWatch
 from .record import Profile
@@ -82,7 +82,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             stages=work.names,
             device=session.device,
             precision=session.precision,
-            threads=options.session.threads or len(os.sched_getaffinity(0)),
+            threads=options.session.threads or processor().usable_cores,
             warm_up=warmed,
             overhead=overhead,
             other_cores=others.cores,
@@ -121,7 +121,7 @@ def _workload(bundle: Bundle, session: Session, options: ProfileOptions) -> _Wor
         return _Workload([feeds], ("inference",), (session.run,), feeds, f"random, seed {options.seed}")
     task = task_for(manifest)
     frames = _frames(uri)
-    origin = f"{len(frames)} frames of {uri}"
+    origin = f"{len(frames)} frames of {without_password(uri)}"
     if options.stages:
         return _Workload(frames, STAGES, _stages(task, session), task.prepare(frames[0]), origin)
     # A task may hand out the same buffer again and again, so each query's feeds are copied.
@@ -153,7 +153,9 @@ def _frames(uri: str) -> list[Image]:
         while len(images) < FRAMES and (frame := source.read()) is not None:
             images.append(frame.image.copy())
     if not images:
-        raise CameraUnavailable(f"--source {uri} gave no frame; expected at least one to measure with")
+        raise CameraUnavailable(
+            f"--source {without_password(uri)} gave no frame; expected at least one to measure with"
+        )
     return images
 
 

@@ -1,15 +1,18 @@
 """Measuring bundles on the fake back end, whose latency is known from below."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helmsight.devices.errors import CameraUnavailable, UsageError
+from helmsight.devices.processor import processor
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import SHIPPED, Bundle, Manifest, TensorSpec, write_bundle
 from helmsight.runtime.profiler import Limits, ProfileOptions, profile
 from helmsight.runtime.profiler.measure import random_feeds
+from helmsight.runtime.sources import open_source
 
 from ...bundles import face_manifest
 
@@ -56,6 +59,24 @@ def test_frames_feed_the_network_alone_too(navigate_bundle: Bundle, clip: Path) 
     assert found.stages == ("inference",)
     assert found.feeds == f"12 frames of {clip}"
     assert found.inputs["image"]["shape"] == [1, 72, 96, 3]
+
+
+def test_threads_are_those_that_a_session_takes_by_itself(
+    face_bundle: Bundle, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's quota counts, not the affinity mask alone."""
+    limited = replace(processor(), affinity_cores=64, quota_cores=3.0)
+    monkeypatch.setattr("helmsight.runtime.profiler.measure.processor", lambda: limited)
+    found = profile(face_bundle, ProfileOptions(SessionOptions(device="fake"), SHORT, source=str(clip)))
+    assert found.threads == 3
+
+
+def test_no_password_of_a_source_gets_into_a_profile(
+    face_bundle: Bundle, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("helmsight.runtime.profiler.measure.open_source", lambda uri: open_source(str(clip)))
+    found = profile(face_bundle, ProfileOptions(FAKE, SHORT, source="rtsp://me:secret@camera/1"))
+    assert found.feeds == "12 frames of rtsp://me:***@camera/1"
 
 
 def test_a_network_without_a_task_gets_noise_and_the_record_says_so(tmp_path: Path) -> None:
