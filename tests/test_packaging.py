@@ -172,11 +172,16 @@ def test_light_commands_load_nothing_heavy(arguments):
     code = (
         "import contextlib, io, json, sys; sys.argv = ['helmsight', *sys.argv[1:]]\n"
         "from helmsight.cli.main import main\n"
-        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main()\n"
-        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+        "code = None\n"
+        "try:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()): code = main()\n"
+        "except SystemExit as end: code = end.code\n"
+        "print(json.dumps([code or 0, sorted({name.split('.')[0] for name in sys.modules})]))"
     )
     done = run([sys.executable, "-c", code, *arguments])
-    assert set(json.loads(done.stdout.splitlines()[-1])) & set(HEAVY) == set()
+    exit_code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert exit_code == 0, done.stderr
+    assert set(modules) & set(HEAVY) == set()
 
 
 def test_constraints_pin_every_dependency_to_what_is_tested():
