@@ -23,6 +23,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate to begin with.")] = None,
     momentum: Annotated[float | None, typer.Option(help="Of sgd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of weights; biases and norms have none.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Keep a running average of the weights, e.g. 0.998.")] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better score before --lr is divided.")] = None,
     lr_divide: Annotated[float | None, typer.Option(help="By how much: 2 or 5.")] = None,
     min_lr: Annotated[float | None, typer.Option(help="Training ends below it.")] = None,
@@ -48,8 +49,8 @@ def train(
 
     given: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "momentum": momentum,
-        "weight_decay": weight_decay, "patience": patience, "lr_divide": lr_divide, "min_lr": min_lr, "seed": seed,
-        "ensemble": ensemble, "device": device, "amp": amp, "threads": threads,
+        "weight_decay": weight_decay, "ema": ema, "patience": patience, "lr_divide": lr_divide, "min_lr": min_lr,
+        "seed": seed, "ensemble": ensemble, "device": device, "amp": amp, "threads": threads,
     }  # fmt: skip
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)

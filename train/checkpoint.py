@@ -56,7 +56,7 @@ def load_state(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        was = state["identity"]
+        was = Options(out).identity() | state["identity"]  # an option that is newer than the file had its default
     except Exception as error:  # torch raises many classes for a broken file
         reason = str(error).strip().splitlines()[0]
         raise BadArtefact(f"{file} cannot be read ({reason}); start over with --restart") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..devices.errors import GateFailed
 from . import checkpoint
@@ -58,6 +59,7 @@ class Training:
         self._problem, self._options, self._place = problem, options, place
         torch.manual_seed(options.seed)
         self.model = problem.build().to(place.device)
+        self._average = _running_average(self.model, options.ema)
         self._loss = parallel(_LossOf(problem, self.model), place)
         self._optimizer = make_optimizer(self.model, options)
         self._scaler = torch.amp.GradScaler("cuda", enabled=options.amp)
@@ -106,11 +108,12 @@ class Training:
         Killed between the two, the epoch runs again and writes the same.
         """
         if history[-1]["best"]:
-            checkpoint.write_best(self._problem, self._options, self.model, history[-1])
+            checkpoint.write_best(self._problem, self._options, self._kept, history[-1])
         state = {
             "identity": self._identity,
             "history": history,
             "model": self.model.state_dict(),
+            "average": self._average.state_dict() if self._average else {},
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "schedule": {"lr": self.schedule.lr, "best": self.schedule.best, "bad": self.schedule.bad},
@@ -123,12 +126,19 @@ class Training:
         if state is None:
             return []
         self.model.load_state_dict(state["model"])
+        if self._average:
+            self._average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self.schedule = Plateau(**state["schedule"])
         history: list[Epoch] = state["history"]
         self._step = history[-1]["step"]
         return history
+
+    @property
+    def _kept(self) -> nn.Module:
+        """What is validated and written: the running average of the weights where there is one."""
+        return self._average.module if self._average else self.model
 
     def _train_step(self, images: Tensor, targets: Targets, epoch: int) -> dict[str, float]:
         device = self._place.device
@@ -146,13 +156,15 @@ class Training:
         self._scaler.scale(loss).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        if self._average:
+            self._average.update_parameters(self.model)
         self._step += 1
         return {"loss": value, **parts}
 
     def _validate(self, epoch: int) -> dict[str, float]:
-        self.model.eval()
+        kept = self._kept.eval()
         with torch.no_grad():
-            mine = self._problem.validate(self.model) if self._place.first else None
+            mine = self._problem.validate(kept) if self._place.first else None
         scores = from_first(mine, self._place)
         if not math.isfinite(scores["score"]):
             raise GateFailed(
@@ -173,6 +185,13 @@ def make_optimizer(model: nn.Module, options: Options) -> torch.optim.Optimizer:
     if options.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=options.lr)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0)
+
+
+def _running_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """Exponential moving average of weights and batch-norm statistics (Polyak averaging), None without a decay."""
+    if not decay:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 class _LossOf(nn.Module):

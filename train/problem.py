@@ -87,7 +87,8 @@ class Options:
 
     Training ends after `epochs`, or when the learning rate falls below `min_lr`. `batch_size` is that of all
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
-    another number may differ in the last bits. `amp` is mixed precision, on a GPU only.
+    another number may differ in the last bits. `amp` is mixed precision, on a GPU only. With `ema` above 0 the weights
+    that are validated and kept are a running average, in which a step's weights count 1 - ema.
     """
 
     out: Path
@@ -97,6 +98,7 @@ class Options:
     lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    ema: float = 0.0
     patience: int = 5
     lr_divide: float = 2.0
     min_lr: float = 1e-5
@@ -115,6 +117,7 @@ class Options:
             "--lr": (0 < self.lr < math.inf, self.lr, "a positive number"),
             "--min-lr": (0 < self.min_lr < self.lr, self.min_lr, f"between 0 and --lr {self.lr:g}"),
             "--momentum": (0 <= self.momentum < 1, self.momentum, "0 or more and less than 1"),
+            "--ema": (0 <= self.ema < 1, self.ema, "0 or more and less than 1"),
             "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
             "--epochs": (self.epochs >= 1, self.epochs, "1 or more"),
             "--batch-size": (self.batch_size >= 1, self.batch_size, "1 or more"),

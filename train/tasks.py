@@ -25,6 +25,7 @@ def defaults(task: str, out: Path) -> Options:
             lr_divide=5,
             min_lr=5e-5,
             weight_decay=0.02,
+            ema=0.998,
             patience=4,
         )
     if task == "navigate":

@@ -53,6 +53,16 @@ def test_a_run_learns_and_leaves_its_files(tmp_path: Path) -> None:
     assert any(f.stat().st_size > 500 for f in (out / "tensorboard").iterdir())
 
 
+def test_the_running_average_is_what_is_kept(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    out = fit(TinyProblem(), options(tmp_path / "run", epochs=1, ema=0.9))
+    kept = load_file(out / "model.safetensors")
+    last = torch.load(out / "last.pt", weights_only=True)
+    assert torch.equal(kept["head.weight"], last["average"]["module.head.weight"])
+    assert not torch.equal(kept["head.weight"], last["model"]["head.weight"])
+
+
 def test_the_checkpoint_holds_the_best_weights_and_what_made_them(tmp_path: Path) -> None:
     import hashlib
 
@@ -81,9 +91,9 @@ def test_a_seed_reproduces_and_another_differs(tmp_path: Path) -> None:
     assert curve(fit(TinyProblem(), options(tmp_path / "c", seed=4))) != first
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_resuming_gives_the_same_curve(tmp_path: Path, optimizer: str) -> None:
-    chosen = {"optimizer": optimizer, "lr": 0.02, "patience": 1}
+@pytest.mark.parametrize(("optimizer", "ema"), [("sgd", 0.0), ("adamw", 0.9)])
+def test_resuming_gives_the_same_curve(tmp_path: Path, optimizer: str, ema: float) -> None:
+    chosen = {"optimizer": optimizer, "ema": ema, "lr": 0.02, "patience": 1}
     whole = fit(TinyProblem(), options(tmp_path / "whole", epochs=7, **chosen))
     parts = tmp_path / "parts"
     for epochs in (2, 3, 7):
