@@ -1,9 +1,9 @@
-"""Every command that README and docs/ show is run, and ends as the page says.
+"""Every command that README and docs/ show is run, and ends as the page says; so is their Python.
 
-A page's ```console fences share a folder and run in their order. A comment on the lines before a fence says what is
-special: `<!-- exit 4 -->` the exit code of its last command, `<!-- needs: sim -->` the extras without which it is
-skipped, `<!-- instead: COMMAND -->` (once or more, in order) what is run in place of a fence that takes long, and
-`<!-- long -->` not run at all.
+A page's ```console fences, and its ```python fences that import helmsight, share a folder and run in their order. A
+comment on the lines before a fence says what is special: `<!-- exit 4 -->` the exit code of its last command,
+`<!-- needs: sim -->` the extras without which it is skipped, `<!-- instead: COMMAND -->` (once or more, in order) what
+is run in place of a fence that takes long, and `<!-- long -->` not run at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes.util
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -48,10 +49,13 @@ def fences(page: Path) -> list[Fence]:
     found = []
     start = None
     for number, line in enumerate(lines):
-        if start is None and line.strip() == "```console":
+        if start is None and line.strip() in ("```console", "```python"):
             start = number
         elif start is not None and line.strip() == "```":
-            found.append(Fence(page, start + 1, commands(lines[start + 1 : number]), **notes(lines[:start])))
+            body = lines[start + 1 : number]
+            told = commands(body) if lines[start].strip() == "```console" else program(body)
+            if told:
+                found.append(Fence(page, start + 1, told, **notes(lines[:start])))
             start = None
     assert start is None, f"{page}:{start} is not closed"
     return found
@@ -70,6 +74,12 @@ def commands(body: list[str]) -> tuple[str, ...]:
             continue
         open_line = line.endswith("\\")
     return tuple(found)
+
+
+def program(body: list[str]) -> tuple[str, ...]:
+    """The command that runs Python code; none when the code does not import helmsight."""
+    code = "\n".join(body)
+    return (f"python -c {shlex.quote(code)}",) if re.search(r"^(import|from) helmsight\b", code, re.MULTILINE) else ()
 
 
 def notes(before: list[str]) -> dict[str, Any]:
@@ -141,13 +151,16 @@ def test_fences_are_read_as_written(tmp_path):
         "text\n\n<!-- exit 4 -->\n<!-- needs: sim, train -->\n```console\n$ one \\\n    --two\noutput\n$ three\n```\n"
         "<!-- long -->\n```console\n$ four\n```\n\n```python\n$ not a command\n```\n"
         "<!-- instead: 5 -->\n<!-- instead: 6 -->\n```console\n$ five\n```\n"
+        '<!-- needs: cpu -->\n```python\nfrom helmsight.devices import errors\nprint("it\'s")\n```\n'
     )
-    one, four, five = fences(page)
+    one, four, five, six = fences(page)
     assert one.commands == ("one \\\n--two", "three")
     assert (one.exit_code, one.needs, one.long) == (4, ("sim", "train"), False)
     assert (four.commands, four.long, four.exit_code) == (("four",), True, 0)
     assert (five.commands, five.long, five.instead) == (("five",), False, ("5", "6"))
     assert str(one) == "page.md:5"
+    assert six.needs == ("cpu",)
+    assert run(six.commands[0], tmp_path).stdout == "it's\n"
 
 
 def test_a_command_that_fails_is_seen(tmp_path):
