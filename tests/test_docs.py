@@ -24,7 +24,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 MODULE_OF_EXTRA = {"cpu": "onnxruntime", "train": "torch", "sim": "miniworld", "plot": "matplotlib", "gpu": "pynvml"}
 
 

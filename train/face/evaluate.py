@@ -110,7 +110,7 @@ def _metrics(run: Run, manifest: Manifest, pictures: Iterable[Labelled], data: s
         "precision": hits / max(1, int(shown.sum())),
         "recall": hits / max(1, matches.faces),
     }
-    return {name: {"value": value, "data": data, "n": len(truth)} for name, value in values.items()}
+    return {name: {"value": value, "data": data, "n": len(truth), "better": "higher"} for name, value in values.items()}
 
 
 def _read_folder(folder: Path) -> Iterator[Labelled]:
