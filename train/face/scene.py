@@ -36,9 +36,6 @@ def compose(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -
     for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.3 else 0):
         _paste(rng, image, *_scrambled(rng, material.pool), _place(rng, inner))
     people = _people(rng, material.pool, inner)
-    nearest = max((place.height for _, place, _ in people), default=0.0) / 45  # about how much a face is enlarged
-    if nearest > 1.2 and rng.random() < 0.6:  # or a soft patch on a sharp ground would be what a near face is
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(nearest * rng.uniform(0.3, 1.0))), np.uint8)
     for _, _, outline in people:  # all bodies before all faces: none hides a face that is labelled
         _draw_person(rng, image, outline)
     for index, place, outline in people:
@@ -134,7 +131,7 @@ def _paste(rng: np.random.Generator, image: Image, face: Image, box: Floats, pla
         face = np.asarray(cv2.GaussianBlur(face, (0, 0), blur), np.uint8)
     how = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
     warped = np.asarray(cv2.warpAffine(face, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    if enlarged and rng.random() < 0.7:
+    if enlarged and rng.random() < 0.6:
         warped = _sharpen(rng, warped, place.height / float(box[3] - box[1]))
     mask = cv2.warpAffine(_mask(rng, box), matrix, size, flags=cv2.INTER_LINEAR)[..., None]
     under = image[y1:y2, x1:x2]
@@ -162,12 +159,8 @@ def _mask(rng: np.random.Generator, box: Floats) -> Floats:
 def _sharpen(rng: np.random.Generator, face: Image, scale: float) -> Image:
     """Give an enlarged face the edges and the grain that a near one has in a real picture."""
     soft = cv2.GaussianBlur(face, (0, 0), 0.6 * scale)
-    amount = float(rng.uniform(0.3, 2.5))
+    amount = float(rng.uniform(0.2, 1.3))
     out = cv2.addWeighted(face, 1 + amount, soft, -amount, 0).astype(np.float32)
-    if rng.random() < 0.5:  # detail that the 64 pixels do not have, such as pores, stubble and hair
-        fine = rng.standard_normal(face.shape[:2], dtype=np.float32)
-        pores = np.asarray(cv2.GaussianBlur(fine, (0, 0), float(rng.uniform(0.5, 1.2))), np.float32)
-        out *= 1 + pores[..., None] * np.float32(rng.uniform(0.03, 0.18))
     grain = rng.normal(0, rng.uniform(0, 6), (face.shape[0] // 2 + 1, face.shape[1] // 2 + 1, 1)).astype(np.float32)
     out += cv2.resize(grain, face.shape[1::-1])[..., None]
     return np.clip(out, 0, 255).astype(np.uint8)
