@@ -2,10 +2,14 @@
 
 A cell answers for a face when its centre lies in the face's box, near its middle, at the stride that suits its size
 (FCOS's centre sampling, Tian et al. 2019). Scores learn the IoU that their box reaches, by quality focal loss (Li et
-al. 2020, Generalized Focal Loss); boxes learn by GIoU (Rezatofighi et al. 2019).
+al. 2020, Generalized Focal Loss); boxes learn by GIoU (Rezatofighi et al. 2019); landmarks by their distance over the
+size of the face.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +25,15 @@ EXPECTED = 8.0
 """About the number of answering cells in a picture. Sums are divided by it and by the number of pictures, not by the
 cells counted: the loss of a batch stays the mean over its pictures, also when they are split over processes."""
 BOX_WEIGHT = 2.0
+POINT_WEIGHT = 2.0
+
+
+class Losses(NamedTuple):
+    """Parts of the loss, each a mean over the batch's pictures."""
+
+    score: Tensor
+    box: Tensor
+    landmarks: Tensor
 
 
 def cells(hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -33,45 +46,79 @@ def cells(hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return torch.cat(centres), torch.cat(strides)
 
 
-def assign(boxes: Tensor, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Which cells answer, (B, N) bool, and the distances they should give, (B, N, 4) in strides.
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Which cells answer for a face, `answers` (B, N) bool, and which of its picture's M faces, `which` (B, N).
 
-    `boxes` (B, M, 4) are xyxy in pixels; rows without area stand for no face. A cell that two faces claim takes the
-    smaller one.
+    `excused` (B, N) bool cells neither answer nor are wrong: they lie in a face that nobody is sure of.
+    """
+
+    answers: Tensor
+    which: Tensor
+    excused: Tensor
+
+
+def assign(boxes: Tensor, doubtful: Tensor, hw: tuple[int, int]) -> Assigned:
+    """`boxes` (B, M, 4) are xyxy in pixels, `doubtful` (B, M) bool; rows without area stand for no face.
+
+    A cell that two faces claim takes the smaller one.
     """
     centres, strides = (t.to(boxes.device) for t in cells(hw))
     point, stride = centres[None, :, None], strides[None, :, None]  # (1, N, 1, 2), (1, N, 1)
     box = boxes[:, None]  # (B, 1, M, 4)
-    reach = torch.cat([point - box[..., :2], box[..., 2:] - point], -1)  # (B, N, M, 4)
+    inside = torch.cat([point - box[..., :2], box[..., 2:] - point], -1).amin(-1) > 0  # (B, N, M)
     area = (box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1)  # (B, 1, M)
     off = (point - (box[..., :2] + box[..., 2:]) / 2).abs().amax(-1)
     limits = torch.tensor([SIZES[int(s)] for s in strides], device=boxes.device)[None, :, None]  # (1, N, 1, 2)
     suits = (area.sqrt() >= limits[..., 0]) & (area.sqrt() < limits[..., 1])
-    claims = (reach.amin(-1) > 0) & (off < RADIUS * stride) & suits
+    sure = ~doubtful[:, None]
+    claims = inside & (off < RADIUS * stride) & suits & sure
     smallest, which = torch.where(claims, area, torch.inf).min(-1)  # (B, N)
-    chosen = reach.gather(2, which[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
-    return smallest < torch.inf, chosen / strides[None, :, None]
+    answers = smallest < torch.inf
+    return Assigned(answers, which, (inside & ~sure).any(-1) & ~answers)
 
 
-def detection_loss(scores: Tensor, reach: Tensor, boxes: Tensor, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Score and box loss, each a mean over the batch.
+def detection_loss(outputs: tuple[Tensor, Tensor, Tensor], targets: dict[str, Tensor], hw: tuple[int, int]) -> Losses:
+    """What the network's `logits` cost against the faces.
 
-    `scores` (B, N) are logits, `reach` (B, N, 4) the distances in strides, `boxes` (B, M, 4) the faces in pixels.
+    Targets: `boxes` (B, M, 4) xyxy in pixels, `landmarks` (B, M, 5, 2) in pixels, NaN where they are not known,
+    `doubtful` (B, M) bool.
     """
-    answers, goal = assign(boxes, hw)
-    iou, giou = overlaps(reach[answers], goal[answers])
+    scores, reach, points = outputs
+    assigned = assign(targets["boxes"], targets["doubtful"], hw)
+    answers, face = assigned.answers, assigned.which
+    centres, strides = (t.to(scores.device) for t in cells(hw))
+    picture = torch.arange(len(scores), device=scores.device)[:, None].expand_as(face)
+    box = targets["boxes"][picture[answers], face[answers]]  # (A, 4)
+    marks = targets["landmarks"][picture[answers], face[answers]]  # (A, 5, 2)
+    point, stride = centres.expand(*face.shape, 2)[answers], strides.expand_as(face)[answers, None]
+    goal = torch.cat([point - box[:, :2], box[:, 2:] - point], -1) / stride
+    iou, giou = overlaps(reach[answers], goal)
     quality = torch.zeros_like(scores)
     quality[answers] = iou.detach().to(scores.dtype)
     whole = EXPECTED * len(scores)
-    return quality_focal(scores, quality).sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole
+    wrong = torch.where(assigned.excused, 0, quality_focal(scores, quality))
+    side = (box[:, 2:] - box[:, :2]).prod(-1).sqrt()[:, None, None]
+    off = ((points[answers] - (marks - point[:, None]) / stride[..., None]) * stride[..., None] / side).abs()
+    known = ~marks.isnan()
+    return Losses(
+        wrong.sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole, POINT_WEIGHT * off[known].sum() / 10 / whole
+    )
 
 
-def soft_loss(scores: Tensor, reach: Tensor, soft_scores: Tensor, soft_reach: Tensor) -> tuple[Tensor, Tensor]:
-    """The same against a teacher: its scores (B, N) in 0..1, its distances weighted by its scores."""
+def soft_loss(outputs: tuple[Tensor, Tensor, Tensor], soft: tuple[Tensor, ...]) -> Losses:
+    """The same against a teacher of this kind: its scores (B, N) in 0..1; the rest is weighted by its scores."""
+    scores, reach, points = outputs
+    soft_scores, soft_reach, soft_points = soft
     whole = EXPECTED * len(scores)
     _, giou = overlaps(reach, soft_reach)
     weight = torch.where(soft_scores > 0.1, soft_scores, 0)
-    return quality_focal(scores, soft_scores).sum() / whole, BOX_WEIGHT * (weight * (1 - giou)).sum() / whole
+    off = (points - soft_points).abs().mean((-1, -2)) / _area(soft_reach).clamp(min=1e-6).sqrt()
+    return Losses(
+        quality_focal(scores, soft_scores).sum() / whole,
+        BOX_WEIGHT * (weight * (1 - giou)).sum() / whole,
+        POINT_WEIGHT * (weight * off).sum() / whole,
+    )
 
 
 def quality_focal(logits: Tensor, quality: Tensor) -> Tensor:

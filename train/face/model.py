@@ -1,7 +1,8 @@
 """The face detector, whole: a one-stage, anchor-free network of depthwise-separable convolutions, after YuNet.
 
 YuNet: Wu et al. 2023, YuNet: A Tiny Millisecond-level Face Detector. Ours has three levels (strides 8, 16, 32), a
-top-down path that adds them, and one head that the levels share.
+top-down path that adds them, one head that the levels share, and wider kernels where the picture is small, so that a
+cell sees the whole of a near face.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.nn import functional
 from ..layers import Normalise, init_by_fan_in
 
 STRIDES = (8, 16, 32)
+POINTS = 5
+"""Landmarks: eyes, nose tip, mouth corners; of eyes and corners that on the picture's left first."""
 PRIOR = 0.01
 """The score of a cell before training: most cells have no face (Lin et al. 2017, Focal Loss, section 4.1)."""
 
@@ -25,7 +28,7 @@ def build(widths: tuple[int, int, int, int] = (32, 64, 80, 96), dropout: float =
 
 
 class FaceNet(nn.Module):
-    """Pictures (B, H, W, 3) uint8 BGR, H and W multiples of 16, to scores and boxes of N cells.
+    """Pictures (B, H, W, 3) uint8 BGR, H and W multiples of 16, to scores, boxes and landmarks of N cells.
 
     N = sum of (H // s) * (W // s) over the strides s = 8, 16, 32, in this order, row by row.
     """
@@ -35,46 +38,54 @@ class FaceNet(nn.Module):
         a, b, c, d = widths
         self.stem = nn.Sequential(Normalise(), *_conv(3, 16, 3, stride=2), Separable(16, a, 2), Separable(a, a))
         self.stage8 = nn.Sequential(Separable(a, b, 2), Separable(b, b), Separable(b, b))
-        self.stage16 = nn.Sequential(Separable(b, c, 2), Separable(c, c), Separable(c, c))
-        self.stage32 = nn.Sequential(Separable(c, d, 2), Separable(d, d), Separable(d, d), nn.Dropout2d(dropout))
+        self.stage16 = nn.Sequential(Separable(b, c, 2), Separable(c, c, kernel=5), Separable(c, c, kernel=5))
+        wide = Separable(d, d, kernel=5), Separable(d, d, kernel=5)
+        self.stage32 = nn.Sequential(Separable(c, d, 2), *wide, nn.Dropout2d(dropout))
         self.lateral16 = nn.Sequential(*_conv(c, b, 1))
         self.lateral32 = nn.Sequential(*_conv(d, b, 1))
         self.merge8, self.merge16 = Separable(b, b), Separable(b, b)
         self.head = Separable(b, b)
         self.score = nn.Conv2d(b, 1, 1)
         self.box = nn.Conv2d(b, 4, 1)
+        self.points = nn.Conv2d(b, 2 * POINTS, 1)
         init_by_fan_in(self)
-        for layer, bias in ((self.score, -math.log((1 - PRIOR) / PRIOR)), (self.box, 1.0)):
+        for layer, bias in ((self.score, -math.log((1 - PRIOR) / PRIOR)), (self.box, 1.0), (self.points, 0.0)):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.constant_(layer.get_parameter("bias"), bias)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the scores (B, N), and distances (B, N, 4) in strides: left, top, right, bottom, positive."""
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the losses take, all of the N cells.
+
+        Logits of the scores (B, N); distances (B, N, 4) in strides: left, top, right, bottom, positive; landmarks
+        (B, N, 5, 2), x and y from the cell's centre in strides.
+        """
         p8 = self.stage8(self.stem(images))  # (B, b, H/8, W/8)
         p16 = self.stage16(p8)  # (B, c, H/16, W/16)
         p32 = self.lateral32(self.stage32(p16))  # (B, b, H/32, W/32)
         p16 = self.merge16(_add_coarser(self.lateral16(p16), p32))
         p8 = self.merge8(_add_coarser(p8, p16))
-        scores, boxes = [], []
+        scores, boxes, points = [], [], []
         for level, stride in zip((p8, p16, p32), STRIDES, strict=True):
             # A height of 240 leaves half a cell at stride 32: what is no whole cell has no say.
             features = self.head(level[:, :, : images.shape[1] // stride, : images.shape[2] // stride])
             scores.append(self.score(features).flatten(1))  # (B, cells)
             boxes.append(self.box(features).flatten(2).transpose(1, 2))  # (B, cells, 4)
-        return torch.cat(scores, 1), functional.softplus(torch.cat(boxes, 1))
+            points.append(self.points(features).flatten(2).transpose(1, 2))  # (B, cells, 10)
+        landmarks = torch.cat(points, 1).unflatten(2, (POINTS, 2))
+        return torch.cat(scores, 1), functional.softplus(torch.cat(boxes, 1)), landmarks
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (B, N) in 0..1, and the distances."""
-        scores, boxes = self.logits(images)
-        return torch.sigmoid(scores), boxes
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores (B, N) in 0..1, the distances, and the landmarks."""
+        scores, boxes, landmarks = self.logits(images)
+        return torch.sigmoid(scores), boxes, landmarks
 
 
 class Separable(nn.Module):
-    """A depthwise 3x3 and a pointwise convolution, each with batch norm and ReLU; adds its input where shapes agree."""
+    """A depthwise and a pointwise convolution, each with batch norm and ReLU; adds its input where shapes agree."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> None:
         super().__init__()
-        depthwise = _conv(inputs, inputs, 3, stride=stride, groups=inputs)
+        depthwise = _conv(inputs, inputs, kernel, stride=stride, groups=inputs)
         self.body = nn.Sequential(*depthwise, *_conv(inputs, outputs, 1))
         self.adds = stride == 1 and inputs == outputs
 
