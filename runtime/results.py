@@ -41,19 +41,29 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Faces in a frame: `xyxy` (N, 4) float32 in pixels of the frame, `score` (N,) float32 in 0..1, best first."""
+    """Faces in a frame, best first: boxes, scores in 0..1, and five points in a face.
+
+    `xyxy` (N, 4) and `landmarks` (N, 5, 2), x and y, are float32 in pixels of the frame, `score` is (N,) float32. The
+    points, in RetinaFace's order: the eye on the picture's left, the eye on its right, the tip of the nose, the corner
+    of the mouth on the picture's left, the one on its right.
+    """
 
     xyxy: Floats
     score: Floats
+    landmarks: Floats
 
     def __post_init__(self) -> None:
-        if self.xyxy.shape != (len(self.score), 4):
-            raise ValueError(f"xyxy is {self.xyxy.shape}, expected ({len(self.score)}, 4) for {len(self.score)} scores")
+        n = len(self.score)
+        for name, values, expected in (("xyxy", self.xyxy, (n, 4)), ("landmarks", self.landmarks, (n, 5, 2))):
+            if values.shape != expected:
+                raise ValueError(f"{name} is {values.shape}, expected {expected} for {n} scores")
 
     def to_json(self) -> dict[str, Any]:
-        # Rounded as float64: a float32 would print its nine digits.
-        xyxy, score = self.xyxy.astype(np.float64), self.score.astype(np.float64)
-        return {"xyxy": xyxy.round(1).tolist(), "score": score.round(4).tolist()}
+        return {
+            "xyxy": _plain(self.xyxy, 1),
+            "score": _plain(self.score, 4),
+            "landmarks": _plain(self.landmarks, 1),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,12 @@ class Drive:
     def finite(self) -> bool:
         """False when the network answered NaN, which must not move a robot."""
         return math.isfinite(self.steer) and math.isfinite(self.collision_probability)
+
+
+def _plain(values: Floats, digits: int) -> list[Any]:
+    """Rounded as float64: a float32 would print its nine digits."""
+    plain: list[Any] = values.astype(np.float64).round(digits).tolist()
+    return plain
 
 
 def _rounded(value: float) -> float | None:

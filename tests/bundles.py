@@ -13,7 +13,11 @@ def face_manifest(**decoding: object) -> Manifest:
         name="face",
         task="face",
         inputs=(TensorSpec("image", (1, 240, 320, 3), "uint8", "NHWC", "BGR", (0, 255)),),
-        outputs=(TensorSpec("scores", (1, FACE_CELLS), "float32"), TensorSpec("boxes", (1, FACE_CELLS, 4), "float32")),
+        outputs=(
+            TensorSpec("scores", (1, FACE_CELLS), "float32"),
+            TensorSpec("boxes", (1, FACE_CELLS, 4), "float32"),
+            TensorSpec("landmarks", (1, FACE_CELLS, 5, 2), "float32"),
+        ),
         decoding={"strides": [8, 16, 32], "score_threshold": 0.5, "nms_iou": 0.45} | decoding,
     )
 

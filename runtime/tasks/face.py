@@ -1,63 +1,95 @@
-"""Faces: from the detector's scores and distances per cell to boxes in the frame."""
+"""Faces: from the detector's scores, distances and points per cell to boxes and landmarks in the frame."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ...devices.errors import BadArtefact
 from ..backends import Feeds, Outputs
 from ..bundle import Manifest
 from ..results import Faces, Floats, Image
-from ._picture import Letterbox
+from ._tiles import views
 
 BOX_BGR = (80, 220, 60)
 TEXT_BGR = (20, 40, 20)
+POINTS_BGR = ((60, 200, 255), (255, 200, 60), (80, 220, 60), (60, 120, 255), (255, 120, 160))
+EDGE_PX = 8
+"""How near to a tile's edge a box counts as that of a face that goes on beyond it."""
 
 
 class FaceTask:
     """A one-stage, anchor-free detector.
 
-    Its outputs are `scores` (1, N) float32 in 0..1 and `boxes` (1, N, 4) float32: distances left, top, right, bottom
-    from the cell's centre in units of its stride. The N cells stand in the order of `decoding["strides"]`, row by
-    row. `decoding` also has `score_threshold` and `nms_iou`.
+    Its outputs are `scores` (1, N) float32 in 0..1, `boxes` (1, N, 4) float32: distances left, top, right, bottom from
+    the cell's centre in units of its stride, and `landmarks` (1, N, 5, 2) float32: offsets x, y from there, in the same
+    unit. The N cells stand in the order of `decoding["strides"]`, row by row. `decoding` also has `score_threshold` and
+    `nms_iou`; where it has a true `tile`, the feeds are T parts of the frame (see `Views`) and so are the outputs.
     """
 
     name = "face"
 
     def __init__(self, manifest: Manifest) -> None:
         picture = manifest.inputs[0]
+        missing = {"scores", "boxes", "landmarks"} - {o.name for o in manifest.outputs}
+        if missing:
+            raise BadArtefact(
+                f"bundle {manifest.name} has no output {', '.join(sorted(missing))}; a face detector of this helmsight "
+                "has scores, boxes and landmarks: train and export it again"
+            )
         self._input = picture.name
-        self._letterbox = Letterbox(picture.image_hw)
+        self._hw = picture.image_hw
+        self._tile = bool(manifest.decoding.get("tile"))
         self._threshold = float(manifest.decoding["score_threshold"])
         self._nms_iou = float(manifest.decoding["nms_iou"])
-        self._centres, self._strides = _cells(picture.image_hw, manifest.decoding["strides"])
+        self._centres, self._strides = _cells(self._hw, manifest.decoding["strides"])
 
     def prepare(self, image: Image) -> Feeds:
-        return {self._input: self._letterbox(image)[None]}
+        return {self._input: views(image.shape[:2], self._hw, self._tile).cut(image)}
 
     def decode(self, outputs: Outputs, image_hw: tuple[int, int]) -> Faces:
-        scores = outputs["scores"][0]
-        kept = np.flatnonzero(scores >= self._threshold)
-        scores = scores[kept]
-        reach = outputs["boxes"][0][kept] * self._strides[kept, None]
-        centres = self._centres[kept]
-        xyxy = np.concatenate([centres - reach[:, :2], centres + reach[:, 2:]], axis=1)
-        order = _suppress(xyxy, scores, self._nms_iou)
-        xyxy = xyxy[order] / self._letterbox.scale(image_hw)
-        height, width = image_hw
-        limits = np.array([width, height, width, height], np.float32)
-        return Faces(np.clip(xyxy, 0, limits).astype(np.float32), scores[order])
+        scores = outputs["scores"]
+        found = np.flatnonzero(scores >= self._threshold)
+        if not len(found):
+            return Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
+        if scores.shape[1] != len(self._strides):
+            raise BadArtefact(
+                f"the network answers for {scores.shape[1]} cells, a picture of {self._hw[1]}x{self._hw[0]} has "
+                f"{len(self._strides)}; export the bundle again"
+            )
+        parts = views(image_hw, self._hw, self._tile)
+        part, cell = np.divmod(found, len(self._strides))
+        size = parts.size[part]
+        unit = self._strides[cell] * size
+        centre = self._centres[cell] * size[:, None] + parts.origin[part]
+        reach = outputs["boxes"].reshape(-1, 4)[found] * unit[:, None]
+        xyxy = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
+        score = scores.reshape(-1)[found]
+        order = _suppress(xyxy, score, self._nms_iou, _cut_off(xyxy, parts.inner[part]) if self._tile else None)
+        points = outputs["landmarks"].reshape(-1, 5, 2)[found[order]] * unit[order, None, None] + centre[order, None]
+        limits = np.array([image_hw[1], image_hw[0]] * 2, np.float32)
+        return Faces(_inside(xyxy[order], limits), score[order], _inside(points, limits[:2]))
 
     def draw(self, image: Image, record: Any) -> None:
         import cv2
 
-        for (x1, y1, x2, y2), score in zip(record.xyxy.round().astype(int), record.score, strict=True):
-            cv2.rectangle(image, (int(x1), int(y1)), (int(x2), int(y2)), BOX_BGR, 2, cv2.LINE_AA)
-            top = max(0, int(y1) - 16)
-            cv2.rectangle(image, (int(x1), top), (int(x1) + 36, top + 15), BOX_BGR, -1)
-            at = (int(x1) + 2, top + 12)
-            cv2.putText(image, f"{score:.2f}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT_BGR, 1, cv2.LINE_AA)
+        for (x1, y1, x2, y2), score, points in zip(
+            record.xyxy.round().astype(int).tolist(),
+            record.score,
+            record.landmarks.round().astype(int).tolist(),
+            strict=True,
+        ):
+            cv2.rectangle(image, (x1, y1), (x2, y2), BOX_BGR, 2, cv2.LINE_AA)
+            top = max(0, y1 - 16)
+            cv2.rectangle(image, (x1, top), (x1 + 36, top + 15), BOX_BGR, -1)
+            cv2.putText(
+                image, f"{score:.2f}", (x1 + 2, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT_BGR, 1, cv2.LINE_AA
+            )
+            radius = max(1, (x2 - x1) // 40)
+            for point, colour in zip(points, POINTS_BGR, strict=True):
+                cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA)
 
 
 def _cells(image_hw: tuple[int, int], strides: list[int]) -> tuple[Floats, Floats]:
@@ -71,11 +103,39 @@ def _cells(image_hw: tuple[int, int], strides: list[int]) -> tuple[Floats, Float
     return np.concatenate(centres).astype(np.float32), np.concatenate(sizes).astype(np.float32)
 
 
-def _suppress(xyxy: Floats, scores: Floats, iou: float) -> list[int]:
-    """Indices that non-maximum suppression leaves, best first."""
+def _suppress(xyxy: Floats, score: Floats, iou: float, cut_off: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+    """Indices that non-maximum suppression leaves, best first.
+
+    Boxes that are `cut_off` give way to whole ones whatever their scores, and one that lies half or more in another box
+    is no face of its own.
+    """
     import cv2
 
-    if not len(scores):
-        return []
+    rank = score if cut_off is None else score + ~cut_off
     xywh = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-    return [int(i) for i in cv2.dnn.NMSBoxes(xywh.tolist(), scores.tolist(), 0.0, iou)]
+    kept = np.asarray(cv2.dnn.NMSBoxes(xywh.tolist(), rank.tolist(), 0.0, iou), np.intp)
+    if cut_off is None or not cut_off[kept].any():
+        return kept
+    whole: list[np.intp] = []
+    for i in kept:
+        if not (cut_off[i] and whole and _share_inside(xyxy[i], xyxy[whole]).max() >= 0.5):
+            whole.append(i)
+    return np.array(whole)[np.argsort(-score[whole], kind="stable")]
+
+
+def _cut_off(xyxy: Floats, inner: Floats) -> NDArray[np.bool_]:
+    """(N,) whether a box reaches an edge of its tile beyond which the frame goes on; `inner` (N, 4) as in `Views`."""
+    before = (xyxy[:, :2] < inner[:, :2] + EDGE_PX).any(axis=1)
+    after = (xyxy[:, 2:] > inner[:, 2:] - EDGE_PX).any(axis=1)
+    return np.asarray(before | after)
+
+
+def _share_inside(box: Floats, others: Floats) -> Floats:
+    """(M,) how much of `box` (4,), as a share of its area, lies in each of `others` (M, 4)."""
+    shared = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return np.asarray(shared.clip(min=0).prod(axis=1) / max(float((box[2:] - box[:2]).prod()), 1e-6), np.float32)
+
+
+def _inside(points: Floats, limits: Floats) -> Floats:
+    """`points` (N, ..., k), moved into the frame that ends at `limits` (k,)."""
+    return np.clip(points, 0, limits).astype(np.float32, copy=False)

@@ -22,7 +22,9 @@ def result(
     index: int, made_ns: int = 1, command: Drive | Stop | None = None, hw: tuple[int, int] = (96, 128)
 ) -> Result:
     captured_ns = 1
-    faces = Faces(np.array([[10, 30, 40, 60]], np.float32), np.array([0.9], np.float32))
+    faces = Faces(
+        np.array([[10, 30, 40, 60]], np.float32), np.array([0.9], np.float32), np.full((1, 5, 2), 40, np.float32)
+    )
     reading = Reading("face", faces, index, captured_ns, captured_ns + MS, {"inference": 1.0})
     return Result(Frame(np.full((*hw, 3), 90, np.uint8), index, captured_ns), {"face": reading}, command, 3, made_ns)
 
@@ -62,6 +64,7 @@ def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path)
     assert first["face"] == {
         "xyxy": [[10, 30, 40, 60]],
         "score": [0.9],
+        "landmarks": [[[40, 40]] * 5],
         "of_frame": 4,
         "stage_ms": {"inference": 1.0},
     }

@@ -1,21 +1,29 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from helmsight.devices.errors import UsageError
+from helmsight.devices.errors import BadArtefact, UsageError
 from helmsight.runtime.bundle import Manifest, TensorSpec
+from helmsight.runtime.results import Faces
 from helmsight.runtime.tasks import resize, task_for
 
 from ..bundles import FACE_CELLS, face_manifest, navigate_manifest
+
+POINTS = [(-1, -1), (1, -1), (0, 0), (-1, 1), (1, 1)]
+"""Landmarks from every cell's centre, in strides."""
 
 
 def face_outputs(*cells: tuple[int, float, tuple[float, float, float, float]]) -> dict[str, np.ndarray]:
     scores = np.zeros((1, FACE_CELLS), np.float32)
     boxes = np.ones((1, FACE_CELLS, 4), np.float32)
+    landmarks = np.zeros((1, FACE_CELLS, 5, 2), np.float32)
+    landmarks[:] = POINTS
     for cell, score, reach in cells:
         scores[0, cell] = score
         boxes[0, cell] = reach
-    return {"scores": scores, "boxes": boxes}
+    return {"scores": scores, "boxes": boxes, "landmarks": landmarks}
 
 
 def test_face_decodes_cells_of_every_stride() -> None:
@@ -32,6 +40,37 @@ def test_face_boxes_are_in_pixels_of_the_frame(image_hw: tuple[int, int], factor
     task = task_for(face_manifest())
     faces = task.decode(face_outputs((0, 0.9, (0, 0, 1, 1))), image_hw)
     np.testing.assert_allclose(faces.xyxy, [[4 * factor, 4 * factor, 12 * factor, 12 * factor]])
+
+
+def test_face_landmarks_are_in_pixels_of_the_frame_and_end_at_it() -> None:
+    task = task_for(face_manifest())
+    faces = task.decode(face_outputs((2 * 40 + 3, 0.8, (1, 1, 1, 1)), (0, 0.9, (1, 1, 1, 1))), (480, 640))
+    assert faces.landmarks.dtype == np.float32
+    np.testing.assert_allclose(faces.landmarks[1], [(40, 24), (72, 24), (56, 40), (40, 56), (72, 56)])
+    np.testing.assert_allclose(faces.landmarks[0], [(0, 0), (24, 0), (8, 8), (0, 24), (24, 24)])
+    record = faces.to_json()
+    assert record["landmarks"][1][2] == [56.0, 40.0]
+    assert list(record) == ["xyxy", "score", "landmarks"]
+
+
+def test_face_draws_its_five_points() -> None:
+    task = task_for(face_manifest())
+    points = np.array([[(40, 60), (80, 60), (60, 80), (40, 100), (80, 100)]], np.float32)
+    picture = np.zeros((150, 150, 3), np.uint8)
+    task.draw(picture, Faces(np.array([[20, 30, 120, 130]], np.float32), np.array([0.9], np.float32), points))
+    assert all(picture[y, x].any() for x, y in points[0].astype(int))
+    assert not picture[70, 60].any(), "the face itself stays as it is"
+    with pytest.raises(ValueError, match=r"landmarks is \(1, 4, 2\), expected \(1, 5, 2\)"):
+        Faces(np.zeros((1, 4), np.float32), np.zeros(1, np.float32), points[:, :4])
+
+
+def test_a_face_network_that_the_decoder_does_not_fit_is_refused() -> None:
+    whole = face_manifest()
+    with pytest.raises(BadArtefact, match="bundle face has no output landmarks"):
+        task_for(replace(whole, outputs=whole.outputs[:2]))
+    outputs = {name: values[:, :-1] for name, values in face_outputs((0, 0.9, (1, 1, 1, 1))).items()}
+    with pytest.raises(BadArtefact, match="answers for 1569 cells, a picture of 320x240 has 1570"):
+        task_for(whole).decode(outputs, (240, 320))
 
 
 def test_face_threshold_and_suppression() -> None:
