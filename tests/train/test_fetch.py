@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import multiprocessing
+import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TimedOut
@@ -70,14 +71,35 @@ def test_one_waits_while_another_fetches(tmp_path: Path, wheel: Package) -> None
                 waiting.result(0.3)
             folder.mkdir()
         assert waiting.result(10) == folder
-    assert (tmp_path / "packages" / wheel.wheel).is_file(), "it did not unpack again"
+    assert (tmp_path / "packages" / wheel.file).is_file(), "it did not unpack again"
 
 
 def test_a_wheel_for_one_platform_is_asked_for_on_every_platform() -> None:
     package = Package("p", "2.0", "p-2.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl", "0", "MIT")
-    assert package.pip_arguments[3:] == [
+    assert package.pip_target == [
+        "--only-binary=:all:",
         "--platform=manylinux_2_24_x86_64", "--platform=manylinux_2_28_x86_64", "--python-version=311", "--abi=cp311",
     ]  # fmt: skip
+
+
+def test_an_archive_of_npm_is_unpacked_without_leaving_its_folder(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("package/data.txt")
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(b"hello"))
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "me-tiny-1.0.tgz").write_bytes(content.getvalue())
+    package = Package("@me/tiny", "1.0", "me-tiny-1.0.tgz", hashlib.sha256(content.getvalue()).hexdigest(), "MIT")
+    folder = fetch(package, tmp_path)
+    assert (folder / "package" / "data.txt").read_text() == "hello"
+    assert folder.parent == tmp_path / "packages"
+
+
+def test_without_npm_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FetchFailed, match=r"npm is not installed.*put tiny-1\.0\.tgz"):
+        fetch(Package("tiny", "1.0", "tiny-1.0.tgz", "0" * 64, "MIT"), tmp_path)
 
 
 def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
