@@ -7,9 +7,8 @@ import logging
 import time
 from pathlib import Path
 
-import numpy as np
-
-from ...devices.errors import CameraUnavailable, need
+from ...devices.errors import BadArtefact, CameraUnavailable, need
+from ..pictures import read_picture
 from ..results import Frame
 from ._base import BaseSource
 
@@ -35,19 +34,17 @@ class PicturesSource(BaseSource):
         self._next = 0
 
     def read(self) -> Frame | None:
-        import cv2
-
         while self._next < len(self._files):
             file = self._files[self._next]
             index = self._next
             self._next += 1
-            image = cv2.imread(file, cv2.IMREAD_COLOR)
-            if image is not None:
-                return Frame(np.asarray(image, np.uint8), index, time.perf_counter_ns())
-            self.skipped.append(file)
-            log.warning("%s is no picture that OpenCV reads; skipped", file)
+            try:
+                return Frame(read_picture(file), index, time.perf_counter_ns())
+            except BadArtefact as error:
+                self.skipped.append(file)
+                log.warning("%s; skipped", error)
         if len(self.skipped) == len(self._files):
-            raise CameraUnavailable(f"--source {self.uri}: none of {len(self._files)} files is a picture OpenCV reads")
+            raise CameraUnavailable(f"--source {self.uri}: none of {len(self._files)} files is a picture that is read")
         return None
 
     def close(self) -> None:
