@@ -45,7 +45,8 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
 def _tensor(spec: TensorSpec) -> str:
     limits = f"{spec.range[0]:g}..{spec.range[1]:g}" if spec.range else ""
     shape = "x".join(str(d) for d in spec.shape) or "scalar"
-    return " ".join(part for part in (spec.name, spec.dtype, shape, spec.layout, spec.colour, limits) if part)
+    sizes = f"or sides of other multiples of {spec.multiple}" if spec.multiple else ""
+    return " ".join(part for part in (spec.name, spec.dtype, shape, spec.layout, spec.colour, limits, sizes) if part)
 
 
 def _graph(graph: Mapping[str, Any]) -> str:

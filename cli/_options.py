@@ -7,6 +7,14 @@ from math import isfinite
 from ..devices.errors import UsageError
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels out of `--imgsz WIDTHxHEIGHT`."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise UsageError(f"--imgsz {text}: expected WIDTHxHEIGHT in pixels, such as 640x480")
+    return int(height), int(width)
+
+
 def share(text: str, option: str) -> float:
     """A share out of a percentage with its sign, so that 0.01 and 1 cannot be mistaken for each other."""
     try:

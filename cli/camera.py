@@ -36,6 +36,10 @@ def camera(
     geometry: Annotated[
         str | None, typer.Option(help="How the camera looks at the floor: FOV_Y_DEG,HEIGHT_M,PITCH_DEG.")
     ] = None,
+    imgsz: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
+    ] = "",
+    tile: Annotated[bool, typer.Option("--tile", help="Look for small faces in parts of the frame too.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
     max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
@@ -48,6 +52,7 @@ def camera(
         raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
     from ..runtime.camera import CameraOptions
     from ..runtime.pipeline import PipelineOptions
+    from ._options import image_size
 
     options = CameraOptions(
         bundles=bundles,
@@ -57,6 +62,8 @@ def camera(
         log=log,
         map=map_,
         geometry=_geometry(geometry) if geometry else None,
+        image_hw=image_size(imgsz) if imgsz else None,
+        tile=tile,
         device=device,
         threads=threads,
         allow_fallback=allow_fallback,

@@ -19,6 +19,9 @@ def evaluate(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or one that ships.")],
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Faces: a folder with boxes.json.")] = None,
     courses: Annotated[int, typer.Option(min=0, help="Navigation: laps to drive; 0: only look at frames.")] = 10,
+    imgsz: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, where the network takes several.")
+    ] = "",
     device: Annotated[str, typer.Option(help="Where to run it: cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
@@ -26,8 +29,11 @@ def evaluate(
     from ..devices.errors import need
     from ..runtime.backends import SessionOptions, load
     from ..runtime.bundle import open_bundle
+    from ._options import image_size
 
     opened = open_bundle(bundle)
+    if imgsz:
+        opened = opened.resized(image_size(imgsz))
     need("torch", "train")
     from ..train.tasks import evaluate as measure
 

@@ -28,6 +28,9 @@ def profile(
     queries: Annotated[int, typer.Option(min=1, help="Queries that each run has at least.")] = 100,
     stages: Annotated[bool, typer.Option("--stages", help="From frame to result, not the network alone.")] = False,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0: as many as it may use.")] = 0,
+    imgsz: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
+    ] = "",
     device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or fake.")] = "cpu",
     source: Annotated[str | None, typer.Option(help="Frames to feed; without it, the clip that ships.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the record, all samples in it.")] = None,
@@ -36,11 +39,12 @@ def profile(
 ) -> None:
     """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them."""
     from ..runtime.backends import SessionOptions
-    from ..runtime.bundle import open_bundle
+    from ..runtime.bundle import open_bundle, resize_bundles
     from ..runtime.profiler import Limits, ProfileOptions, save_profiles
     from ..runtime.profiler import profile as measure
     from ..runtime.profiler.plot import check_path, plot_profiles
     from ..runtime.profiler.record import to_json
+    from ._options import image_size
 
     if output and not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
@@ -48,6 +52,8 @@ def profile(
         check_path(plot)
     options = ProfileOptions(SessionOptions(device, threads), Limits(duration, queries), stages, source)
     opened = [open_bundle(b) for b in bundles]
+    if imgsz:
+        opened = resize_bundles(opened, image_size(imgsz))
     profiles: list[Profile] = []
     for bundle in opened:
         print(f"measuring {bundle.manifest.name} for at least {duration:g} s", file=sys.stderr)

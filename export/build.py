@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..devices.errors import UsageError, need
+from ..devices.errors import BadArtefact, GateFailed, UsageError, need
 from ..runtime.backends import SessionOptions, load
 from ..runtime.bundle import Bundle, Manifest, write_bundle
 from .card import model_card
@@ -23,6 +23,7 @@ from .inputs import COUNT, Inputs, gather_inputs
 from .output import check_output, write_output
 from .precision import check_is, check_wish, read_precision
 from .reference import one_torch_thread, plain_onnx_run, torch_run
+from .sizes import at_usual_size, other_sizes, resize_feeds
 from .source import Run, Source, load_source
 from .targets import check_targets
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Say = Callable[[str], None]
+
+SIZE_COUNT = 4
+"""Inputs to compare on at each further size."""
 
 PACKAGES = ("helmsight", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -107,7 +111,7 @@ def _describe(network: Source, model: ModelProto, options: ExportOptions) -> Man
     """The manifest before the gates. Raises BadArtefact when the model is of another precision than asked for."""
     precision = read_precision(model)
     check_is(precision, options.precision)
-    graph = summarise(model)
+    graph = summarise(at_usual_size(model, network.inputs))
     return replace(
         _bare_manifest(network),
         parity={"cpu": {"precision": precision.name, "real": precision.to_json()}},
@@ -139,12 +143,34 @@ def _pass_gates(network: Source, draft: Bundle, inputs: Inputs, options: ExportO
             "inputs": inputs.origin,
             "inputs_are_real": inputs.real,
         }
+        if sizes := _parity_at_other_sizes(reference, draft, inputs, options.tolerance):
+            say(f"compared at {', '.join(sizes)} as well")
+            record["other_sizes"] = sizes
         metrics = dict(network.metrics)
         if network.score is not None:
             say("scoring the network and the exported file on the task's own data")
             after, record["score"] = check_score(network.score, reference, session.run, manifest, options.max_drop)
             metrics |= after
     return replace(manifest, metrics=metrics, parity={"cpu": record})
+
+
+def _parity_at_other_sizes(reference: Run, draft: Bundle, inputs: Inputs, tolerance: Tolerance) -> Mapping[str, Any]:
+    """{WIDTHxHEIGHT: parity} at a landscape and a portrait size; nothing when the network takes one size."""
+    found = {}
+    for height, width in other_sizes(draft.manifest.inputs):
+        resized = draft.resized((height, width))
+        feeds = [resize_feeds(one, resized.manifest.inputs) for one in inputs.feeds[:SIZE_COUNT]]
+        try:
+            with load(resized, SessionOptions("cpu")) as session:
+                parity = check_parity(reference, session.run, feeds, tolerance)
+        except GateFailed as error:
+            raise GateFailed(f"at {width}x{height}: {error}") from error
+        except BadArtefact as error:
+            raise BadArtefact(
+                f"the network does not take {width}x{height}, though its input says so: {error}"
+            ) from error
+        found[f"{width}x{height}"] = parity.to_json()
+    return found
 
 
 @contextmanager

@@ -74,13 +74,18 @@ def _training(source: Mapping[str, Any]) -> str:
 
 def _limits(manifest: Manifest) -> str:
     lines = [f"- {line}" for line in manifest.provenance["source"].get("limits", ())]
-    shapes = ", ".join(f"`{spec.name}` {_shape(spec)}" for spec in manifest.inputs)
-    lines.append(f"- It takes inputs of just this size: {shapes}.")
+    lines += [f"- Input `{spec.name}` {_shape(spec)}: {_sizes(spec)}." for spec in manifest.inputs]
     if any(not record.get("inputs_are_real", True) for record in manifest.parity.values()):
         lines.append("- It was compared with its source on generated inputs only, not on real ones.")
     if not manifest.metrics:
         lines.append("- No score was measured: how good it is at its task is not known here.")
     return "\n".join(lines)
+
+
+def _sizes(spec: TensorSpec) -> str:
+    if not spec.multiple:
+        return "it takes just this size"
+    return f"height and width may be other multiples of {spec.multiple}, chosen when it is loaded (`--imgsz`)"
 
 
 def _made(provenance: Mapping[str, Any]) -> str:

@@ -1,18 +1,22 @@
-"""`--input`: what a network takes, in one word: `[NAME:][DTYPE:]SHAPE[:COLOUR]`, e.g. `image:uint8:1x240x320x3:BGR`."""
+"""`--input`: what a network takes, in one word: `[NAME:][DTYPE:]SHAPE[:COLOUR]`, e.g. `image:uint8:1x240x320x3:BGR`.
+
+`/32` after the shape of a picture leaves its height and width open: the bundle takes other multiples of 32 as well.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..devices.errors import UsageError
 from ..runtime.bundle import TensorSpec
 
 DTYPES = ("uint8", "int8", "int32", "int64", "float16", "float32", "float64", "bool")
 COLOURS = ("BGR", "RGB", "GREY")
-EXAMPLE = "expected [NAME:][DTYPE:]SHAPE[:COLOUR], e.g. 1x3x224x224 or image:uint8:1x240x320x3:BGR"
+EXAMPLE = "expected [NAME:][DTYPE:]SHAPE[/MULTIPLE][:COLOUR], e.g. 1x3x224x224 or image:uint8:1x240x320x3/32:BGR"
 
-_SHAPE = re.compile(r"\d+(x\d+)*")
+_SHAPE = re.compile(r"\d+(x\d+)*(/\d+)?")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -31,7 +35,8 @@ def parse_input(text: str, default_name: str = "input") -> TensorSpec:
     at = next((i for i, part in enumerate(parts) if _SHAPE.fullmatch(part)), None)
     if at is None or at > 2 or len(parts) - at > 2:
         raise UsageError(f"--input {text}: {EXAMPLE}")
-    shape = tuple(int(d) for d in parts[at].split("x"))
+    sizes, _, multiple = parts[at].partition("/")
+    shape = tuple(int(d) for d in sizes.split("x"))
     if 0 in shape:
         raise UsageError(f"--input {text}: a dimension is 0; expected each at least 1")
     head = parts[:at]
@@ -42,7 +47,12 @@ def parse_input(text: str, default_name: str = "input") -> TensorSpec:
     colour = parts[at + 1].upper() if len(parts) > at + 1 else ""
     if colour and colour not in COLOURS:
         raise UsageError(f"--input {text}: colour {colour} is unknown; expected one of {', '.join(COLOURS)}")
-    return describe_picture(name, shape, dtype, colour)
+    spec = describe_picture(name, shape, dtype, colour)
+    if not multiple:
+        return spec
+    if not spec.layout or not int(multiple):
+        raise UsageError(f"--input {text}: /{multiple} leaves a picture's size open; {EXAMPLE}")
+    return replace(spec, multiple=int(multiple))
 
 
 def describe_picture(name: str, shape: tuple[int | str, ...], dtype: str, colour: str = "") -> TensorSpec:

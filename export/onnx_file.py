@@ -25,6 +25,10 @@ def read_onnx(file: Path, inputs: Sequence[str]) -> Source:
             raise UsageError(f"--input without a name: {file} calls it {next(iter(found))}; put that before the shape")
         if spec.name not in found:
             raise UsageError(f"--input {spec.name}: {file} has no such input; it has {', '.join(found)}")
+        if spec.multiple:
+            raise UsageError(
+                f"--input {spec.name}: the sizes of an ONNX file cannot be left open; leave out /{spec.multiple}"
+            )
         _check_pin(found[spec.name], spec)
         found[spec.name] = spec
     for spec in found.values():

@@ -12,6 +12,7 @@ from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
 from ..runtime.bundle import TensorSpec
 from .loading import first_line
 from .quiet import output_to
+from .sizes import dynamic_shapes, example_shape, name_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -31,22 +32,23 @@ def to_onnx(
     opset: int,
     log: Path | None = None,
 ) -> ModelProto:
-    """Convert `module` for inputs of just these shapes; what torch prints goes to `log`, or to the screen for None.
+    """Convert `module` for inputs of these shapes; what torch prints goes to `log`, or to the screen for None.
+
+    Height and width of an input with a `multiple` stay open.
 
     Raises BadArtefact when an operator has no ONNX form, the control flow or a size depends on the data, or the
     result is not valid ONNX; UsageError when torch writes another opset than asked for.
     """
-    torch, onnx = need("torch", "train"), need("onnx", "train")
+    onnx = need("onnx", "train")
     need("onnxscript", "train")
     size = sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))
     if size > LARGEST_BYTES:
         raise BadArtefact(f"the network has {size / 2**30:.1f} GiB of weights; one ONNX file holds at most 2 GiB")
-    example = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs)
     with output_to(log):
-        program = _trace(module, example)
+        program = _trace(module, inputs)
         model = _convert(program, inputs, output_names, opset)
     _check_opset(model, opset)
-    _check_sizes(model)
+    name_sizes(model, inputs)
     _keep_only_module_paths(model)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -60,14 +62,23 @@ def read_opset(model: ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
-def _trace(module: nn.Module, example: tuple[Any, ...]) -> Any:
+def _trace(module: nn.Module, inputs: Sequence[TensorSpec]) -> Any:
     torch = need("torch", "train")
+    example = tuple(torch.zeros(example_shape(spec), dtype=getattr(torch, spec.dtype)) for spec in inputs)
     try:
         with torch.no_grad():
-            return torch.export.export(module, example, strict=False)
+            return torch.export.export(module, example, dynamic_shapes=dynamic_shapes(inputs), strict=False)
+    except HelmsightError:
+        raise
     except Exception as error:  # torch's tracer raises many classes, all for the user's code
         traceback.print_exc()
         where = _code_line(str(error))
+        if "Constraints violated" in str(error):
+            multiple = max(spec.multiple for spec in inputs)
+            raise BadArtefact(
+                f"the network does not take every size of multiples of {multiple}{where}; give it an input whose own "
+                "sides are such, mend what holds it to one size, or export it for that size only"
+            ) from error
         if "data-dependent" in str(error).lower():
             raise BadArtefact(
                 f"the control flow or a size depends on the data{where}, which ONNX cannot hold as it stands; "
@@ -131,15 +142,6 @@ def _check_opset(model: ModelProto, opset: int) -> None:
     if found != opset:
         version = need("torch", "train").__version__
         raise UsageError(f"--opset {opset}: torch {version} wrote opset {found} instead; use --opset {found}")
-
-
-def _check_sizes(model: ModelProto) -> None:
-    for output in model.graph.output:
-        if any(not d.HasField("dim_value") for d in output.type.tensor_type.shape.dim):
-            raise BadArtefact(
-                f"the size of output {output.name!r} depends on the data, so no board can plan its memory; "
-                "return a fixed size, and pick from it outside the network"
-            )
 
 
 def _keep_only_module_paths(model: ModelProto) -> None:

@@ -11,17 +11,21 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..devices.errors import BadArtefact, HelmsightError
+from ..devices.errors import BadArtefact, HelmsightError, UsageError
 
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 SHIPPED = Path(__file__).parent / "shipped"
+SIZE_NAMES = ("height", "width")
+"""What an ONNX file calls the two dimensions of its picture that it leaves open."""
+LARGEST_SIDE = 4096
+"""Pixels of a side that a network may be asked for: beyond it, one run takes gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class TensorSpec:
 
     `shape` has an int, or a str for a dimension that may vary. `dtype` is numpy's name. `layout` is `NHWC`, `NCHW`
     or "" for what is no picture; `colour` is `BGR`, `RGB`, `GREY` or ""; `range` is the (low, high) of its values.
+    A picture of `multiple` 0 has just this size; else its height and width, of which `shape` has the usual ones, may
+    be other multiples of it (see `Bundle.resized`).
     """
 
     name: str
@@ -38,6 +44,7 @@ class TensorSpec:
     layout: str = ""
     colour: str = ""
     range: tuple[float, float] | None = None
+    multiple: int = 0
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -49,6 +56,30 @@ class TensorSpec:
         if not (isinstance(height, int) and isinstance(width, int)):
             raise BadArtefact(f"input {self.name} has a varying size {self.shape}; expected a fixed height and width")
         return height, width
+
+    def resized(self, image_hw: tuple[int, int]) -> TensorSpec:
+        """This picture at another height and width in pixels. Raises UsageError that names the nearest it may have."""
+        wish = f"--imgsz {image_hw[1]}x{image_hw[0]}"
+        if not self.multiple:
+            if self.layout and image_hw == self.image_hw:
+                return self
+            shape = "x".join(str(d) for d in self.shape)
+            raise UsageError(f"{wish}: input {self.name} takes {shape} and nothing else; leave --imgsz out")
+        height, width = self.image_hw
+        near = [self._nearest(side, usual) for side, usual in zip(image_hw, (height, width), strict=True)]
+        if near != list(image_hw):
+            raise UsageError(
+                f"{wish}: input {self.name} takes {width}x{height}, or sides that are multiples of {self.multiple} up "
+                f"to {LARGEST_SIDE}; the nearest is --imgsz {near[1]}x{near[0]}"
+            )
+        at = self.layout.index("H")
+        return replace(self, shape=(*self.shape[:at], *image_hw, *self.shape[at + 2 :]))
+
+    def _nearest(self, side: int, usual: int) -> int:
+        """The side nearest to `side` that this picture may have."""
+        if side == usual:
+            return side
+        return min(max(1, round(side / self.multiple)), LARGEST_SIDE // self.multiple) * self.multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,29 @@ class Bundle:
         if hashlib.sha256(data).hexdigest() != self.manifest.files["model.onnx"]:
             raise BadArtefact(f"{self.model} was changed after it was checked; export or copy the bundle again")
         return data
+
+    @property
+    def resizable(self) -> bool:
+        """Whether it takes pictures of several sizes."""
+        return any(spec.multiple for spec in self.manifest.inputs)
+
+    def resized(self, image_hw: tuple[int, int]) -> Bundle:
+        """The same bundle to be loaded for pictures of another height and width; a session says what comes out then.
+
+        Raises UsageError where its input does not take them.
+        """
+        every = not self.resizable
+        inputs = tuple(s.resized(image_hw) if s.multiple or every else s for s in self.manifest.inputs)
+        return replace(self, manifest=replace(self.manifest, inputs=inputs))
+
+
+def resize_bundles(bundles: Sequence[Bundle], image_hw: tuple[int, int]) -> list[Bundle]:
+    """The bundles that take several sizes, at this one; those of one size stay as they are, beside another.
+
+    Raises UsageError when none takes it.
+    """
+    some = any(bundle.resizable for bundle in bundles)
+    return [bundle.resized(image_hw) if bundle.resizable or not some else bundle for bundle in bundles]
 
 
 def find_bundle(name: str) -> Path:
@@ -206,5 +260,7 @@ def _read_manifest(file: Path) -> Manifest:
 
 
 def _tensor(data: dict[str, Any]) -> TensorSpec:
-    limits = data.get("range")
+    limits, multiple = data.get("range"), data.get("multiple", 0)
+    if not isinstance(multiple, int) or multiple < 0:
+        raise ValueError(f"multiple is {multiple!r}, expected 0 or more")
     return TensorSpec(**data | {"shape": tuple(data["shape"]), "range": tuple(limits) if limits else None})

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..devices.errors import UsageError
 from ..devices.processor import processor
-from .backends import SessionOptions, load
-from .bundle import open_bundle
+from .backends import Session, SessionOptions, load
+from .backends.one_by_one import OneByOne
+from .bundle import Bundle, open_bundle, resize_bundles
 from .meter import Summary
 from .pipeline import Model, Pipeline, PipelineOptions, Sink
 from .results import Result
@@ -23,14 +24,18 @@ from .sinks.overlay import Overlay
 from .sinks.recorder import Recorder
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
-from .tasks import Task, task_for
+from .tasks import Task, task_for, tile_faces
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CameraOptions:
-    """What to run and where results go. `threads` 0 shares the cores among the models and leaves one for the rest."""
+    """What to run and where results go.
+
+    `threads` 0 shares the cores among the models and leaves one for the rest. `image_hw` is the input's size for the
+    networks that take several. `tile`: faces are also looked for in parts of the frame at full size.
+    """
 
     bundles: Sequence[str]
     source: str
@@ -39,6 +44,8 @@ class CameraOptions:
     log: Path | None = None
     map: Path | None = None
     geometry: CameraGeometry | None = None
+    image_hw: tuple[int, int] | None = None
+    tile: bool = False
     device: str = "cpu"
     threads: int = 0
     allow_fallback: bool = False
@@ -68,7 +75,7 @@ class Camera:
         if not options.bundles:
             raise UsageError("no bundle given; expected one or more, for example: face navigate")
         self._options = options
-        self._bundles = [open_bundle(name) for name in options.bundles]
+        self._bundles = _bundles(options)
         self._tasks: list[Task] = [task_for(bundle.manifest) for bundle in self._bundles]
         names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
@@ -89,7 +96,7 @@ class Camera:
     def run(self, more: Sequence[Sink] = ()) -> CameraReport:
         """Run until the source ends or `stop`. `more` are sinks of the caller's, called after those of the options."""
         with ExitStack() as opened:
-            sessions = [opened.enter_context(load(bundle, self._session_options())) for bundle in self._bundles]
+            sessions = [opened.enter_context(self._load(bundle)) for bundle in self._bundles]
             models = [Model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
             robot = self._robot()
             self._pipeline = pipeline = Pipeline(self._source, models, self._options.pipeline)
@@ -111,10 +118,11 @@ class Camera:
             drive=robot.drive_summary() if robot else None,
         )
 
-    def _session_options(self) -> SessionOptions:
+    def _load(self, bundle: Bundle) -> Session:
         cores = processor().usable_cores
         threads = self._options.threads or max(1, (cores - 1) // len(self._bundles))
-        return SessionOptions(self._options.device, threads, self._options.allow_fallback)
+        session = load(bundle, SessionOptions(self._options.device, threads, self._options.allow_fallback))
+        return OneByOne(session) if self._options.tile else session
 
     def _robot(self) -> Robot | None:
         """The source, if it takes commands; without a model that drives it drives itself."""
@@ -153,6 +161,14 @@ class Camera:
                 "say it with --geometry FOV_Y_DEG,HEIGHT_M,PITCH_DEG, for example 60,0.3,10"
             )
         return geometry
+
+
+def _bundles(options: CameraOptions) -> list[Bundle]:
+    """The bundles, checked, and set up for the size and the tiles that are asked for."""
+    bundles = [open_bundle(name) for name in options.bundles]
+    if options.image_hw:
+        bundles = resize_bundles(bundles, options.image_hw)
+    return tile_faces(bundles) if options.tile else bundles
 
 
 def _check_files(options: CameraOptions) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from helmsight.runtime.bundle import Manifest, TensorSpec
 
 FACE_CELLS = 30 * 40 + 15 * 20 + 7 * 10
@@ -20,6 +22,12 @@ def face_manifest(**decoding: object) -> Manifest:
         ),
         decoding={"strides": [8, 16, 32], "score_threshold": 0.5, "nms_iou": 0.45} | decoding,
     )
+
+
+def open_face_manifest() -> Manifest:
+    """The same for pictures of other multiples of 32 as well."""
+    manifest = face_manifest()
+    return replace(manifest, inputs=(replace(manifest.inputs[0], multiple=32),))
 
 
 def navigate_manifest(**decoding: object) -> Manifest:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from ...devices.errors import BadArtefact, DeviceMismatch, need
 from ...devices.processor import processor
-from ..bundle import Bundle
+from ..bundle import SIZE_NAMES, Bundle, TensorSpec
 from . import Feeds, Outputs, SessionOptions
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ class OnnxRuntimeSession:
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for spec in bundle.manifest.inputs:
+            # Fixed before the graph is optimised, so that a size chosen at load costs no more than one in the file.
+            for name, side in zip(SIZE_NAMES, spec.image_hw if spec.multiple else (), strict=False):
+                settings.add_free_dimension_override_by_name(name, side)
         providers = _providers(wanted, available)
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -60,7 +65,7 @@ class OnnxRuntimeSession:
         if real != wanted:
             log.warning("%s runs on %s in place of %s, as --allow-fallback allows", bundle.path, real, wanted)
         self.inputs = bundle.manifest.inputs
-        self.outputs = bundle.manifest.outputs
+        self.outputs = _real_outputs(bundle, self._session)
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
         self.precision = _precision(bundle)
         self._path = bundle.path
@@ -86,6 +91,14 @@ class OnnxRuntimeSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _real_outputs(bundle: Bundle, session: Any) -> tuple[TensorSpec, ...]:
+    """The manifest's outputs, which are those of the usual size, with the shapes that the chosen one gives."""
+    if not any(spec.multiple for spec in bundle.manifest.inputs):
+        return bundle.manifest.outputs
+    shapes = {value.name: tuple(value.shape) for value in session.get_outputs()}
+    return tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in bundle.manifest.outputs)
 
 
 def _precision(bundle: Bundle) -> str:

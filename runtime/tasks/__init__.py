@@ -6,16 +6,18 @@ manifest, and name it in `TASKS`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol
 
 from ...devices.errors import UsageError
 from ..backends import Feeds, Outputs
-from ..bundle import Manifest
+from ..bundle import Bundle, Manifest
 from ..results import Image, Record
 from ._picture import Letterbox, resize
 
-__all__ = ["TASKS", "Letterbox", "Task", "resize", "task_for"]
+__all__ = ["TASKS", "Letterbox", "Task", "resize", "task_for", "tile_faces"]
 
 TASKS = {"face": "FaceTask", "navigate": "NavigateTask", "": "RawTask"}
 """A task's name, which is also its file (`raw.py` for a model without one), and its class."""
@@ -47,3 +49,18 @@ def task_for(manifest: Manifest) -> Task:
     module = import_module(f".{manifest.task or 'raw'}", __package__)
     task: Task = getattr(module, TASKS[manifest.task])(manifest)
     return task
+
+
+def tile_faces(bundles: Sequence[Bundle]) -> list[Bundle]:
+    """The bundles, with the face detector's set to look at parts of the frame too; its session must be a `OneByOne`.
+
+    Raises UsageError when there is none.
+    """
+    if not any(bundle.manifest.task == "face" for bundle in bundles):
+        raise UsageError("--tile: only faces are looked for in tiles; add a face bundle, such as face")
+    return [_tiled(bundle) if bundle.manifest.task == "face" else bundle for bundle in bundles]
+
+
+def _tiled(bundle: Bundle) -> Bundle:
+    manifest = bundle.manifest
+    return replace(bundle, manifest=replace(manifest, decoding={**manifest.decoding, "tile": True}))

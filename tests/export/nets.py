@@ -100,6 +100,33 @@ class NotFinite(nn.Module):
         return torch.log(x - 10)
 
 
+class Cells(nn.Module):
+    """Scores of two levels of cells for pictures of any size, as a detector has them; half a cell has no say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.coarse = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        fine = self.fine(image.permute(0, 3, 1, 2).float() / 255).relu()
+        coarse = self.coarse(fine)
+        doubled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        fine = fine + doubled[:, :, : fine.shape[2], : fine.shape[3]]
+        coarse = coarse[:, :, : image.shape[1] // 4, : image.shape[2] // 4]
+        scores = torch.cat([fine.flatten(2), coarse.flatten(2)], 2).mean(1)
+        return {"scores": scores, "picture": fine, "mean": scores.mean(1)}
+
+
+class OneSize(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 16 * 16, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.flatten(1))
+
+
 class Random(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + torch.rand_like(x)

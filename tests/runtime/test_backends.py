@@ -48,6 +48,31 @@ def test_a_device_that_is_not_here_is_refused_unless_the_fallback_is_allowed(dou
         assert session.device == "cpu"
 
 
+@pytest.fixture
+def halver(tmp_path: Path) -> Bundle:
+    """Every other pixel of a picture (1, H, W, 3) uint8, usually 4 x 6, or of other multiples of 4."""
+    x = helper.make_tensor_value_info("x", TensorProto.UINT8, [1, "height", "width", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.UINT8, [1, "y_1", "y_2", 3])
+    constants = {"starts": [0, 0], "ends": [9999, 9999], "axes": [1, 2], "steps": [2, 2]}
+    stored = [helper.make_tensor(name, TensorProto.INT64, [2], values) for name, values in constants.items()]
+    node = helper.make_node("Slice", ["x", *constants], ["y"])
+    graph = helper.make_graph([node], "halver", [x], [y], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    picture = TensorSpec("x", (1, 4, 6, 3), "uint8", "NHWC", "BGR", (0, 255), multiple=4)
+    manifest = Manifest("halver", "", (picture,), (TensorSpec("y", (1, 2, 3, 3), "uint8"),))
+    return write_bundle(tmp_path / "h.bundle", manifest, {"model.onnx": model.SerializeToString()})
+
+
+def test_the_size_is_fixed_at_load_and_the_session_says_what_comes_out(halver: Bundle) -> None:
+    with load(halver) as usual, load(halver.resized((8, 4))) as portrait:
+        assert (usual.inputs[0].shape, usual.outputs[0].shape) == ((1, 4, 6, 3), (1, 2, 3, 3))
+        assert (portrait.inputs[0].shape, portrait.outputs[0].shape) == ((1, 8, 4, 3), (1, 4, 2, 3))
+        image = np.arange(96, dtype=np.uint8).reshape(1, 8, 4, 3)
+        np.testing.assert_array_equal(portrait.run({"x": image})["y"], image[:, ::2, ::2])
+        with pytest.raises(BadArtefact, match="Got invalid dimensions"):
+            portrait.run({"x": np.zeros((1, 4, 6, 3), np.uint8)})
+
+
 def test_an_unknown_device_names_the_known_ones(doubler: Bundle) -> None:
     with pytest.raises(UsageError, match="tpu is unknown; expected one of cpu"):
         load(doubler, SessionOptions("tpu"))

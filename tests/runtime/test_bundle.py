@@ -1,12 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.bundle import SHIPPED, Bundle, open_bundle, write_bundle
+from helmsight.devices.errors import BadArtefact, UsageError
+from helmsight.runtime.bundle import SHIPPED, Bundle, TensorSpec, open_bundle, resize_bundles, write_bundle
 
-from ..bundles import face_manifest
+from ..bundles import face_manifest, open_face_manifest
 
 
 def edit_manifest(bundle: Bundle, **changes: object) -> None:
@@ -38,6 +39,7 @@ def test_a_changed_file_is_refused_with_both_hashes(face_bundle: Bundle) -> None
         ({"surprise": 1}, "is no manifest"),
         ({"files": None}, "is no manifest"),
         ({"files": ["model.onnx"]}, "is no manifest"),
+        ({"inputs": [{"name": "x", "shape": [1], "dtype": "uint8", "multiple": -32}]}, "multiple is -32, expected 0"),
     ],
 )
 def test_a_bad_manifest_is_one_clear_error(face_bundle: Bundle, changes: dict[str, object], message: str) -> None:
@@ -90,3 +92,43 @@ def test_a_folder_of_the_same_name_does_not_hide_what_ships(
     assert "no face.bundle here: taking the one that ships" in caplog.text
     own = write_bundle(tmp_path / "face.bundle", face_manifest(), {"model.onnx": b"own"})
     assert open_bundle("face.bundle").model.read_bytes() == own.model.read_bytes() == b"own"
+
+
+def test_other_sizes_are_multiples(face_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "o.bundle", open_face_manifest(), {"model.onnx": b"own"})
+    assert open_bundle(bundle.path).manifest.inputs[0].multiple == 32
+    for hw in ((480, 640), (640, 480), (32, 32), (240, 320), (240, 640), (4096, 320)):
+        assert bundle.resized(hw).manifest.inputs[0].image_hw == hw
+    assert bundle.manifest.inputs[0].image_hw == (240, 320), "it is the copy that is resized"
+    nchw = TensorSpec("x", (1, 3, 64, 96), "float32", "NCHW", "RGB", (0, 1), 32)
+    assert nchw.resized((96, 32)).shape == (1, 3, 96, 32)
+
+
+@pytest.mark.parametrize(
+    ("hw", "nearest"),
+    [
+        ((480, 650), "640x480"),
+        ((320, 240), "256x320"),
+        ((1, 1), "32x32"),
+        ((9999, 500), "512x4096"),
+        ((0, 320), "320x32"),
+    ],
+)
+def test_a_size_between_names_the_nearest(face_bundle: Bundle, hw: tuple[int, int], nearest: str) -> None:
+    bundle = replace(face_bundle, manifest=open_face_manifest())
+    with pytest.raises(
+        UsageError, match=rf"--imgsz {hw[1]}x{hw[0]}: input image takes 320x240, or .* is --imgsz {nearest}$"
+    ):
+        bundle.resized(hw)
+
+
+def test_a_network_of_one_size_keeps_it(face_bundle: Bundle, navigate_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="--imgsz 640x480: input image takes 1x240x320x3 and nothing else"):
+        face_bundle.resized((480, 640))
+    assert face_bundle.resized((240, 320)) == face_bundle
+    several = replace(face_bundle, manifest=open_face_manifest())
+    face, navigate = resize_bundles([several, navigate_bundle], (480, 640))
+    assert face.manifest.inputs[0].image_hw == (480, 640)
+    assert navigate == navigate_bundle, "beside one that takes the size, it keeps its own"
+    with pytest.raises(UsageError, match="nothing else; leave --imgsz out"):
+        resize_bundles([face_bundle, navigate_bundle], (480, 640))
