@@ -1,10 +1,13 @@
-"""Manifests of bundles that the fake back end runs."""
+"""Manifests of bundles that the fake back end runs, and a small network for the real one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from helmsight.runtime.bundle import Manifest, TensorSpec
+import numpy as np
+
+from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, write_bundle
 
 FACE_CELLS = 30 * 40 + 15 * 20 + 7 * 10
 
@@ -24,9 +27,9 @@ def face_manifest(**decoding: object) -> Manifest:
     )
 
 
-def open_face_manifest() -> Manifest:
+def open_face_manifest(**decoding: object) -> Manifest:
     """The same for pictures of other multiples of 32 as well."""
-    manifest = face_manifest()
+    manifest = face_manifest(**decoding)
     return replace(manifest, inputs=(replace(manifest.inputs[0], multiple=32),))
 
 
@@ -43,3 +46,44 @@ def navigate_manifest(**decoding: object) -> Manifest:
         ),
         decoding=decoding,
     )
+
+
+def write_block_finder(path: Path) -> Bundle:
+    """A face detector for pictures of any size to which a white block of 8 x 8 pixels in a cell is a face.
+
+    Its box is the cell, its five points lie in the middle of it.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    numbers = {
+        "first": np.array([0]), "second": np.array([1]), "channels": np.array([3]), "row": np.array([1, -1]),
+        "white": np.float32(255), "last": np.array([2]), "last_two": np.array([2, 3]),
+        "no_reach": np.zeros((1, 1, 4), np.float32), "half": np.float32(0.5),
+        "no_points": np.zeros((1, 1, 5, 2), np.float32),
+    }  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("Slice", ["image", "first", "second", "channels"], ["blue"]),
+        node("Cast", ["blue"], ["grey"], to=TensorProto.FLOAT),
+        node("Transpose", ["grey"], ["plane"], perm=[0, 3, 1, 2]),
+        node("AveragePool", ["plane"], ["blocks"], kernel_shape=[8, 8], strides=[8, 8]),
+        node("Div", ["blocks", "white"], ["share"]),
+        node("Reshape", ["share", "row"], ["scores"]),
+        node("Unsqueeze", ["scores", "last"], ["column"]),
+        node("Mul", ["column", "no_reach"], ["flat"]),
+        node("Add", ["flat", "half"], ["boxes"]),
+        node("Unsqueeze", ["scores", "last_two"], ["cube"]),
+        node("Mul", ["cube", "no_points"], ["landmarks"]),
+    ]
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items()]
+    shapes = {"scores": [1, "n"], "boxes": [1, "n", 4], "landmarks": [1, "n", 5, 2]}
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "height", "width", 3])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "blocks", [image], outputs, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    cells = 30 * 40
+    manifest = replace(
+        open_face_manifest(strides=[8]),
+        outputs=tuple(TensorSpec(name, (1, cells, *shape[2:]), "float32") for name, shape in shapes.items()),
+    )
+    return write_bundle(path, manifest, {"model.onnx": model.SerializeToString()})

@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
-from helmsight.runtime.bundle import SHIPPED, Bundle
+from helmsight.runtime.bundle import SHIPPED, Bundle, write_bundle
+
+from ..bundles import open_face_manifest, write_block_finder
 
 
 def helmsight(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -94,13 +97,57 @@ def test_outputs_that_cannot_both_be_are_refused_before_the_first_frame(
 
 def test_a_network_that_is_not_as_its_manifest_says_is_exit_4(clip: Path, tmp_path: Path) -> None:
     copy = tmp_path / "wrong.bundle"
-    shutil.copytree(SHIPPED / "face.bundle", copy)
+    shutil.copytree(SHIPPED / "navigate.bundle", copy)
     manifest = copy / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("240", "120", 1))
+    manifest.write_text(manifest.read_text().replace("72", "36", 1))
     done = helmsight("camera", copy, "--source", clip)
     assert done.returncode == 4
     assert "does not run as its manifest says" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [((), 1), (("--imgsz", "640x480"), 3), (("--tile",), 3), (("--imgsz", "352x480", "--tile"), 3)],
+    ids=["usual size", "the frame's size", "tiles", "tiles of another size"],
+)
+def test_small_faces_at_another_size_or_in_tiles(tmp_path: Path, options: tuple[str, ...], seen: int) -> None:
+    # In half the size a block of 8 px is a quarter of a cell; only the last one, of 16, fills one there.
+    corners = {(24, 40): 8, (616, 464): 8, (320, 240): 16}
+    picture = np.zeros((480, 640, 3), np.uint8)
+    for (x, y), side in corners.items():
+        picture[y : y + side, x : x + side] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    bundle, log = write_block_finder(tmp_path / "b.bundle"), tmp_path / "o.jsonl"
+    done = helmsight("camera", bundle.path, "--source", tmp_path / "a.png", "--log", log, *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(log.read_text())["face"]
+    assert len({tuple(box[:2]) for box in found["xyxy"]} & set(corners)) == seen
+    for (x1, y1, x2, y2), points in zip(found["xyxy"], found["landmarks"], strict=True):
+        np.testing.assert_allclose(points, [[(x1 + x2) / 2, (y1 + y2) / 2]] * 5, atol=0.11)
+        assert picture[round(y1) : round(y2), round(x1) : round(x2)].all(), "nothing but faces"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--imgsz", "650x480"), "multiples of 32 up to 4096; the nearest is --imgsz 640x480"),
+        (("--imgsz", "640"), "--imgsz 640: expected WIDTHxHEIGHT in pixels, such as 640x480"),
+        (("--imgsz", "-1x480"), "expected WIDTHxHEIGHT"),
+    ],
+)
+def test_a_size_that_cannot_be_is_one_line(clip: Path, tmp_path: Path, options: tuple[str, str], message: str) -> None:
+    bundle = write_bundle(tmp_path / "o.bundle", open_face_manifest(), {"model.onnx": b"not read"})
+    done = helmsight("camera", bundle.path, "--device", "fake", "--source", clip, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_tiles_without_faces_to_look_for(navigate_bundle: Bundle, clip: Path) -> None:
+    done = helmsight("camera", navigate_bundle.path, "--device", "fake", "--source", clip, "--tile")
+    assert done.returncode == 2
+    assert "--tile: only faces are looked for in tiles; add a face bundle" in done.stderr
 
 
 def test_a_recording_that_fails_is_not_exit_0(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.bundle import Bundle, write_bundle
 from helmsight.runtime.profiler import load_profiles
+
+from ..bundles import open_face_manifest
 
 
 def helmsight(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -43,6 +45,17 @@ def test_json_is_the_record(face_bundle: Bundle, tmp_path: Path) -> None:
     (found,) = load_profiles(tmp_path / "p.json")
     assert found.samples.shape == (20, 1)
     assert json.loads(done.stdout)["profiles"][0]["summary"][0]["n"] == 20
+
+
+def test_the_size_that_is_asked_for_is_what_is_measured(navigate_bundle: Bundle, tmp_path: Path) -> None:
+    face = write_bundle(tmp_path / "o.bundle", open_face_manifest(), {"model.onnx": b"not read by the fake back end"})
+    done = helmsight("profile", face.path, navigate_bundle.path, *SHORT, "--imgsz", "640x480", "--json")
+    assert done.returncode == 0, done.stderr
+    shapes = [p["inputs"]["image"]["shape"] for p in json.loads(done.stdout)["profiles"]]
+    assert shapes == [[1, 480, 640, 3], [1, 72, 96, 3]]
+    alone = helmsight("profile", navigate_bundle.path, *SHORT, "--imgsz", "640x480")
+    assert alone.returncode == 2
+    assert "--imgsz 640x480: input image takes 1x72x96x3 and nothing else" in alone.stderr
 
 
 @pytest.mark.parametrize(
