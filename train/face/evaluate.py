@@ -16,9 +16,9 @@ from torch import nn
 
 from ...devices.errors import BadArtefact
 from ...runtime.bundle import Manifest
-from ...runtime.results import Faces, Floats
+from ...runtime.results import Faces, Floats, Image
 from ...runtime.tasks.face import FaceTask
-from .data import Labelled, validation_set
+from .data import validation_set
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Anything that runs like a session: feeds by input name to outputs by output name."""
@@ -43,7 +43,8 @@ class Matches:
 
 def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
     """AP, precision and recall on the photographs held back and mosaics of them (always the same ones)."""
-    return _metrics(run, manifest, validation_set(), VALIDATION)
+    pictures = ((p.image, p.labels.boxes[~p.labels.doubtful]) for p in validation_set())
+    return _metrics(run, manifest, pictures, VALIDATION)
 
 
 def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,14 +96,14 @@ def average_precision(matches: Matches) -> float:
     return float(highest[matches.right[order]].sum() / matches.faces)
 
 
-def _metrics(run: Run, manifest: Manifest, pictures: Iterable[Labelled], data: str) -> dict[str, dict[str, Any]]:
+def _metrics(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Floats]], data: str) -> dict[str, dict[str, Any]]:
     threshold = manifest.decoding["score_threshold"]
     task = FaceTask(replace(manifest, decoding={**manifest.decoding, "score_threshold": min(FLOOR, threshold)}))
     found, truth = [], []
-    for picture in pictures:
-        outputs = run(task.prepare(picture.image))
-        found.append(task.decode(dict(outputs), picture.image.shape[:2]))
-        truth.append(picture.boxes)
+    for image, boxes in pictures:
+        outputs = run(task.prepare(image))
+        found.append(task.decode(dict(outputs), image.shape[:2]))
+        truth.append(boxes)
     matches = match(found, truth)
     shown = matches.score >= threshold
     hits = int((matches.right & shown).sum())
@@ -114,7 +115,7 @@ def _metrics(run: Run, manifest: Manifest, pictures: Iterable[Labelled], data: s
     return {name: {"value": value, "data": data, "n": len(truth), "better": "higher"} for name, value in values.items()}
 
 
-def _read_folder(folder: Path) -> Iterator[Labelled]:
+def _read_folder(folder: Path) -> Iterator[tuple[Image, Floats]]:
     file = folder / "boxes.json"
     try:
         record = json.loads(file.read_text())
@@ -125,7 +126,7 @@ def _read_folder(folder: Path) -> Iterator[Labelled]:
         image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
         if image is None:
             raise BadArtefact(f"{folder / name} is missing or no picture, though {file.name} lists it")
-        yield Labelled(np.asarray(image, np.uint8), np.array(xyxy, np.float32).reshape(-1, 4))
+        yield np.asarray(image, np.uint8), np.array(xyxy, np.float32).reshape(-1, 4)
 
 
 def _iou(a: Floats, b: Floats) -> Floats:
