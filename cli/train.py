@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 def train(
     task: Annotated[str, typer.Argument(metavar="TASK", help="face or navigate.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder; else runs/TASK.")] = None,
+    data: Annotated[str | None, typer.Option(help="Faces: learn from wider:DIR or a folder with boxes.json.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
     size: Annotated[int | None, typer.Option(help="Pictures an epoch (face), courses (navigate).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures in a batch, over all processes.")] = None,
@@ -55,4 +56,4 @@ def train(
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)
     options.check()
-    print(fit(problem_for(task, options, size), options))
+    print(fit(problem_for(task, options, size, data), options))

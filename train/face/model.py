@@ -71,7 +71,7 @@ class FaceNet(nn.Module):
             scores.append(self.score(features).flatten(1))  # (B, cells)
             boxes.append(self.box(features).flatten(2).transpose(1, 2))  # (B, cells, 4)
             points.append(self.points(features).flatten(2).transpose(1, 2))  # (B, cells, 10)
-        landmarks = torch.cat(points, 1).unflatten(2, (POINTS, 2))
+        landmarks = torch.cat(points, 1).reshape(len(images), -1, POINTS, 2)
         return torch.cat(scores, 1), functional.softplus(torch.cat(boxes, 1)), landmarks
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import sys
 
 from ...devices.errors import BadArtefact
+from ...runtime.pictures import read_picture
 from ...runtime.results import Floats, Image
 from ..checkpoint import replace_file
 from ..fetch import Package, fetch, locked
+from .annotations import Labelled, Troubles
 from .teachers import CENTERFACE, RETINAFACE, Labels, Teachers
 
 if sys.version_info >= (3, 11):
@@ -35,6 +37,7 @@ LARGEST = 512
 """Photographs are kept at most this wide or high, in pixels."""
 VERSION = 1
 """Counts changes of this file and of the teachers that change the labels."""
+_BROKEN = Troubles()
 HELD_BACK = 8
 """One photograph in so many is for validation."""
 
@@ -43,19 +46,20 @@ HELD_BACK = 8
 class Photograph:
     """A picture, in memory or as a file that is read when it is shown, and its faces in pixels of what `read` gives."""
 
-    pixels: Image | Path
+    pixels: Image | Labelled
     labels: Labels
     weight: float = 1.0
-    """How often it is shown: an album counts as the root of its size, so that a large one of a kind does not prevail."""
+    """How often it is shown: an album counts as the root of its size, so that a large one does not prevail."""
 
     def read(self) -> Image:
-        """(H, W, 3) uint8 BGR, or (H, W, 4) of a person cut out, with how far it covers what is behind."""
-        if isinstance(self.pixels, Path):
-            return read_picture(self.pixels)
-        return self.pixels
+        """(H, W, 3) uint8 BGR, or (H, W, 4) of a person cut out, with how far it covers what is behind.
+
+        Raises BadArtefact where a file is broken behind its header.
+        """
+        return read_picture(self.pixels.file) if isinstance(self.pixels, Labelled) else self.pixels
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Photographs:
     """`faces` show at least one face, `others` none; `sha256` is that of all labels and pixels."""
 
@@ -65,13 +69,31 @@ class Photographs:
 
     def split(self, validation: bool) -> Photographs:
         """The part held back for validation, or the rest."""
-        part = [tuple(p for i, p in enumerate(all_) if (i % HELD_BACK == 0) == validation) for all_ in self.both]
+        part = [
+            tuple(p for i, p in enumerate(all_) if (i % HELD_BACK == 0) == validation)
+            for all_ in (self.faces, self.others)
+        ]
         return Photographs(part[0], part[1], self.sha256)
 
-    @property
-    def both(self) -> tuple[tuple[Photograph, ...], tuple[Photograph, ...]]:
-        """Those with faces, those without."""
-        return self.faces, self.others
+    def pick(self, rng: np.random.Generator, others: float) -> tuple[Image, Labels]:
+        """One of them, without a face with probability `others`, else by their weights.
+
+        One that turns out to be broken is named in the log, and another taken.
+        """
+        kind = int(rng.random() < others)
+        photographs, upto = (self.faces, self.others)[kind], self._running_weights[kind]
+        for _ in range(20):
+            photo = photographs[int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))]
+            try:
+                return photo.read(), photo.labels
+            except BadArtefact as error:
+                _BROKEN.add(str(error), "left out")
+        raise BadArtefact("20 pictures in a row cannot be read; look at the files named above")
+
+    @cached_property
+    def _running_weights(self) -> tuple[Floats, Floats]:
+        faces, others = (np.cumsum([p.weight for p in all_], dtype=np.float32) for all_ in (self.faces, self.others))
+        return faces, others
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +135,7 @@ def _make(file: Path, cache: Path) -> None:
         folder = fetch(album.package, cache)
         for kind, names in (("face", album.faces), ("other", album.face_free)):
             for name in names:
-                image = shrink(read_picture(folder / name), LARGEST)
+                image = shrink(read_layers(folder / name), LARGEST)
                 labels = teachers.label(flat(image)) if kind == "face" else _none()
                 if kind == "face" and labels.doubtful.all():
                     log.warning("%s of %s: no face that both teachers see; left out", name, album.package.name)
@@ -153,16 +175,12 @@ def shrink(image: Image, largest: int) -> Image:
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def read_picture(file: Path) -> Image:
+def read_layers(file: Path) -> Image:
     """(H, W, 3) uint8 BGR, with a fourth channel where parts are transparent; BadArtefact for what is no picture."""
     layers = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    covered = layers is not None and layers.dtype == np.uint8 and layers.ndim == 3 and layers.shape[2] == 4
-    if covered and layers[..., 3].min() < 250:
+    if layers is not None and layers.dtype == np.uint8 and layers.shape[2:] == (4,) and layers[..., 3].min() < 250:
         return np.asarray(layers, np.uint8)
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BadArtefact(f"{file} cannot be read; delete its package in the cache, and it is fetched again")
-    return np.asarray(image, np.uint8)
+    return read_picture(file)
 
 
 def flat(image: Image) -> Image:
@@ -173,12 +191,11 @@ def flat(image: Image) -> Image:
     return np.asarray(image[..., :3] * cover + 200 * (1 - cover), np.uint8)
 
 
-def pick(rng: np.random.Generator, photographs: Sequence[Photograph]) -> Photograph:
-    """One of them, by their weights."""
-    upto = _running_weights(tuple(p.weight for p in photographs))
-    return photographs[int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))]
-
-
-@lru_cache(maxsize=8)
-def _running_weights(weights: tuple[float, ...]) -> Floats:
-    return np.cumsum(np.array(weights))
+def from_set(items: Sequence[Labelled], sha256: str) -> Photographs:
+    """The photographs of an annotated set, which stay on disk until they are shown."""
+    both: tuple[list[Photograph], list[Photograph]] = ([], [])
+    for item in items:
+        both[not len(item.boxes)].append(Photograph(item, Labels(item.boxes, item.landmarks, item.ignore)))
+    if not both[0]:
+        raise BadArtefact(f"none of the {len(items)} pictures has a face; expected some to learn from")
+    return Photographs(tuple(both[0]), tuple(both[1] or both[0]), sha256)

@@ -7,9 +7,11 @@ where in the 64x64 the face is, and drop what is none.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,11 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ...devices.errors import BadArtefact
 from ...runtime.results import Floats, Image
 from ..checkpoint import replace_file
 from ..fetch import Package, fetch, locked
 from .photographs import Photograph, flat
 from .teachers import CENTERFACE, RETINAFACE, Teachers
+
+log = logging.getLogger(__name__)
 
 GAN = Package(
     "gan-face-generate",
@@ -85,7 +90,11 @@ def cut_heads(photographs: Iterable[Photograph], smallest: float = 40) -> list[H
     """The sure faces at least `smallest` pixels high, each with its surroundings."""
     heads = []
     for photo in photographs:
-        image, labels = flat(photo.read()), photo.labels
+        try:
+            image, labels = flat(photo.read()), photo.labels
+        except BadArtefact as error:
+            log.warning("%s; left out", error)
+            continue
         for box, marks, doubtful in zip(labels.boxes, labels.landmarks, labels.doubtful, strict=True):
             high = float(box[3] - box[1])
             if doubtful or high < smallest:
@@ -125,7 +134,7 @@ def _generate(package: Path, size: int, seed: int) -> NDArray[np.uint8]:
     return bgr.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _label(teachers: Teachers, faces: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+def _label(teachers: Teachers, faces: NDArray[np.uint8]) -> dict[str, Any]:
     """The faces that both teachers see, shown at 128x128 in a grey frame of 192x192, with box and landmarks."""
     canvas = np.full((192, 192, 3), 128, np.uint8)
     kept, boxes, landmarks = [], [], []
@@ -140,6 +149,6 @@ def _label(teachers: Teachers, faces: NDArray[np.uint8]) -> dict[str, NDArray[np
     return {"faces": faces[kept], "boxes": np.array(boxes), "landmarks": np.array(landmarks)}
 
 
-def _save(file: Path, parts: dict[str, NDArray[np.generic]]) -> None:
+def _save(file: Path, parts: dict[str, Any]) -> None:
     with file.open("wb") as stream:
         np.savez(stream, **parts)

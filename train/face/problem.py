@@ -22,7 +22,7 @@ from .pool import GAN
 from .teachers import CENTERFACE, RETINAFACE
 
 CELLS = sum((IMAGE_HW[0] // s) * (IMAGE_HW[1] // s) for s in STRIDES)
-INPUTS = (TensorSpec("image", (1, *IMAGE_HW, 3), "uint8", "NHWC", "BGR", (0, 255)),)
+INPUTS = (TensorSpec("image", (1, *IMAGE_HW, 3), "uint8", "NHWC", "BGR", (0, 255), multiple=32),)
 OUTPUTS = (
     TensorSpec("scores", (1, CELLS), "float32", range=(0, 1)),
     TensorSpec("boxes", (1, CELLS, 4), "float32"),
@@ -41,8 +41,12 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class FaceOptions:
-    """`seed` and `batch_size` are the recipe's. An epoch has `pictures` pictures, made by `workers` processes."""
+    """`seed` and `batch_size` are the recipe's. An epoch has `pictures` pictures, made by `workers` processes.
 
+    `data` is what to learn from in place of the packages' photographs: `wider:DIR` or a folder with `boxes.json`.
+    """
+
+    data: str | None = None
     seed: int = 0
     batch_size: int = 32
     pictures: int = 3200
@@ -65,7 +69,7 @@ class FaceProblem:
 
     def batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
         options = self._options
-        material = load_material(cache_folder())
+        material = load_material(cache_folder(), options.data)
         steps = options.pictures // options.batch_size
         key = (options.seed, epoch)
         return Batches(material, key, options.batch_size, steps, shard).stream(options.workers)
@@ -97,10 +101,15 @@ class FaceProblem:
     @cached_property
     def _data(self) -> dict[str, Any]:
         """What it learns from, with the hashes."""
-        ours = (GAN, RETINAFACE, CENTERFACE, PHOTOS, *(album.package for album in albums()))
-        packages = {f"{p.name} {p.version}": {"sha256": p.sha256, "licence": p.licence} for p in ours}
+        data = self._options.data
+        theirs = () if data else tuple(album.package for album in albums())
+        packages = {
+            f"{p.name} {p.version}": {"sha256": p.sha256, "licence": p.licence}
+            for p in (GAN, RETINAFACE, CENTERFACE, PHOTOS, *theirs)
+        }
         sizes = {"generated": POOL_SIZE, "pictures_an_epoch": self._options.pictures}
-        return {"sha256": load_material(cache_folder()).sha256, "packages": packages, **sizes}
+        own = {"annotated": data.partition(":")[0] if data.startswith("wider:") else "boxes.json"} if data else {}
+        return {"sha256": load_material(cache_folder(), data).sha256, "packages": packages, **own, **sizes}
 
 
 def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -168,7 +168,7 @@ def _any_size(file: Path) -> bytes:
             if len(value.type.tensor_type.shape.dim) == 4:
                 value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{name}"
     del model.graph.value_info[:]
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _session(model: bytes) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.results import Image
-from .photographs import Photograph
 from .teachers import Labels
 
 SMALLEST = 8.0
@@ -30,13 +29,13 @@ class Region:
     height: int
 
 
-def show(rng: np.random.Generator, photo: Photograph, canvas: Image, region: Region) -> Labels:
+def show(rng: np.random.Generator, photo: tuple[Image, Labels], canvas: Image, region: Region) -> Labels:
     """Draw the photograph into a region of `canvas`, in place; its faces there, in pixels of the canvas.
 
     Half of the time the whole of it, as large as it fits; else so that one of its faces has a random size and place.
     What it leaves uncovered stays as it was.
     """
-    image, labels = photo.read(), photo.labels
+    image, labels = photo
     matrix = _fit(rng, image, region) if rng.random() < 0.35 else _aim(rng, image, labels, region)
     _draw(image, matrix, canvas, region)
     return carry(labels, matrix, image.shape[:2], region)
@@ -118,7 +117,7 @@ def _aim(rng: np.random.Generator, image: Image, labels: Labels, region: Region)
 
 
 def _mirrored(matrix: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    return matrix @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+    return np.asarray(matrix @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]]))
 
 
 def _draw(image: Image, matrix: NDArray[np.float64], canvas: Image, region: Region) -> None:
