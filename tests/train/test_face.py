@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,33 +16,14 @@ from helmsight.devices.errors import BadArtefact  # noqa: E402
 from helmsight.runtime.results import Faces  # noqa: E402
 from helmsight.runtime.tasks.face import FaceTask, _cells  # noqa: E402
 from helmsight.train.face import loss  # noqa: E402
-from helmsight.train.face.data import IMAGE_HW, Batches  # noqa: E402
+from helmsight.train.face.data import IMAGE_HW  # noqa: E402
 from helmsight.train.face.evaluate import average_precision, evaluate_folder, match  # noqa: E402
 from helmsight.train.face.model import STRIDES, build  # noqa: E402
-from helmsight.train.face.pool import Pool  # noqa: E402
 from helmsight.train.face.problem import CELLS, DECODING, INPUTS  # noqa: E402
-from helmsight.train.face.scene import Material, compose  # noqa: E402
-from helmsight.train.problem import Shard  # noqa: E402
 
 from ..bundles import face_manifest  # noqa: E402
 
 MAX_PARAMETERS, MAX_MACS = 100_000, 75e6  # 75 M multiply-accumulates are 150 MFLOPs
-
-
-@pytest.fixture(scope="module")
-def material() -> Material:
-    """Ovals with eyes and a mouth in place of faces, noise in place of photographs: nothing is fetched."""
-    rng = np.random.default_rng(0)
-    faces = np.empty((8, 64, 64, 3), np.uint8)
-    for face in faces:
-        face[:] = rng.integers(0, 256, 3)
-        cv2.ellipse(face, (32, 32), (20, 27), 0, 0, 360, tuple(map(int, rng.integers(120, 256, 3))), -1)
-        for x in (24, 40):
-            cv2.circle(face, (x, 26), 4, (20, 20, 20), -1)
-        cv2.line(face, (24, 46), (40, 46), (40, 20, 90), 3)
-    boxes = np.tile(np.array([12, 5, 52, 59], np.float32), (8, 1))
-    walls = [rng.integers(0, 256, (90, 120, 3)).astype(np.uint8) for _ in range(3)]
-    return Material(Pool(faces, boxes, "drawn"), walls)
 
 
 def test_the_network_is_small() -> None:
@@ -60,9 +42,10 @@ def test_the_network_is_small() -> None:
 
 
 def test_outputs_are_as_the_runtime_expects_them() -> None:
-    scores, boxes = build().eval()(torch.randint(0, 256, (2, *IMAGE_HW, 3), dtype=torch.uint8))
+    scores, boxes, landmarks = build().eval()(torch.randint(0, 256, (2, *IMAGE_HW, 3), dtype=torch.uint8))
     assert scores.shape == (2, CELLS)
     assert boxes.shape == (2, CELLS, 4)
+    assert landmarks.shape == (2, CELLS, 5, 2)
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert boxes.min() > 0
@@ -70,7 +53,7 @@ def test_outputs_are_as_the_runtime_expects_them() -> None:
 
 def test_before_training_hardly_any_cell_claims_a_face() -> None:
     torch.manual_seed(0)
-    logits, _ = build().train().logits(torch.randint(0, 256, (2, *IMAGE_HW, 3), dtype=torch.uint8))
+    logits, *_ = build().train().logits(torch.randint(0, 256, (2, *IMAGE_HW, 3), dtype=torch.uint8))
     assert 0.003 < torch.sigmoid(logits).mean().item() < 0.05
 
 
@@ -81,15 +64,79 @@ def test_cells_of_loss_and_runtime_agree() -> None:
     assert np.array_equal(strides.numpy(), sizes)
 
 
+MARKS = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+"""Landmarks in units of a face's box."""
+
+
+def truth(*boxes: tuple[float, ...], doubtful: bool = False) -> dict[str, torch.Tensor]:
+    """Targets of one picture with these faces, of six that there is room for, and their landmarks."""
+    targets = {"boxes": torch.zeros(1, 6, 4), "landmarks": torch.zeros(1, 6, 5, 2)}
+    for i, box in enumerate(boxes):
+        corner, size = torch.tensor(box[:2]), torch.tensor(box[2:]) - torch.tensor(box[:2])
+        targets["boxes"][0, i] = torch.tensor(box)
+        targets["landmarks"][0, i] = corner + torch.tensor(MARKS) * size
+    return {**targets, "doubtful": torch.full((1, 6), doubtful)}
+
+
+def answer(targets: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """What a network says that gives just what its cells are taught."""
+    assigned = loss.assign(targets["boxes"], targets["doubtful"], IMAGE_HW)
+    centres, strides = loss.cells(IMAGE_HW)
+    box, marks = targets["boxes"][0, assigned.which[0]], targets["landmarks"][0, assigned.which[0]]
+    reach = torch.cat([centres - box[:, :2], box[:, 2:] - centres], 1) / strides[:, None]
+    points = (marks - centres[:, None]) / strides[:, None, None]
+    return {"scores": assigned.answers.float().numpy(), "boxes": reach[None].numpy(), "landmarks": points[None].numpy()}
+
+
 @pytest.mark.parametrize("box", [(10, 20, 24, 38), (100, 60, 150, 125), (60, 10, 210, 215)])
-def test_what_the_cells_are_taught_decodes_to_the_box(box: tuple[int, ...]) -> None:
-    boxes = torch.zeros(1, 6, 4)
-    boxes[0, 2] = torch.tensor(box)
-    answers, reach = loss.assign(boxes, IMAGE_HW)
-    assert 1 <= answers.sum() <= 30
-    outputs = {"scores": answers.float().numpy(), "boxes": reach.numpy().astype(np.float32)}
-    found = FaceTask(face_manifest()).decode(outputs, IMAGE_HW)
+def test_what_the_cells_are_taught_decodes_to_the_face(box: tuple[float, ...]) -> None:
+    targets = truth(tuple(map(float, box)))
+    said = answer(targets)
+    assert 1 <= said["scores"].sum() <= 30
+    found = FaceTask(face_manifest()).decode(said, IMAGE_HW)
     assert found.xyxy.tolist() == [pytest.approx(list(box), abs=1e-3)]
+    assert found.landmarks[0] == pytest.approx(targets["landmarks"][0, 0].numpy(), abs=1e-3)
+
+
+def logits_of(said: dict[str, np.ndarray], sure: float = 12.0) -> tuple[torch.Tensor, ...]:
+    scores, boxes, landmarks = (torch.from_numpy(said[name]) for name in ("scores", "boxes", "landmarks"))
+    return (scores * 2 - 1) * sure, boxes.requires_grad_(), landmarks.requires_grad_()
+
+
+def test_a_perfect_answer_costs_nothing_and_each_fault_costs_its_own_part() -> None:
+    targets = truth((100.0, 60.0, 150.0, 125.0))
+    said = answer(targets)
+    perfect = loss.detection_loss(logits_of(said), targets, IMAGE_HW)
+    assert [p.item() for p in perfect] == pytest.approx([0, 0, 0], abs=1e-3)
+    shifted = loss.detection_loss(logits_of({**said, "boxes": said["boxes"] * 1.3}), targets, IMAGE_HW)
+    assert shifted.box > 0.05
+    assert shifted.landmarks < 1e-3
+    turned = loss.detection_loss(logits_of({**said, "landmarks": said["landmarks"] + 1}), targets, IMAGE_HW)
+    assert turned.landmarks > 0.05
+    assert turned.box < 1e-3
+
+
+def test_a_doubtful_face_is_neither_asked_for_nor_wrong() -> None:
+    box = (100.0, 60.0, 150.0, 125.0)
+    said = answer(truth(box))
+    nothing = {**said, "scores": np.zeros_like(said["scores"])}
+    doubtful = truth(box, doubtful=True)
+    for answered in (said, nothing):
+        assert sum(loss.detection_loss(logits_of(answered), doubtful, IMAGE_HW)).item() < 1e-3
+    free = truth()
+    assert loss.detection_loss(logits_of(said), free, IMAGE_HW).score > 1
+
+
+def test_landmarks_that_nobody_knows_teach_nothing_and_break_nothing() -> None:
+    targets = truth((100.0, 60.0, 150.0, 125.0))
+    said = answer(targets)
+    targets["landmarks"][:] = torch.nan
+    outputs = logits_of({**said, "landmarks": said["landmarks"] + 1})
+    losses = loss.detection_loss(outputs, targets, IMAGE_HW)
+    sum(losses).backward()
+    assert losses.landmarks == 0
+    assert outputs[2].grad.abs().sum() == 0
+    assert torch.isfinite(outputs[1].grad).all()
 
 
 def test_overlaps_by_hand() -> None:
@@ -104,61 +151,9 @@ def test_overlaps_by_hand() -> None:
     assert giou.item() == pytest.approx(-(8 - 6) / 8)
 
 
-def test_pictures_are_the_same_for_a_seed(material: Material) -> None:
-    first, boxes = compose(np.random.default_rng([1, 2, 3]), material, IMAGE_HW)
-    again, same = compose(np.random.default_rng([1, 2, 3]), material, IMAGE_HW)
-    other, _ = compose(np.random.default_rng([1, 2, 4]), material, IMAGE_HW)
-    assert np.array_equal(first, again)
-    assert np.array_equal(boxes, same)
-    assert not np.array_equal(first, other)
-
-
-def test_pictures_and_boxes_are_sound(material: Material) -> None:
-    counts = []
-    for seed in range(40):
-        image, boxes = compose(np.random.default_rng(seed), material, (160, 192))
-        assert image.shape == (160, 192, 3)
-        assert image.dtype == np.uint8
-        assert (boxes >= 0).all()
-        assert (boxes <= [192, 160, 192, 160]).all()
-        assert (boxes[:, 2:] - boxes[:, :2] >= 7.9).all()
-        counts.append(len(boxes))
-    assert 0 in counts
-    assert max(counts) >= 3
-
-
-def test_shards_make_up_the_batch_whatever_makes_it(material: Material) -> None:
-    whole, targets = Batches(material, (0, 5), 4, 3, Shard())[1]
-    parts = [Batches(material, (0, 5), 4, 3, Shard(rank, 2))[1] for rank in range(2)]
-    assert torch.equal(torch.cat([images for images, _ in parts]), whole)
-    assert torch.equal(torch.cat([t["boxes"] for _, t in parts]), targets["boxes"])
-    here = list(Batches(material, (0, 5), 4, 3, Shard()).stream(workers=0))
-    there = list(Batches(material, (0, 5), 4, 3, Shard()).stream(workers=1))
-    assert [torch.equal(a[0], b[0]) for a, b in zip(here, there, strict=True)] == [True] * 3
-
-
-def test_it_learns_one_batch_by_heart(material: Material) -> None:
-    torch.manual_seed(0)
-    pictures = [compose(np.random.default_rng([9, i]), material, (96, 128)) for i in range(6)]
-    images = torch.from_numpy(np.stack([image for image, _ in pictures]))
-    boxes = torch.zeros(6, 6, 4)
-    for i, (_, found) in enumerate(pictures):
-        boxes[i, : len(found)] = torch.from_numpy(found)
-    net = build(dropout=0.0).train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3)
-    losses = []
-    for _ in range(40):
-        optimizer.zero_grad()
-        score, box = loss.detection_loss(*net.logits(images), boxes, (96, 128))
-        (score + box).backward()
-        optimizer.step()
-        losses.append((score + box).item())
-    assert losses[-1] < 0.5 * losses[0]
-
-
 def faces(*rows: tuple[float, float, float, float, float]) -> Faces:
     table = np.array(rows, np.float32).reshape(-1, 5)
-    return Faces(table[:, :4], table[:, 4])
+    return Faces(table[:, :4], table[:, 4], np.zeros((len(rows), 5, 2), np.float32))
 
 
 FACE = (0.0, 0.0, 10.0, 10.0)
@@ -179,30 +174,28 @@ FACE = (0.0, 0.0, 10.0, 10.0)
     ],
 )
 def test_average_precision_by_hand(found: list[Faces], expected: float) -> None:
-    truth = [np.array([FACE], np.float32)] * 2
-    assert average_precision(match(found, truth)) == pytest.approx(expected)
+    marked = [np.array([FACE], np.float32)] * 2
+    assert average_precision(match(found, marked)) == pytest.approx(expected)
 
 
 def test_false_alarms_on_face_free_pictures_cost_precision() -> None:
     found = [faces((*FACE, 0.6)), faces((*FACE, 0.9))]
-    truth = [np.array([FACE], np.float32), np.empty((0, 4), np.float32)]
-    assert average_precision(match(found, truth)) == pytest.approx(0.5)
+    marked = [np.array([FACE], np.float32), np.empty((0, 4), np.float32)]
+    assert average_precision(match(found, marked)) == pytest.approx(0.5)
 
 
 def test_a_folder_is_evaluated_letterboxed(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images/a.png"), np.full((480, 480, 3), 200, np.uint8))
     cv2.imwrite(str(tmp_path / "images/b.png"), np.zeros((240, 320, 3), np.uint8))
-    truth = [200.0, 100.0, 360.0, 300.0]
-    record = {"images": [{"file": "images/a.png", "xyxy": [truth]}], "negatives": [{"file": "images/b.png"}]}
+    box = [200.0, 100.0, 360.0, 300.0]
+    record = {"images": [{"file": "images/a.png", "xyxy": [box]}], "negatives": [{"file": "images/b.png"}]}
     (tmp_path / "boxes.json").write_text(json.dumps(record))
-    boxes = torch.zeros(1, 6, 4)
-    boxes[0, 0] = torch.tensor(truth) / 2  # the picture is shrunk to 240x240
-    answers, reach = loss.assign(boxes, IMAGE_HW)
+    said = answer(truth(tuple(v / 2 for v in box)))  # the picture is shrunk to 240x240
 
     def run(feeds: dict) -> dict:
         bright = feeds["image"][0, 100, 100].min() > 150
-        return {"scores": (answers * float(bright)).float().numpy(), "boxes": reach.numpy()}
+        return {**said, "scores": said["scores"] * np.float32(bright)}
 
     metrics = evaluate_folder(run, face_manifest(), tmp_path)
     assert {name: m["value"] for name, m in metrics.items()} == {"ap50": 1.0, "precision": 1.0, "recall": 1.0}
@@ -220,6 +213,6 @@ def test_a_folder_without_boxes_is_named(tmp_path: Path) -> None:
 
 def test_the_record_agrees_with_the_runtime() -> None:
     manifest = face_manifest(**DECODING)
-    assert manifest.inputs == INPUTS
+    assert [replace(spec, multiple=0) for spec in INPUTS] == list(manifest.inputs)
     assert manifest.outputs[0].shape == (1, CELLS)
     FaceTask(manifest)

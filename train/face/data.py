@@ -70,7 +70,8 @@ def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SI
 
     With `data`, `wider:DIR` or a folder with `boxes.json`, its pictures stand in place of the packages' photographs.
     """
-    pool, photographs = face_pool(cache, pool_size), _annotated(data) if data else load_photographs(cache)
+    photographs = _annotated(data) if data else load_photographs(cache)
+    pool = face_pool(cache, pool_size)
     ours = photographs if data else photographs.split(validation=False)
     return Material(
         pool.heads(validation=False),

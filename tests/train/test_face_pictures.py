@@ -1,0 +1,269 @@
+"""What the face detector learns from: heads and photographs that are drawn here; nothing is fetched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from helmsight.devices.errors import BadArtefact, UsageError  # noqa: E402
+from helmsight.train.face import loss, photographs  # noqa: E402
+from helmsight.train.face.annotations import Labelled  # noqa: E402
+from helmsight.train.face.data import IMAGE_HW, MOST, Batches, Material, load_material, make_picture  # noqa: E402
+from helmsight.train.face.model import build  # noqa: E402
+from helmsight.train.face.photographs import HELD_BACK, Photograph, Photographs, albums, from_set  # noqa: E402
+from helmsight.train.face.pool import AROUND, Head, cut_heads  # noqa: E402
+from helmsight.train.face.teachers import Labels, _agree  # noqa: E402
+from helmsight.train.face.view import SMALLEST, Region, carry, join, show  # noqa: E402
+from helmsight.train.fetch import Package  # noqa: E402
+from helmsight.train.problem import Shard  # noqa: E402
+
+BOX, MARKS = (12, 5, 52, 59), ((24, 26), (40, 26), (32, 36), (24, 46), (40, 46))
+
+
+def draw_head(seed: int, side: int = 64) -> np.ndarray:
+    """An oval with eyes and a mouth on some colour."""
+    rng = np.random.default_rng(seed)
+    face = np.full((64, 64, 3), rng.integers(0, 256, 3), np.uint8)
+    cv2.ellipse(face, (32, 32), (20, 27), 0, 0, 360, tuple(map(int, rng.integers(120, 256, 3))), -1)
+    for at in MARKS[:2]:
+        cv2.circle(face, at, 4, (20, 20, 20), -1)
+    cv2.line(face, MARKS[3], MARKS[4], (40, 20, 90), 3)
+    return cv2.resize(face, (side, side))
+
+
+def labels_of(scale: float = 1.0, doubtful: bool = False) -> Labels:
+    return Labels(
+        np.array([BOX], np.float32) * scale, np.array([MARKS], np.float32) * scale, np.array([doubtful], bool)
+    )
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    rng = np.random.default_rng(0)
+    walls = [rng.integers(0, 256, (90, 120, 3)).astype(np.uint8) for _ in range(3)]
+    heads = [Head(draw_head(i), np.array(BOX, np.float32), np.array(MARKS, np.float32)) for i in range(8)]
+    faces = tuple(Photograph(draw_head(i, 128), labels_of(2)) for i in range(10))
+    others = tuple(Photograph(wall, join([])) for wall in walls)
+    return Material(heads, cut_heads(faces), Photographs(faces, others, "drawn"), walls, {})
+
+
+def test_a_face_is_carried_with_its_picture() -> None:
+    region = Region(100, 50, 300, 200)
+    matrix = np.array([[2.0, 0, 10], [0, 2, 20]])
+    carried = carry(labels_of(), matrix, (64, 64), region)
+    assert carried.boxes[0] == pytest.approx([100 + 34, 50 + 30, 100 + 114, 50 + 138])
+    assert carried.landmarks[0, 2] == pytest.approx([100 + 74, 50 + 92])
+    assert not carried.doubtful[0]
+
+
+def test_a_mirrored_face_has_its_left_eye_on_the_left() -> None:
+    flipped = carry(labels_of(), np.array([[-1.0, 0, 64], [0, 1, 0]]), (64, 64), Region(0, 0, 64, 64))
+    assert flipped.landmarks[0, 0, 0] < flipped.landmarks[0, 1, 0]
+    assert flipped.landmarks[0, 3, 0] < flipped.landmarks[0, 4, 0]
+    assert flipped.landmarks[0, :, 1] == pytest.approx([26, 26, 36, 46, 46])
+
+
+def test_a_turned_face_has_the_box_around_its_ellipse() -> None:
+    turned = carry(labels_of(), np.array([[0.0, -1, 64], [1, 0, 0]]), (64, 64), Region(0, 0, 64, 64))
+    assert turned.boxes[0] == pytest.approx([5, 12, 59, 52])
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "kept", "doubtful"),
+    [(1.0, 0.0, True, False), (1.0, -35.0, True, True), (1.0, -50.0, False, True), (SMALLEST / 60, 0.0, True, True)],
+)
+def test_what_is_cut_or_tiny_is_doubtful_and_then_gone(scale: float, shift: float, kept: bool, doubtful: bool) -> None:
+    matrix = np.array([[scale, 0, shift], [0, scale, 0]])
+    carried = carry(labels_of(), matrix, (64, 64), Region(0, 0, 64, 64))
+    assert len(carried.boxes) == kept
+    assert not kept or carried.doubtful[0] == doubtful
+
+
+def test_what_is_shown_lies_where_its_label_says() -> None:
+    """The oval is white on black, nothing else is: its extent must be that of the box."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    cv2.ellipse(image, (32, 32), (20, 27), 0, 0, 360, (255, 255, 255), -1)
+    labels = Labels(np.array([[11.5, 4.5, 53, 60]], np.float32), np.array([MARKS], np.float32), np.zeros(1, bool))
+    seen = 0
+    for seed in range(60):
+        canvas = np.zeros((200, 240, 3), np.uint8)
+        found = show(np.random.default_rng(seed), (image, labels), canvas, Region(20, 10, 200, 180))
+        if not len(found.boxes) or found.doubtful[0] or found.boxes[0, 3] - found.boxes[0, 1] < 20:
+            continue
+        ys, xs = np.nonzero(canvas[..., 0] > 127)
+        extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+        assert found.boxes[0] == pytest.approx(extent, abs=0.05 * (extent[3] - extent[1]) + 1.5)
+        seen += 1
+    assert seen > 20
+
+
+def test_a_person_cut_out_leaves_what_is_behind() -> None:
+    layers = np.dstack([np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64), np.uint8)])
+    layers[20:44, 20:44, 3] = 255
+    canvas = np.full((64, 64, 3), 77, np.uint8)
+    show(np.random.default_rng(3), (layers, join([])), canvas, Region(0, 0, 64, 64))
+    assert {77, 255} <= set(np.unique(canvas).tolist())
+
+
+def test_heads_are_cut_with_their_surroundings_and_labels() -> None:
+    photo = np.zeros((300, 300, 3), np.uint8)
+    photo[100:164, 100:164] = draw_head(0)
+    labels = labels_of()
+    moved = Labels(labels.boxes + 100, labels.landmarks + 100, labels.doubtful)
+    (head,) = cut_heads([Photograph(photo, moved)])
+    high = BOX[3] - BOX[1]
+    assert head.image.shape == (round(AROUND * high),) * 2 + (3,)
+    eye = head.landmarks[0].round().astype(int)
+    assert head.image[eye[1], eye[0]].max() < 60
+    assert head.box[3] - head.box[1] == pytest.approx(high, rel=0.01)
+    assert cut_heads([Photograph(photo, replace(moved, doubtful=np.ones(1, bool)))]) == []
+
+
+def test_pictures_are_the_same_for_a_seed(material: Material) -> None:
+    first, labels = make_picture(np.random.default_rng([1, 2, 3]), material, IMAGE_HW)
+    again, same = make_picture(np.random.default_rng([1, 2, 3]), material, IMAGE_HW)
+    other, _ = make_picture(np.random.default_rng([1, 2, 4]), material, IMAGE_HW)
+    assert np.array_equal(first, again)
+    assert np.array_equal(labels.boxes, same.boxes)
+    assert not np.array_equal(first, other)
+
+
+def test_pictures_and_labels_are_sound(material: Material) -> None:
+    counts = []
+    for seed in range(60):
+        image, labels = make_picture(np.random.default_rng(seed), material, (160, 192))
+        assert image.shape == (160, 192, 3)
+        assert image.dtype == np.uint8
+        assert (labels.boxes >= 0).all()
+        assert (labels.boxes <= [192, 160, 192, 160]).all()
+        sure = labels.boxes[~labels.doubtful]
+        assert (sure[:, 3] - sure[:, 1] >= SMALLEST - 0.01).all()
+        assert labels.landmarks.shape == (len(labels.boxes), 5, 2)
+        counts.append(len(sure))
+    assert 0 in counts
+    assert max(counts) >= 6
+
+
+def test_shards_make_up_the_batch_whatever_makes_it(material: Material) -> None:
+    whole, targets = Batches(material, (0, 5), 4, 3, Shard())[1]
+    parts = [Batches(material, (0, 5), 4, 3, Shard(rank, 2))[1] for rank in range(2)]
+    assert torch.equal(torch.cat([images for images, _ in parts]), whole)
+    for name, rows in targets.items():
+        assert rows.shape[:2] == (4, MOST)
+        assert torch.equal(torch.cat([t[name] for _, t in parts]), rows)
+    here = list(Batches(material, (0, 5), 4, 3, Shard()).stream(workers=0))
+    there = list(Batches(material, (0, 5), 4, 3, Shard()).stream(workers=1))
+    assert [torch.equal(a[0], b[0]) for a, b in zip(here, there, strict=True)] == [True] * 3
+
+
+def test_it_learns_one_batch_by_heart(material: Material) -> None:
+    torch.manual_seed(0)
+    images, targets = Batches(material, (0, 1), 8, 1, Shard())[0]
+    net = build(dropout=0.0).train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        cost = sum(loss.detection_loss(net.logits(images), targets, images.shape[1:3]))
+        cost.backward()
+        optimizer.step()
+        losses.append(cost.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_teachers_must_agree() -> None:
+    def found(*rows: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        table = np.array(rows, np.float32).reshape(-1, 5)
+        return table[:, :4], np.repeat(table[:, None, :2], 5, 1), table[:, 4]
+
+    both = _agree(found((0, 0, 10, 10, 0.9)), found((2, 0, 12, 10, 0.8)))
+    assert both.boxes.tolist() == [[1, 0, 11, 10]]
+    assert both.landmarks[0, 0].tolist() == [1, 0]
+    assert both.doubtful.tolist() == [False]
+    assert _agree(found((0, 0, 10, 10, 0.9)), found((2, 0, 12, 10, 0.3))).doubtful.tolist() == [True]
+    one_each = _agree(found((0, 0, 10, 10, 0.9)), found((50, 0, 60, 10, 0.8)))
+    assert one_each.doubtful.tolist() == [True, True]
+    assert _agree(found((0, 0, 10, 10, 0.99)), found()).doubtful.tolist() == [False]
+    assert _agree(found(), found()).boxes.shape == (0, 4)
+
+
+def test_training_and_validation_share_no_photograph(material: Material) -> None:
+    ours, theirs = (material.photographs.split(validation) for validation in (False, True))
+    assert len(ours.faces) + len(theirs.faces) == 10
+    assert len(theirs.faces) == -(-10 // HELD_BACK)
+    assert not {id(p) for p in ours.faces} & {id(p) for p in theirs.faces}
+
+
+def test_a_large_album_does_not_prevail() -> None:
+    small = Photograph(np.zeros((8, 8, 3), np.uint8), labels_of(), weight=1.0)
+    large = Photograph(np.ones((8, 8, 3), np.uint8), labels_of(), weight=100**-0.5)
+    shelf = Photographs((small, *[large] * 100), (small,), "")
+    rng = np.random.default_rng(0)
+    shown = [int(shelf.pick(rng, others=0)[0].max()) for _ in range(2000)]
+    assert np.mean(shown) == pytest.approx(10 / 11, abs=0.03)
+
+
+def test_a_picture_broken_behind_its_header_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    cv2.imwrite(str(good), draw_head(0))
+    bad.write_bytes(good.read_bytes()[:300])
+    labels = labels_of()
+    items = [Labelled(f, labels.boxes, labels.doubtful, labels.landmarks) for f in (good, bad)]
+    shelf = from_set(items, "")
+    rng = np.random.default_rng(0)
+    assert all(shelf.pick(rng, others=0)[0].shape == (64, 64, 3) for _ in range(20))
+    assert "bad.png" in caplog.text
+    with pytest.raises(BadArtefact, match="20 pictures in a row"):
+        from_set(items[1:], "").pick(rng, others=0)
+    with pytest.raises(BadArtefact, match="none of the 1 pictures has a face"):
+        from_set([replace(items[0], boxes=np.empty((0, 4), np.float32))], "")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--data wider:.*nowhere: no such folder"):
+        load_material.__wrapped__(tmp_path, f"wider:{tmp_path}/nowhere", 0)
+
+
+def test_the_list_of_packages_is_sound() -> None:
+    listed = albums()
+    names = {(a.package.name, a.package.version) for a in listed}
+    assert len(names) == len(listed)
+    for album in listed:
+        assert isinstance(album.package, Package)
+        assert len(album.package.sha256) == 64
+        assert album.package.licence
+        assert album.faces or album.face_free
+        assert not set(album.faces) & set(album.face_free)
+        assert all(not Path(name).is_absolute() and ".." not in Path(name).parts for name in album.faces)
+
+
+def test_photographs_are_labelled_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    for name, seed in (("a.png", 0), ("b.png", 1), ("wall.png", 2)):
+        cv2.imwrite(str(folder / name), draw_head(seed, 600))
+    album = photographs.Album(Package("p", "1", "p.whl", "0" * 64, "MIT"), ("a.png", "b.png"), ("wall.png",))
+    looked: list[int] = []
+
+    class Teachers:
+        def __init__(self, cache: Path) -> None: ...
+
+        def label(self, image: np.ndarray) -> Labels:
+            looked.append(len(looked))
+            return labels_of(8, doubtful=len(looked) == 2)
+
+    monkeypatch.setattr(photographs, "albums", lambda: (album,))
+    monkeypatch.setattr(photographs, "fetch", lambda package, cache: folder)
+    monkeypatch.setattr(photographs, "Teachers", Teachers)
+    first = photographs.load_photographs(tmp_path)
+    again = photographs.load_photographs(tmp_path)
+    assert len(looked) == 2, "pictures without a face are not labelled, and none is labelled twice"
+    assert (len(first.faces), len(first.others)) == (1, 1), "a picture that nobody is sure of is left out"
+    assert first.faces[0].read().shape == (512, 512, 3)
+    assert first.sha256 == again.sha256
