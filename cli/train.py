@@ -26,6 +26,7 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of weights; biases and norms have none.")] = None,
     ema: Annotated[float | None, typer.Option(help="Keep a running average of the weights, e.g. 0.998.")] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better score before --lr is divided.")] = None,
+    min_gain: Annotated[float | None, typer.Option(help="How much better counts as better there.")] = None,
     lr_divide: Annotated[float | None, typer.Option(help="By how much: 2 or 5.")] = None,
     min_lr: Annotated[float | None, typer.Option(help="Training ends below it.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same network.")] = None,
@@ -50,7 +51,7 @@ def train(
 
     given: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "momentum": momentum,
-        "weight_decay": weight_decay, "ema": ema, "patience": patience, "lr_divide": lr_divide, "min_lr": min_lr,
+        "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain, "lr_divide": lr_divide, "min_lr": min_lr,
         "seed": seed, "ensemble": ensemble, "device": device, "amp": amp, "threads": threads,
     }  # fmt: skip
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})

@@ -116,7 +116,7 @@ class Training:
             "average": self._average.state_dict() if self._average else {},
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
-            "schedule": {"lr": self.schedule.lr, "best": self.schedule.best, "bad": self.schedule.bad},
+            "schedule": asdict(self.schedule),
         }
         checkpoint.save_state(self._options.out, state)
 

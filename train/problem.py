@@ -83,7 +83,7 @@ class Problem(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to train. `lr` is divided by `lr_divide` after `patience` epochs without a better score.
+    """How to train. `lr` is divided by `lr_divide` after `patience` epochs without a score better by `min_gain`.
 
     Training ends after `epochs`, or when the learning rate falls below `min_lr`. `batch_size` is that of all
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
@@ -100,6 +100,7 @@ class Options:
     weight_decay: float = 1e-4
     ema: float = 0.0
     patience: int = 5
+    min_gain: float = 0.0
     lr_divide: float = 2.0
     min_lr: float = 1e-5
     seed: int = 0
@@ -121,6 +122,7 @@ class Options:
             "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
             "--epochs": (self.epochs >= 1, self.epochs, "1 or more"),
             "--batch-size": (self.batch_size >= 1, self.batch_size, "1 or more"),
+            "--min-gain": (0 <= self.min_gain < 1, self.min_gain, "0 or more and less than 1"),
             "--patience": (self.patience >= 1, self.patience, "1 or more"),
             "--ensemble": (self.ensemble >= 1, self.ensemble, "1 or more"),
             "--threads": (self.threads >= 1, self.threads, "1 or more"),

@@ -18,14 +18,16 @@ def defaults(task: str, out: Path) -> Options:
     if task == "face":
         return Options(
             out,
-            epochs=40,
+            epochs=90,
             batch_size=16,
             optimizer="adamw",
             lr=2e-3,
             lr_divide=2,
             min_lr=5e-5,
             weight_decay=0.02,
-            patience=2,
+            patience=3,
+            min_gain=0.003,
+            ema=0.998,
         )
     if task == "navigate":
         return Options(out, epochs=14, batch_size=32, optimizer="adamw", lr=1e-3, weight_decay=0.02, patience=2)

@@ -175,6 +175,16 @@ def test_plateau_divides_after_patience_and_ends(tmp_path: Path) -> None:
     assert state.ended(chosen)
 
 
+def test_a_score_that_hardly_grows_counts_as_not_better(tmp_path: Path) -> None:
+    chosen = options(tmp_path, lr=1.0, patience=2, lr_divide=2, min_gain=0.1)
+    state, seen = Plateau(chosen.lr), []
+    for score in (0.1, 0.25, 0.28, 0.31, 0.36, 0.42, 0.43):
+        state = state.after(score, chosen)
+        seen.append(state.lr)
+    assert seen == [1, 1, 1, 0.5, 0.5, 0.5, 0.5]
+    assert state.best == 0.43, "what is kept is the best, however little better"
+
+
 def test_training_ends_when_the_rate_is_tiny(tmp_path: Path) -> None:
     out = fit(TinyProblem(), options(tmp_path / "run", epochs=100, patience=1, lr_divide=5, min_lr=0.03))
     epochs = curve(out)
