@@ -22,22 +22,27 @@ def evaluate(
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, where the network takes several.")
     ] = "",
+    tile: Annotated[bool, typer.Option("--tile", help="Look for small faces in parts of the picture too.")] = False,
     device: Annotated[str, typer.Option(help="Where to run it: cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Measure a bundle: average precision for faces, closed-loop laps in the simulator for navigation."""
     from ..devices.errors import need
     from ..runtime.backends import SessionOptions, load
+    from ..runtime.backends.one_by_one import OneByOne
     from ..runtime.bundle import open_bundle
+    from ..runtime.tasks import tile_faces
     from ._options import image_size
 
     opened = open_bundle(bundle)
     if imgsz:
         opened = opened.resized(image_size(imgsz))
+    if tile:
+        (opened,) = tile_faces([opened])
     need("torch", "train")
     from ..train.tasks import evaluate as measure
 
-    with load(opened, SessionOptions(device=device)) as session:
+    with OneByOne(load(opened, SessionOptions(device=device))) as session:
         metrics = measure(session, opened.manifest, data, courses)
         ran = {"device": session.device, "precision": session.precision}
     record = {"bundle": opened.manifest.name, "task": opened.manifest.task, **ran, "metrics": metrics}

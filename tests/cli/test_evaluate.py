@@ -1,0 +1,32 @@
+"""The evaluate command as a user runs it, at other sizes and in tiles."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ..bundles import write_block_finder
+
+
+@pytest.mark.parametrize(
+    ("options", "recall"),
+    [((), 0), (("--imgsz", "640x480"), 1), (("--tile",), 1)],
+    ids=["usual size", "the picture's size", "tiles"],
+)
+def test_faces_at_another_size_or_in_tiles(tmp_path: Path, options: tuple[str, ...], recall: float) -> None:
+    pytest.importorskip("torch", reason="evaluate needs the train extra")
+    faces = [[24, 40, 32, 48], [616, 464, 624, 472]]
+    picture = np.zeros((480, 640, 3), np.uint8)
+    for x1, y1, x2, y2 in faces:
+        picture[y1:y2, x1:x2] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    (tmp_path / "boxes.json").write_text(json.dumps({"images": [{"file": "a.png", "xyxy": faces}], "negatives": []}))
+    bundle = write_block_finder(tmp_path / "b.bundle")
+    command = [sys.executable, "-m", "helmsight", "evaluate", str(bundle.path), "--data", str(tmp_path), "--json"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"]["recall"]["value"] == recall
