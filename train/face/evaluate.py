@@ -43,8 +43,12 @@ class Matches:
 
 def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
     """AP, precision and recall on the photographs held back and mosaics of them (always the same ones)."""
-    pictures = ((p.image, p.labels.boxes[~p.labels.doubtful]) for p in validation_set())
-    return _metrics(run, manifest, pictures, VALIDATION)
+    return _with_data(measure(validation_matches(run, manifest), manifest), VALIDATION, len(validation_set()))
+
+
+def validation_matches(run: Run, manifest: Manifest) -> Matches:
+    """What is found on the pictures of `score`, whatever its score (from `FLOOR`)."""
+    return _detect(run, manifest, ((p.image, p.labels.boxes[~p.labels.doubtful]) for p in validation_set()))
 
 
 def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:
@@ -53,7 +57,8 @@ def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dic
     It has lists `images` and, of pictures without a face, `negatives`: each item with `file`, relative to the folder,
     and `xyxy`, boxes in pixels. Raises BadArtefact where a file is missing or broken.
     """
-    return _metrics(run, manifest, _read_folder(folder), folder.name)
+    pictures = list(_read_folder(folder))
+    return _with_data(measure(_detect(run, manifest, pictures), manifest), folder.name, len(pictures))
 
 
 def torch_run(model: nn.Module) -> Run:
@@ -96,23 +101,30 @@ def average_precision(matches: Matches) -> float:
     return float(highest[matches.right[order]].sum() / matches.faces)
 
 
-def _metrics(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Floats]], data: str) -> dict[str, dict[str, Any]]:
-    threshold = manifest.decoding["score_threshold"]
-    task = FaceTask(replace(manifest, decoding={**manifest.decoding, "score_threshold": min(FLOOR, threshold)}))
+def measure(matches: Matches, manifest: Manifest) -> dict[str, float]:
+    """AP at IoU 0.5, and precision and recall at the manifest's threshold."""
+    shown = matches.score >= manifest.decoding["score_threshold"]
+    hits = int((matches.right & shown).sum())
+    return {
+        "ap50": average_precision(matches),
+        "precision": hits / max(1, int(shown.sum())),
+        "recall": hits / max(1, matches.faces),
+    }
+
+
+def _detect(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Floats]]) -> Matches:
+    floor = min(FLOOR, manifest.decoding["score_threshold"])
+    task = FaceTask(replace(manifest, decoding={**manifest.decoding, "score_threshold": floor}))
     found, truth = [], []
     for image, boxes in pictures:
         outputs = run(task.prepare(image))
         found.append(task.decode(dict(outputs), image.shape[:2]))
         truth.append(boxes)
-    matches = match(found, truth)
-    shown = matches.score >= threshold
-    hits = int((matches.right & shown).sum())
-    values = {
-        "ap50": average_precision(matches),
-        "precision": hits / max(1, int(shown.sum())),
-        "recall": hits / max(1, matches.faces),
-    }
-    return {name: {"value": value, "data": data, "n": len(truth), "better": "higher"} for name, value in values.items()}
+    return match(found, truth)
+
+
+def _with_data(values: dict[str, float], data: str, n: int) -> dict[str, dict[str, Any]]:
+    return {name: {"value": value, "data": data, "n": n, "better": "higher"} for name, value in values.items()}
 
 
 def _read_folder(folder: Path) -> Iterator[tuple[Image, Floats]]:

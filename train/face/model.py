@@ -33,6 +33,9 @@ class FaceNet(nn.Module):
     N = sum of (H // s) * (W // s) over the strides s = 8, 16, 32, in this order, row by row.
     """
 
+    calibration: Tensor
+    """Slope and offset of the logits, fitted after training; see calibrate.py. No loss sees it."""
+
     def __init__(self, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
         a, b, c, d = widths
@@ -48,6 +51,7 @@ class FaceNet(nn.Module):
         self.score = nn.Conv2d(b, 1, 1)
         self.box = nn.Conv2d(b, 4, 1)
         self.points = nn.Conv2d(b, 2 * POINTS, 1)
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         init_by_fan_in(self)
         for layer, bias in ((self.score, -math.log((1 - PRIOR) / PRIOR)), (self.box, 1.0), (self.points, 0.0)):
             nn.init.normal_(layer.weight, std=0.01)
@@ -77,7 +81,7 @@ class FaceNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores (B, N) in 0..1, the distances, and the landmarks."""
         scores, boxes, landmarks = self.logits(images)
-        return torch.sigmoid(scores), boxes, landmarks
+        return torch.sigmoid(scores * self.calibration[0] + self.calibration[1]), boxes, landmarks
 
 
 class Separable(nn.Module):

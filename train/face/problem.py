@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ...runtime.bundle import Manifest, TensorSpec
 from ..fetch import cache_folder
 from ..problem import Batch, Loss, Shard, Targets
 from .backgrounds import PHOTOS
+from .calibrate import apply, fit
 from .data import IMAGE_HW, POOL_SIZE, Batches, load_material, validation_set
-from .evaluate import VALIDATION, score, torch_run
+from .evaluate import VALIDATION, measure, torch_run, validation_matches
 from .loss import Losses, detection_loss, soft_loss
 from .model import POINTS, STRIDES, FaceNet, build
 from .photographs import albums
@@ -81,7 +83,13 @@ class FaceProblem:
         return _sum(soft_loss(_logits(model, images), soft))
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        values = {name: metric["value"] for name, metric in score(torch_run(model), self._manifest).items()}
+        """AP, and precision and recall at the threshold after the scores are calibrated, which happens here."""
+        assert isinstance(model, FaceNet)
+        model.calibration.copy_(torch.tensor([1.0, 0.0]))
+        matches = validation_matches(torch_run(model), self._manifest)
+        line = fit(matches)
+        model.calibration.copy_(torch.tensor(line))
+        values = measure(replace(matches, score=apply(matches.score, *line)), self._manifest)
         return {"score": values["ap50"], **values}
 
     def record(self) -> dict[str, Any]:
