@@ -33,7 +33,7 @@ def fit(matches: Matches) -> tuple[float, float]:
         return loss
 
     with torch.enable_grad():  # the recipe validates without gradients
-        optimizer.step(cost)  # type: ignore[arg-type]
+        optimizer.step(cost)  # type: ignore[no-untyped-call]
     slope, offset = (float(v) for v in line.detach())
     return (slope, offset) if slope > 0 else (1.0, 0.0)
 
