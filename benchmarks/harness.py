@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Result:
-    """One run of a benchmark: `rows` is a table, its keys the columns; `options` is what the run was given."""
+    """One run of a benchmark: `rows` is a table, its keys the columns; `options` is what the run was given.
+
+    `more` has further tables by title, `notes` the sentences without which the figures mislead.
+    """
 
     name: str
     title: str
@@ -51,12 +54,14 @@ class Result:
     rows: Sequence[Mapping[str, Any]]
     goals: Sequence[Goal]
     other_cores: float | None
+    more: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def write(self, folder: Path) -> None:
         """NAME.json and NAME.md into `folder`, and the latter to stdout."""
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         machine = here().to_json()
-        record = {
+        record: dict[str, Any] = {
             "benchmark": self.name,
             "date_utc": date,
             "options": dict(self.options),
@@ -65,6 +70,8 @@ class Result:
             "other_cores": self.other_cores,
             "machine": machine,
         }
+        if self.more or self.notes:
+            record |= {"more": {title: list(rows) for title, rows in self.more.items()}, "notes": list(self.notes)}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
         text = self._markdown(date, machine)
@@ -72,10 +79,15 @@ class Result:
         print(text)
 
     def _markdown(self, date: str, machine: Mapping[str, Any]) -> str:
-        columns = list(self.rows[0])
         parts = [f"# {self.title}", f"{date}, {describe(machine)}. {self._busy()}"]
         parts.append("Options: " + ", ".join(f"{k} {v}" for k, v in self.options.items()) + ".")
-        parts.append(_table(columns, [[_cell(row[c]) for c in columns] for row in self.rows]))
+        parts.append(_rows(self.rows))
+        for title, rows in self.more.items():
+            parts += [f"## {title}", _rows(rows)]
+        if self.notes:
+            parts += ["## What to know", "\n".join(f"- {note}" for note in self.notes)]
+        if self.more:
+            parts.append("## Goals")
         parts.append(_table(["figure", "actual", "", "goal", "met"], [g.row() for g in self.goals]))
         return "\n\n".join(parts) + "\n"
 
@@ -121,7 +133,14 @@ def write_clip(path: Path, frames: int, hw: tuple[int, int] = (480, 640)) -> Pat
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(rows[0])
+    return _table(columns, [[_cell(row[c]) for c in columns] for row in rows])
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -1,0 +1,169 @@
+"""What is said of detections: area, counts at the threshold, calibration, landmarks, and how the boxes are off.
+
+Detections are `Found` in pictures, truth is boxes (n, 4) a picture. Which detection is right is decided in one place
+for all detectors: `train/face/evaluate.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from helmsight.runtime.results import Faces, Floats
+from helmsight.train.face.evaluate import IOU, Matches, average_precision, match
+
+from .peers import Found
+
+LOOSE_IOU = 0.3
+"""From here on a detection is of that face, whatever its box convention: for landmarks and for the box correction."""
+AGREE = 0.1
+"""Mean distance, in distances of the eyes, up to which two teachers agree on a face's landmarks."""
+CALIBRATION_FROM = 0.1
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AtThreshold:
+    """Counts at a detector's default threshold; `false_per_50` in pictures that show no face."""
+
+    precision: float
+    recall: float
+    false_per_50: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoxFit:
+    """The box that a detector means, from the one it gives: shifted by `dx`, `dy` of its size, then `sw`, `sh` times as
+    wide and high.
+    """
+
+    dx: float
+    dy: float
+    sw: float
+    sh: float
+
+    def __call__(self, xyxy: Floats) -> Floats:
+        size = xyxy[:, 2:] - xyxy[:, :2]
+        centre = (xyxy[:, 2:] + xyxy[:, :2]) / 2 + size * [self.dx, self.dy]
+        half = size * [self.sw, self.sh] / 2
+        return np.concatenate([centre - half, centre + half], 1).astype(np.float32)
+
+
+def matched(found: Sequence[Found], truth: Sequence[Floats], fit: BoxFit | None = None) -> Matches:
+    """All detections with whether they are right, at IoU 0.5."""
+    return match([_record(f, fit) for f in found], truth, IOU)
+
+
+def precision_over_recall(found: Sequence[Found], truth: Sequence[Floats], fit: BoxFit | None = None) -> float:
+    """Average precision."""
+    return average_precision(matched(found, truth, fit))
+
+
+def at_threshold(found: Sequence[Found], truth: Sequence[Floats]) -> AtThreshold:
+    """Precision, recall and false boxes of detections that were made at the default threshold."""
+    matches = matched(found, truth)
+    hits, empty = (
+        int(matches.right.sum()),
+        [len(f.score) for f, boxes in zip(found, truth, strict=True) if not len(boxes)],
+    )
+    false = 50 * sum(empty) / len(empty) if empty else float("nan")
+    return AtThreshold(hits / max(1, len(matches.score)), hits / max(1, matches.faces), false)
+
+
+def calibration_error(found: Sequence[Found], truth: Sequence[Floats]) -> float:
+    """Expected calibration error (Naeini et al. 2015) over detections with a score from 0.1 on, in ten equal bins."""
+    matches = matched(found, truth)
+    kept = matches.score >= CALIBRATION_FROM
+    score, right = matches.score[kept], matches.right[kept]
+    bins = np.minimum((score * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = [abs(float(score[bins == b].sum() - right[bins == b].sum())) for b in range(CALIBRATION_BINS)]
+    return sum(gaps) / max(1, len(score))
+
+
+def fit_boxes(found: Sequence[Found], truth: Sequence[Floats]) -> BoxFit:
+    """The one correction for all boxes: medians over the faces that were found at all."""
+    pairs = [(f.xyxy[i], boxes[face]) for f, boxes in zip(found, truth, strict=True) for face, i in pairs_of(f, boxes)]
+    if not pairs:
+        return BoxFit(0, 0, 1, 1)
+    given, meant = (np.stack(side) for side in zip(*pairs, strict=True))
+    size, wanted = given[:, 2:] - given[:, :2], meant[:, 2:] - meant[:, :2]
+    shift = (meant[:, 2:] + meant[:, :2] - given[:, 2:] - given[:, :2]) / 2 / size
+    dx, dy = np.median(shift, 0)
+    sw, sh = np.median(wanted / size, 0)
+    return BoxFit(float(dx), float(dy), float(sw), float(sh))
+
+
+def pairs_of(found: Found, boxes: Floats) -> list[tuple[int, int]]:
+    """Face and detection, for each face that one overlaps by 0.3: the one that overlaps it most, each used once."""
+    if not len(found.score) or not len(boxes):
+        return []
+    table = overlaps(boxes, found.xyxy)
+    pairs = []
+    for _ in range(min(table.shape)):
+        face, i = divmod(int(table.argmax()), table.shape[1])
+        if table[face, i] < LOOSE_IOU:
+            break
+        pairs.append((face, i))
+        table[face], table[:, i] = -1, -1
+    return pairs
+
+
+def teach_landmarks(teachers: Sequence[Sequence[Found]], truth: Sequence[Floats]) -> list[Floats]:
+    """Landmarks (n, 5, 2) a picture: the mean of the teachers that agree with another one, NaN where none does."""
+    taught = []
+    for at, boxes in enumerate(truth):
+        seen = np.full((len(teachers), len(boxes), 5, 2), np.nan, np.float32)
+        for teacher, found in enumerate(teachers):
+            for face, i in pairs_of(found[at], boxes):
+                seen[teacher, face] = found[at].landmarks[i]
+        taught.append(np.array([_agreed(seen[:, face]) for face in range(len(boxes))], np.float32).reshape(-1, 5, 2))
+    return taught
+
+
+def landmark_error(found: Sequence[Found], truth: Sequence[Floats], taught: Sequence[Floats]) -> tuple[float, int]:
+    """Mean distance over the points, in distances of the eyes, and the number of faces that have it.
+
+    A detector with four points is compared at the eyes, the nose and the mouth's centre.
+    """
+    errors = []
+    for f, boxes, marks in zip(found, truth, taught, strict=True):
+        for face, i in pairs_of(f, boxes):
+            wanted, given = marks[face], f.landmarks[i]
+            if np.isnan(wanted).any() or not len(given):
+                continue
+            if len(given) == 4:
+                wanted = np.concatenate([wanted[:3], wanted[3:].mean(0, keepdims=True)])
+            errors.append(_distance(given, wanted) / _eyes(wanted))
+    return (float(np.mean(errors)) if errors else float("nan")), len(errors)
+
+
+def overlaps(a: Floats, b: Floats) -> Floats:
+    """(n, m) intersections over unions of boxes (n, 4) and (m, 4), xyxy."""
+    shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    area = np.clip(shared, 0, None).prod(-1)
+    both = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
+    return np.asarray(area / np.maximum(both - area, 1e-9), np.float32)
+
+
+def _agreed(seen: Floats) -> Floats:
+    """One face's landmarks from those of each teacher (t, 5, 2), NaN where it did not see the face."""
+    known = seen[~np.isnan(seen).any((1, 2))]
+    near = [
+        any(_distance(a, b) <= AGREE * _eyes(a) for j, b in enumerate(known) if j != i) for i, a in enumerate(known)
+    ]
+    return np.asarray(known[near].mean(0) if any(near) else np.full((5, 2), np.nan), np.float32)
+
+
+def _distance(a: Floats, b: Floats) -> float:
+    return float(np.linalg.norm(a - b, axis=-1).mean())
+
+
+def _eyes(points: Floats) -> float:
+    return max(1e-6, float(np.linalg.norm(points[0] - points[1])))
+
+
+def _record(found: Found, fit: BoxFit | None) -> Faces:
+    xyxy = fit(found.xyxy) if fit else found.xyxy
+    return Faces(xyxy, found.score, np.zeros((len(found.score), 5, 2), np.float32))
