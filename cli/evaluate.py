@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or one that ships.")],
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Faces: a folder with boxes.json.")] = None,
+    data: Annotated[str | None, typer.Option(help="Faces: a folder with boxes.json, or wider:DIR.")] = None,
     courses: Annotated[int, typer.Option(min=0, help="Navigation: laps to drive; 0: only look at frames.")] = 10,
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, where the network takes several.")

@@ -55,16 +55,16 @@ def problem_for(task: str, options: Options, size: int | None = None, data: str 
     raise _unknown(task)
 
 
-def evaluate(session: Session, manifest: Manifest, data: Path | None, courses: int) -> dict[str, dict[str, Any]]:
+def evaluate(session: Session, manifest: Manifest, data: str | None, courses: int) -> dict[str, dict[str, Any]]:
     """The metrics of the bundle's task.
 
-    Faces: on the folder `data`, or else on the composed validation pictures. Navigation: `courses` laps in the
-    simulator, or, with 0, the frames of the validation courses.
+    Faces: on `data`, a folder with `boxes.json` or `wider:DIR`, or else on the photographs held back. Navigation:
+    `courses` laps in the simulator, or, with 0, the frames of the validation courses.
     """
     if manifest.task == "face":
-        from .face.evaluate import evaluate_folder, score
+        from .face.evaluate import evaluate_data, score
 
-        return evaluate_folder(session.run, manifest, data) if data else score(session.run, manifest)
+        return evaluate_data(session.run, manifest, data) if data else score(session.run, manifest)
     if data:
         raise UsageError(f"--data {data}: bundle {manifest.name} has task {manifest.task!r}; only faces take a folder")
     if manifest.task == "navigate":

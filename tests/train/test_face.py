@@ -17,7 +17,7 @@ from helmsight.runtime.results import Faces  # noqa: E402
 from helmsight.runtime.tasks.face import FaceTask, _cells  # noqa: E402
 from helmsight.train.face import loss  # noqa: E402
 from helmsight.train.face.data import IMAGE_HW  # noqa: E402
-from helmsight.train.face.evaluate import average_precision, evaluate_folder, match  # noqa: E402
+from helmsight.train.face.evaluate import average_precision, evaluate_data, match  # noqa: E402
 from helmsight.train.face.model import STRIDES, build  # noqa: E402
 from helmsight.train.face.problem import CELLS, DECODING, INPUTS  # noqa: E402
 
@@ -197,18 +197,27 @@ def test_a_folder_is_evaluated_letterboxed(tmp_path: Path) -> None:
         bright = feeds["image"][0, 100, 100].min() > 150
         return {**said, "scores": said["scores"] * np.float32(bright)}
 
-    metrics = evaluate_folder(run, face_manifest(), tmp_path)
+    metrics = evaluate_data(run, face_manifest(), str(tmp_path))
     assert {name: m["value"] for name, m in metrics.items()} == {"ap50": 1.0, "precision": 1.0, "recall": 1.0}
     assert metrics["ap50"]["n"] == 2
     assert metrics["ap50"]["data"] == tmp_path.name
     (tmp_path / "images/b.png").unlink()
-    with pytest.raises(BadArtefact, match=r"b\.png is missing or no picture"):
-        evaluate_folder(run, face_manifest(), tmp_path)
+    with pytest.raises(BadArtefact, match=r"b\.png cannot be opened: .*boxes\.json lists it"):
+        evaluate_data(run, face_manifest(), str(tmp_path))
+
+
+def test_what_is_to_be_ignored_neither_counts_nor_punishes() -> None:
+    found = [faces((*FACE, 0.9), (50, 50, 60, 60, 0.8))]
+    marked, passed = [np.array([FACE], np.float32)], [np.array([[50, 50, 60, 60]], np.float32)]
+    matches = match(found, marked, ignore=passed)
+    assert matches.score.tolist() == pytest.approx([0.9])
+    assert matches.right.tolist() == [True]
+    assert match(found, marked).right.tolist() == [True, False]
 
 
 def test_a_folder_without_boxes_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadArtefact, match=r"boxes\.json cannot be read"):
-        evaluate_folder(lambda feeds: {}, face_manifest(), tmp_path)
+        evaluate_data(lambda feeds: {}, face_manifest(), str(tmp_path))
 
 
 def test_the_record_agrees_with_the_runtime() -> None:

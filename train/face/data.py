@@ -70,7 +70,7 @@ def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SI
 
     With `data`, `wider:DIR` or a folder with `boxes.json`, its pictures stand in place of the packages' photographs.
     """
-    photographs = _annotated(data) if data else load_photographs(cache)
+    photographs = load_annotated(data) if data else load_photographs(cache)
     pool = face_pool(cache, pool_size)
     ours = photographs if data else photographs.split(validation=False)
     return Material(
@@ -82,7 +82,8 @@ def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SI
     )
 
 
-def _annotated(data: str) -> Photographs:
+def load_annotated(data: str) -> Photographs:
+    """The pictures of `wider:DIR` or of a folder with `boxes.json`; what is wrong with them is named and left out."""
     kind, _, place = data.rpartition("wider:")
     folder = Path(place)
     if not folder.is_dir() or kind:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ...devices.errors import BadArtefact
+from ...devices.errors import UsageError
 from ...runtime.bundle import Manifest
+from ...runtime.pictures import read_picture
 from ...runtime.results import Faces, Floats, Image
 from ...runtime.tasks.face import FaceTask
+from .annotations import read_folder
 from .data import validation_set
+from .teachers import overlap
+from .wider import find_images
+from .wider_protocol import Found, average_precisions, read_truth
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Anything that runs like a session: feeds by input name to outputs by output name."""
 
 OUTPUTS = ("scores", "boxes", "landmarks")
 IOU = 0.5
+NOTHING = np.empty((0, 4), np.float32)
 FLOOR = 0.02
 """Detections below this score are not ranked: they hardly change the area and cost most of the time."""
 VALIDATION = "photographs held back, and mosaics of them"
@@ -48,17 +52,36 @@ def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 def validation_matches(run: Run, manifest: Manifest) -> Matches:
     """What is found on the pictures of `score`, whatever its score (from `FLOOR`)."""
-    return _detect(run, manifest, ((p.image, p.labels.boxes[~p.labels.doubtful]) for p in validation_set()))
+    sure = ((p.image, p.labels.boxes[~p.labels.doubtful], p.labels.boxes[p.labels.doubtful]) for p in validation_set())
+    return _detect(run, manifest, sure)
 
 
-def evaluate_folder(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:
-    """The same on the photographs of a folder with `boxes.json`.
+def evaluate_data(run: Run, manifest: Manifest, data: str) -> dict[str, dict[str, Any]]:
+    """The same on a folder with `boxes.json`, or the three scores of WIDER FACE's validation set on `wider:DIR`.
 
-    It has lists `images` and, of pictures without a face, `negatives`: each item with `file`, relative to the folder,
-    and `xyxy`, boxes in pixels. Raises BadArtefact where a file is missing or broken.
+    Raises BadArtefact where a list or a picture is missing or broken: a score must be that of the whole set.
     """
-    pictures = list(_read_folder(folder))
-    return _with_data(measure(_detect(run, manifest, pictures), manifest), folder.name, len(pictures))
+    kind, _, place = data.rpartition("wider:")
+    if kind or not Path(place).is_dir():
+        raise UsageError(f"--data {data}: no such folder; expected wider:DIR, or a folder with boxes.json")
+    if data.startswith("wider:"):
+        return _evaluate_wider(run, manifest, Path(place))
+    items = read_folder(Path(place))
+    pictures = ((read_picture(i.file), i.boxes[~i.ignore], i.boxes[i.ignore]) for i in items)
+    return _with_data(measure(_detect(run, manifest, pictures), manifest), Path(place).name, len(items))
+
+
+def _evaluate_wider(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:
+    truth = read_truth(folder)
+    images = find_images(folder, "val")
+    task = _floored(manifest)
+    found = []
+    for picture in truth:
+        image = read_picture(images / picture.name)
+        faces = task.decode(dict(run(task.prepare(image))), image.shape[:2])
+        found.append(Found(faces.xyxy, faces.score))
+    scores = {f"ap_{level}": value for level, value in average_precisions(found, truth).items()}
+    return _with_data(scores, "WIDER FACE, validation", len(truth))
 
 
 def torch_run(model: nn.Module) -> Run:
@@ -73,20 +96,27 @@ def torch_run(model: nn.Module) -> Run:
     return run
 
 
-def match(found: Iterable[Faces], truth: Iterable[Floats], iou: float = IOU) -> Matches:
-    """Give each face to the best-scored detection that overlaps it enough; another one on the same face is wrong."""
+def match(
+    found: Iterable[Faces], truth: Iterable[Floats], iou: float = IOU, ignore: Iterable[Floats] | None = None
+) -> Matches:
+    """Give each face to the best-scored detection that overlaps it enough; another one on the same face is wrong.
+
+    `truth` has the boxes (n, 4) of each picture, `ignore` those that neither count nor, when they are found, punish.
+    """
     scores, right, faces = [np.empty(0, np.float32)], [np.empty(0, bool)], 0
-    for record, boxes in zip(found, truth, strict=True):
+    truth = list(truth)
+    for record, boxes, passed in zip(found, truth, ignore or [NOTHING] * len(truth), strict=True):
         faces += len(boxes)
         hits = np.zeros(len(record.score), bool)
         free = np.ones(len(boxes), bool)
-        table = _iou(record.xyxy, boxes)
+        table = overlap(record.xyxy, boxes)
         for i in range(len(hits) if len(boxes) else 0):
             best = int(np.where(free, table[i], -1).argmax())
             if free[best] and table[i, best] >= iou:
                 hits[i], free[best] = True, False
-        scores.append(record.score)
-        right.append(hits)
+        judged = hits | (overlap(record.xyxy, passed) < iou).all(axis=1)
+        scores.append(record.score[judged])
+        right.append(hits[judged])
     return Matches(np.concatenate(scores), np.concatenate(right), faces)
 
 
@@ -112,39 +142,23 @@ def measure(matches: Matches, manifest: Manifest) -> dict[str, float]:
     }
 
 
-def _detect(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Floats]]) -> Matches:
-    floor = min(FLOOR, manifest.decoding["score_threshold"])
-    task = FaceTask(replace(manifest, decoding={**manifest.decoding, "score_threshold": floor}))
-    found, truth = [], []
-    for image, boxes in pictures:
+def _detect(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Floats, Floats]]) -> Matches:
+    """Matches of pictures with the boxes that count and those that do not."""
+    task = _floored(manifest)
+    found, truth, ignore = [], [], []
+    for image, boxes, passed in pictures:
         outputs = run(task.prepare(image))
         found.append(task.decode(dict(outputs), image.shape[:2]))
         truth.append(boxes)
-    return match(found, truth)
+        ignore.append(passed)
+    return match(found, truth, ignore=ignore)
+
+
+def _floored(manifest: Manifest) -> FaceTask:
+    """The task with the lowest threshold that is looked at."""
+    floor = min(FLOOR, manifest.decoding["score_threshold"])
+    return FaceTask(replace(manifest, decoding={**manifest.decoding, "score_threshold": floor}))
 
 
 def _with_data(values: dict[str, float], data: str, n: int) -> dict[str, dict[str, Any]]:
     return {name: {"value": value, "data": data, "n": n, "better": "higher"} for name, value in values.items()}
-
-
-def _read_folder(folder: Path) -> Iterator[tuple[Image, Floats]]:
-    file = folder / "boxes.json"
-    try:
-        record = json.loads(file.read_text())
-        items = [(item["file"], item.get("xyxy", [])) for item in [*record["images"], *record.get("negatives", [])]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadArtefact(f"{file} cannot be read ({type(error).__name__}: {error}); see docs/evaluate.md") from error
-    for name, xyxy in items:
-        image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
-        if image is None:
-            raise BadArtefact(f"{folder / name} is missing or no picture, though {file.name} lists it")
-        yield np.asarray(image, np.uint8), np.array(xyxy, np.float32).reshape(-1, 4)
-
-
-def _iou(a: Floats, b: Floats) -> Floats:
-    """(n, m) overlaps of boxes (n, 4) and (m, 4), xyxy."""
-    lower = np.maximum(a[:, None, :2], b[None, :, :2])
-    upper = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(upper - lower, 0, None).prod(-1)
-    areas = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
-    return np.asarray(shared / np.maximum(areas - shared, 1e-9), np.float32)

@@ -72,6 +72,16 @@ def _find(folder: Path, places: tuple[str, ...], split: str) -> Path | None:
     return next((path for place in places if (path := folder / place.format(split)).exists()), None)
 
 
+def find_images(folder: Path, split: str) -> Path:
+    """The folder of pictures below `folder`; BadArtefact where there is none."""
+    images = _find(folder, IMAGES, split)
+    if images is None:
+        raise BadArtefact(
+            f"{folder} has no {' or '.join(p.format(split) for p in IMAGES)}; expected WIDER FACE's own folders"
+        )
+    return images
+
+
 def _summary(file: Path, items: list[Labelled]) -> str:
     faces, ignored = sum(len(item.boxes) for item in items), sum(int(item.ignore.sum()) for item in items)
     marked = sum(int(np.isfinite(item.landmarks).all((1, 2)).sum()) for item in items)

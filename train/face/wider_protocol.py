@@ -1,9 +1,10 @@
 """How WIDER FACE is scored: average precision on the faces that its authors call easy, medium and hard.
 
-After `wider_eval.m` of the data set's eval_tools (Yang et al. 2016), as its Python ports run it. Peculiarities that are kept:
-a pixel is added to widths and heights in overlaps; several detections on one face each look for their best box, so
-the second one is wrong, while any number may lie on a face that is not counted; a picture without any face in the
-list is passed over, whatever is found in it; precision is looked at from 1,000 thresholds over scores stretched to 0..1.
+After `wider_eval.m` of the data set's eval_tools (Yang et al. 2016), as its Python ports run it. Peculiarities that are
+kept: a pixel is added to widths and heights in overlaps; several detections on one face each look for their best box,
+so the second one is wrong, while any number may lie on a face that is not counted; a picture without any face in the
+list is passed over, whatever is found in it; precision is looked at from 1,000 thresholds over scores stretched to
+0..1.
 
 Differences: where no detection is left at a threshold, precision is 0 rather than not a number (the same area, MATLAB's
 `max` leaves those out); where all scores are equal they count as 1; boxes are not rounded to whole pixels; a picture
@@ -21,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, need
-from ...runtime.results import Floats
 
 LEVELS = ("easy", "medium", "hard")
 THRESHOLDS = 1000
@@ -46,8 +46,8 @@ class Truth:
 class Found:
     """Detections in a picture: `xyxy` (m, 4) in pixels, `score` (m,), in any order and range."""
 
-    xyxy: Floats
-    score: Floats
+    xyxy: NDArray[np.floating]
+    score: NDArray[np.floating]
 
 
 def read_truth(folder: Path) -> list[Truth]:
@@ -98,7 +98,7 @@ def average_precisions(found: Sequence[Found], truth: Sequence[Truth]) -> dict[s
 
 def _stretched(found: Sequence[Found]) -> list[Found]:
     """Scores of all pictures together stretched to 0..1, and each picture's best first."""
-    every = np.concatenate([record.score for record in found] or [np.empty(0)]).astype(np.float64)
+    every = np.concatenate([np.empty(0), *(record.score for record in found)])
     low, high = (every.min(), every.max()) if len(every) else (0.0, 0.0)
     out = []
     for record in found:
@@ -117,7 +117,7 @@ def _overlaps(record: Found, xywh: Doubles) -> Doubles:
     return np.asarray(shared / (areas - shared))
 
 
-def _curve(score: Doubles, table: Doubles, counted: NDArray[np.bool_]) -> Doubles:
+def _curve(score: NDArray[np.floating], table: Doubles, counted: NDArray[np.bool_]) -> Doubles:
     """(2, THRESHOLDS): proposals, and faces found, among the detections that reach each threshold."""
     best = table.argmax(axis=1)
     hit = table[np.arange(len(best)), best] >= IOU
