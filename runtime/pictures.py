@@ -14,7 +14,7 @@ LARGEST = 1 << 26
 """Pixels that a picture may have: 67 million, 0.2 GB decoded, at most 0.7 GB while it is decoded (16 bits, alpha)."""
 LARGEST_FILE = 1 << 30
 """Bytes that a file may have: more than an uncompressed picture of that size needs."""
-FIRST = 1 << 18
+FIRST = 1 << 14
 """Bytes in which a header is looked for before the rest is read."""
 BACKGROUND = 255
 """What shines through where a picture is transparent: white, as on a page."""
