@@ -50,6 +50,6 @@ headless:
 $(VENV)/.everything: pyproject.toml constraints.txt tools/system-packages.sh | $(BIN)/python
 	@tools/system-packages.sh
 	@$(BIN)/python -m pip uninstall --quiet --yes opencv-python-headless
-	@echo "installing helmsight[cpu,train,sim,plot,dev] into $(VENV) (some minutes: torch is large)"
-	@$(INSTALL) '.[cpu,train,sim,plot,dev]'
+	@echo "installing helmsight[cpu,train,track,sim,plot,dev] into $(VENV) (some minutes: torch is large)"
+	@$(INSTALL) '.[cpu,train,track,sim,plot,dev]'
 	@touch $(VENV)/.light $@

@@ -40,6 +40,9 @@ def camera(
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
     ] = "",
     tile: Annotated[bool, typer.Option("--tile", help="Look for small faces in parts of the frame too.")] = False,
+    track: Annotated[
+        bool, typer.Option("--track", help="Follow faces: ids that last, boxes that do not flicker.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
     max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
@@ -64,6 +67,7 @@ def camera(
         geometry=_geometry(geometry) if geometry else None,
         image_hw=image_size(imgsz) if imgsz else None,
         tile=tile,
+        track=track,
         device=device,
         threads=threads,
         allow_fallback=allow_fallback,

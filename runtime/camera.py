@@ -25,6 +25,7 @@ from .sinks.recorder import Recorder
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
 from .tasks import Task, task_for, tile_faces
+from .tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class CameraOptions:
 
     `threads` 0 shares the cores among the models and leaves one for the rest. `image_hw` is the input's size for the
     networks that take several. `tile`: faces are also looked for in parts of the frame at full size.
+    `track`: faces get ids that last, and smooth boxes.
     """
 
     bundles: Sequence[str]
@@ -46,6 +48,7 @@ class CameraOptions:
     geometry: CameraGeometry | None = None
     image_hw: tuple[int, int] | None = None
     tile: bool = False
+    track: bool = False
     device: str = "cpu"
     threads: int = 0
     allow_fallback: bool = False
@@ -75,7 +78,11 @@ class Camera:
         if not options.bundles:
             raise UsageError("no bundle given; expected one or more, for example: face navigate")
         self._options = options
-        self._bundles = _bundles(options)
+        self._bundles = bundles = _bundles(options)
+        self._tracker: FaceTracker | None = None
+        if options.track:
+            self._bundles = follow_weak_faces(bundles)
+            self._tracker = FaceTracker(score_threshold(bundles))
         self._tasks: list[Task] = [task_for(bundle.manifest) for bundle in self._bundles]
         names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
@@ -101,10 +108,13 @@ class Camera:
             robot = self._robot()
             self._pipeline = pipeline = Pipeline(self._source, models, self._options.pipeline)
             recorder = self._recorder(opened)
-            sinks = self._sinks(opened, robot)
+            first: list[Sink] = [partial(_send, robot)] if robot else []  # so that nothing delays its command
+            sinks: list[Sink] = [*self._sinks(opened), *([recorder] if recorder else []), *more]
+            if self._tracker:
+                sinks = [TrackedSinks(self._tracker, self._source, sinks)]
             if self._stopped:
                 pipeline.stop()
-            summary = pipeline.run([*sinks, *([recorder] if recorder else []), *more])
+            summary = pipeline.run([*first, *sinks])
         return CameraReport(
             source=self._source.uri,
             models={
@@ -139,12 +149,10 @@ class Camera:
             return None
         return opened.enter_context(Recorder(self._options.record, Overlay(self._tasks), self._source))
 
-    def _sinks(self, opened: ExitStack, robot: Robot | None) -> list[Sink]:
-        """The robot first, so that nothing delays its command."""
+    def _sinks(self, opened: ExitStack) -> list[Sink]:
+        """Those that only write or show."""
         options = self._options
         sinks: list[Sink] = []
-        if robot is not None:
-            sinks.append(partial(_send, robot))
         if options.log is not None:
             sinks.append(opened.enter_context(JsonLines(options.log)))
         if options.map is not None:

@@ -45,25 +45,30 @@ class Faces:
 
     `xyxy` (N, 4) and `landmarks` (N, 5, 2), x and y, are float32 in pixels of the frame, `score` is (N,) float32. The
     points, in RetinaFace's order: the eye on the picture's left, the eye on its right, the tip of the nose, the corner
-    of the mouth on the picture's left, the one on its right.
+    of the mouth on the picture's left, the one on its right. `id` (N,) int64 says which face over frames it is, -1
+    where that is not known yet; None where nobody follows faces.
     """
 
     xyxy: Floats
     score: Floats
     landmarks: Floats
+    id: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.score)
         for name, values, expected in (("xyxy", self.xyxy, (n, 4)), ("landmarks", self.landmarks, (n, 5, 2))):
             if values.shape != expected:
                 raise ValueError(f"{name} is {values.shape}, expected {expected} for {n} scores")
+        if self.id is not None and self.id.shape != (n,):
+            raise ValueError(f"id is {self.id.shape}, expected {(n,)} for {n} scores")
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        plain = {
             "xyxy": _plain(self.xyxy, 1),
             "score": _plain(self.score, 4),
             "landmarks": _plain(self.landmarks, 1),
         }
+        return plain if self.id is None else plain | {"id": self.id.tolist()}
 
 
 @dataclass(frozen=True, slots=True)

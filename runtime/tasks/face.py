@@ -75,18 +75,19 @@ class FaceTask:
     def draw(self, image: Image, record: Any) -> None:
         import cv2
 
-        for (x1, y1, x2, y2), score, points in zip(
+        names = [""] * len(record.score) if record.id is None else [f"#{i} " if i >= 0 else "" for i in record.id]
+        for (x1, y1, x2, y2), name, score, points in zip(
             record.xyxy.round().astype(int).tolist(),
+            names,
             record.score,
             record.landmarks.round().astype(int).tolist(),
             strict=True,
         ):
             cv2.rectangle(image, (x1, y1), (x2, y2), BOX_BGR, 2, cv2.LINE_AA)
             top = max(0, y1 - 16)
-            cv2.rectangle(image, (x1, top), (x1 + 36, top + 15), BOX_BGR, -1)
-            cv2.putText(
-                image, f"{score:.2f}", (x1 + 2, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT_BGR, 1, cv2.LINE_AA
-            )
+            text = f"{name}{score:.2f}"
+            cv2.rectangle(image, (x1, top), (x1 + 4 + 8 * len(text), top + 15), BOX_BGR, -1)
+            cv2.putText(image, text, (x1 + 2, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT_BGR, 1, cv2.LINE_AA)
             radius = max(1, (x2 - x1) // 40)
             for point, colour in zip(points, POINTS_BGR, strict=True):
                 cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA)
