@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact
-from ...runtime.pictures import picture_hw, read_picture
-from ...runtime.results import Floats, Image
+from ...runtime.pictures import picture_hw
+from ...runtime.results import Floats
 
 log = logging.getLogger(__name__)
 
@@ -119,15 +119,6 @@ def labelled(file: Path, faces: Iterable[Face], where: str, troubles: Troubles |
         np.array([face.ignore for face in kept], bool),
         np.array(points, np.float32).reshape(-1, 5, 2),
     )
-
-
-def open_picture(item: Labelled, troubles: Troubles) -> Image | None:
-    """The pixels (H, W, 3) uint8 BGR; None, and a trouble, where the file turns out to be broken behind its header."""
-    try:
-        return read_picture(item.file)
-    except BadArtefact as error:
-        troubles.add(str(item.file), "a picture that cannot be read", str(error))
-        return None
 
 
 def _faces(where: str, item: dict[str, Any]) -> list[Face]:
