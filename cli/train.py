@@ -17,6 +17,7 @@ def train(
     task: Annotated[str, typer.Argument(metavar="TASK", help="face or navigate.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder; else runs/TASK.")] = None,
     data: Annotated[str | None, typer.Option(help="Faces: learn from wider:DIR or a folder with boxes.json.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Begin with the best weights of this run's folder.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
     size: Annotated[int | None, typer.Option(help="Pictures an epoch (face), courses (navigate).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures in a batch, over all processes.")] = None,
@@ -50,8 +51,8 @@ def train(
     from ..train.tasks import defaults, problem_for
 
     given: dict[str, Any] = {
-        "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "momentum": momentum,
-        "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain, "lr_divide": lr_divide,
+        "init": init, "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
+        "momentum": momentum, "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain, "lr_divide": lr_divide,
         "min_lr": min_lr, "seed": seed, "ensemble": ensemble, "device": device, "amp": amp, "threads": threads,
     }  # fmt: skip
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})

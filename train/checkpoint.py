@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn
 
 from ..devices.errors import BadArtefact, UsageError
@@ -67,6 +67,17 @@ def load_state(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
             "or --restart to start over"
         )
     return state
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Begin with the weights of an earlier run. Raises BadArtefact where they are none of this network."""
+    try:
+        model.load_state_dict(load_file(file))
+    except Exception as error:  # safetensors and torch raise classes of their own
+        reason = " ".join(str(error).split())[:200]
+        raise BadArtefact(
+            f"--init: {file} does not fit the network ({reason}); expected a run of the same task"
+        ) from error
 
 
 def open_folder(out: Path, restart: bool) -> None:

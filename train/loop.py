@@ -60,6 +60,8 @@ class Training:
         self._problem, self._options, self._place = problem, options, place
         torch.manual_seed(options.seed)
         self.model = problem.build().to(place.device)
+        if options.weights:
+            checkpoint.load_weights(self.model, options.weights)
         self._average = _running_average(self.model, options.ema)
         self._loss = parallel(_LossOf(problem, self.model), place)
         self._optimizer = make_optimizer(self.model, options)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ..devices.errors import UsageError
+from ..runtime.bundle import sha256
 
 Targets = dict[str, Tensor]
 Batch = tuple[Tensor, Targets]
@@ -88,10 +89,12 @@ class Options:
     Training ends after `epochs`, or when the learning rate falls below `min_lr`. `batch_size` is that of all
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
     another number may differ in the last bits. `amp` is mixed precision, on a GPU only. With `ema` above 0 the weights
-    that are validated and kept are a running average, in which a step's weights count 1 - ema.
+    that are validated and kept are a running average, in which a step's weights count 1 - ema. `init` is the folder of
+    an earlier run, whose best weights it begins with.
     """
 
     out: Path
+    init: Path | None = None
     epochs: int = 60
     batch_size: int = 32
     optimizer: str = "sgd"
@@ -120,6 +123,7 @@ class Options:
             "--momentum": (0 <= self.momentum < 1, self.momentum, "0 or more and less than 1"),
             "--ema": (0 <= self.ema < 1, self.ema, "0 or more and less than 1"),
             "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
+            "--init": (not self.weights or self.weights.is_file(), self.init, "a run's folder, with model.safetensors"),
             "--epochs": (self.epochs >= 1, self.epochs, "1 or more"),
             "--batch-size": (self.batch_size >= 1, self.batch_size, "1 or more"),
             "--min-gain": (0 <= self.min_gain < 1, self.min_gain, "0 or more and less than 1"),
@@ -139,4 +143,10 @@ class Options:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; neither where it lies nor how long it goes changes an epoch."""
-        return {k: v for k, v in asdict(self).items() if k not in ("out", "epochs", "restart")}
+        plain = {k: v for k, v in asdict(self).items() if k not in ("out", "epochs", "restart")}
+        return {**plain, "init": sha256(self.weights) if self.weights else None}
+
+    @property
+    def weights(self) -> Path | None:
+        """The file that `init` means."""
+        return self.init / "model.safetensors" if self.init else None

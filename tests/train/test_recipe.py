@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
+from helmsight.runtime.bundle import sha256  # noqa: E402
 from helmsight.train.recipe import Normalise, Options, fit, init_by_fan_in  # noqa: E402
 from helmsight.train.schedule import Plateau  # noqa: E402
 from helmsight.train.update_ratio import UpdateRatio, advice  # noqa: E402
@@ -173,6 +174,25 @@ def test_plateau_divides_after_patience_and_ends(tmp_path: Path) -> None:
     assert seen == [1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.008]
     assert state.best == 0.4
     assert state.ended(chosen)
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
+    first = fit(TinyProblem(), options(tmp_path / "first", epochs=3))
+    begun = fit(TinyProblem(), options(tmp_path / "next", epochs=1, init=first, lr=1e-6, min_lr=1e-9))
+    cold = fit(TinyProblem(), options(tmp_path / "cold", epochs=1, lr=1e-6, min_lr=1e-9))
+    assert curve(begun)[0]["loss"] < 0.9 * curve(cold)[0]["loss"]
+    record = json.loads((begun / "checkpoint.json").read_text())
+    assert record["provenance"]["options"]["init"] == sha256(first / "model.safetensors")
+    with pytest.raises(UsageError, match="init"):
+        fit(TinyProblem(), options(tmp_path / "next", epochs=2, lr=1e-6, min_lr=1e-9))
+
+
+def test_weights_that_are_not_there_or_do_not_fit_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--init is .*nowhere; expected a run's folder"):
+        options(tmp_path / "run", init=tmp_path / "nowhere").check()
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(BadArtefact, match=r"--init: .*model\.safetensors does not fit the network"):
+        fit(TinyProblem(), options(tmp_path / "run", init=tmp_path))
 
 
 def test_a_score_that_hardly_grows_counts_as_not_better(tmp_path: Path) -> None:

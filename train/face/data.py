@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 IMAGE_HW = (240, 320)
 SIZES = ((160, 192), (240, 320), (320, 320), (320, 256))
-SIZE_SHARES = (0.4, 0.3, 0.2, 0.1)
+SIZE_SHARES = (0.5, 0.25, 0.15, 0.1)
 """Most batches are of smaller pictures: for the same work a face more is seen in them than empty wall."""
 MOST_CUT = 2000
 """Photographs, from the first, that heads are cut out of."""
@@ -107,7 +107,7 @@ def make_picture(rng: np.random.Generator, material: Material, hw: tuple[int, in
         heads = material.generated if rng.random() < 0.5 else material.cut
         image, labels = compose(rng, heads, material.backgrounds, inner)
     else:
-        grid = int(rng.integers(2, 6)) if kind < 0.5 else 1
+        grid = int(rng.integers(2, 6)) if kind < 0.55 else 1
         image, labels = _grid(rng, material, inner, grid)
     sure = labels.boxes[~labels.doubtful]
     whole = np.zeros((*hw, 3), np.uint8)
@@ -123,7 +123,7 @@ def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], cou
     for top, bottom in pairwise(ys):
         for left, right in pairwise(xs):
             region = Region(int(left), int(top), int(right - left), int(bottom - top))
-            parts.append(show(rng, material.photographs.pick(rng, others=0.35), image, region))
+            parts.append(show(rng, material.photographs.pick(rng, others=0.3), image, region))
     labels = join(parts)
     for box in labels.boxes[~labels.doubtful]:
         occlude(rng, image, box)

@@ -106,7 +106,7 @@ def _aim(rng: np.random.Generator, image: Image, labels: Labels, region: Region)
         place = rng.uniform(margin, size - margin)
     else:
         middle = rng.uniform(0.2, 0.8, 2) * (width, height)
-        scale = float(np.exp(rng.uniform(np.log(0.5), np.log(1.8)))) * max(size[0] / width, size[1] / height)
+        scale = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))) * max(size[0] / width, size[1] / height)
         place = size / 2
     turn = np.deg2rad(float(np.clip(rng.normal(0, 10), -35, 35)) if rng.random() < 0.7 else 0.0)
     across = scale * rng.uniform(0.88, 1.14)
