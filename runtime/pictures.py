@@ -11,7 +11,8 @@ from .picture_headers import Header, NotRead, check_whole, read_header
 from .results import Image
 
 LARGEST = 1 << 26
-"""Pixels that a picture may have: 67 million, 0.2 GB decoded, at most 0.7 GB while it is decoded (16 bits, alpha)."""
+"""Pixels that a picture may have: 67 million, 0.2 GB. Reading so many took 0.4 GB for a JPEG, 1.0 GB for the largest
+kind, a PNG of 16 bits with alpha."""
 LARGEST_FILE = 1 << 30
 """Bytes that a file may have: more than an uncompressed picture of that size needs."""
 FIRST = 1 << 14
