@@ -25,6 +25,10 @@ WEAK = 0.5
 """Share of a bundle's score threshold from which a face that is already followed is still taken for one."""
 LOST_AFTER_S = 1.0
 """A face that was out of sight for longer comes back with another id: where it went is then anyone's guess."""
+REACH = 0.5
+"""How far boxes are widened, in box sizes to each side, before their overlap is taken (Yang et al. 2023, buffered IoU):
+a face that moved by its own size between two frames that were looked at still meets itself.
+"""
 USUAL_FPS = 30.0
 MIN_CUTOFF_HZ = 1.0
 BETA = 8.0
@@ -60,11 +64,13 @@ class FaceTracker:
     def __init__(self, threshold: float, smooth: bool = True) -> None:
         """Raises MissingExtra without the package `trackers`."""
         self._supervision = need("supervision", "track")
-        self._tracker = need("trackers", "track").ByteTrackTracker(
+        trackers = need("trackers", "track")
+        self._tracker = trackers.ByteTrackTracker(
             lost_track_buffer=round(LOST_AFTER_S * 30),  # its unit is a frame of 30 a second
             frame_rate=USUAL_FPS,
             track_activation_threshold=threshold,
             high_conf_det_threshold=threshold,
+            iou=trackers.BIoU(REACH),
         )
         self._threshold = threshold
         self._smooth = smooth
