@@ -25,9 +25,10 @@ from .annotations import Troubles, read_folder
 from .backgrounds import draw_background, load_backgrounds
 from .photographs import Photographs, flat, from_set, load_photographs
 from .pool import Head, cut_heads, face_pool
-from .scene import Scene, compose, occlude, photograph
+from .scene import Scene, compose, photograph
 from .teachers import Labels
 from .view import Region, carry, join, show
+from .wear import dress
 from .wider import wider_training_set
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,8 @@ def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], cou
             region = Region(int(left), int(top), int(right - left), int(bottom - top))
             parts.append(show(rng, material.photographs.pick(rng, others=0.3), image, region))
     labels = join(parts)
-    for box in labels.boxes[~labels.doubtful]:
-        occlude(rng, image, box)
+    for box, marks in zip(labels.boxes[~labels.doubtful], labels.landmarks[~labels.doubtful], strict=True):
+        dress(rng, image, box, marks)
     return image, labels
 
 

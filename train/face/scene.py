@@ -13,6 +13,7 @@ from .backgrounds import colour, draw_background
 from .pool import Head
 from .teachers import Labels
 from .view import Region, carry, draw_height, join
+from .wear import dress
 
 Matrix = NDArray[np.float64]
 """(2, 3), from pixels of a picture to those of another."""
@@ -34,7 +35,7 @@ def compose(rng: np.random.Generator, heads: list[Head], backgrounds: list[Image
         _draw_person(rng, image, labels.boxes[0])
     for head, matrix, labels in people:
         _paste(rng, image, _relight(rng, head), matrix)
-        occlude(rng, image, labels.boxes[0])
+        dress(rng, image, labels.boxes[0], labels.landmarks[0])
     return image, join([labels for _, _, labels in people])
 
 
@@ -173,24 +174,6 @@ def _draw_person(rng: np.random.Generator, image: Image, box: Floats) -> None:
         cv2.rectangle(image, (int(x - neck / 2), int(y)), (int(x + neck / 2), int(y + 0.9 * h)), colour(rng), -1)
         centre = (float(x + rng.normal(0, 0.1) * w), float(y + rng.uniform(1.5, 1.8) * h))
         cv2.ellipse(image, (centre, (body, 2 * h), 0.0), colour(rng), -1, cv2.LINE_AA)
-
-
-def occlude(rng: np.random.Generator, image: Image, box: Floats) -> None:
-    """Now and then: a bar over the eyes, something before the chin or the brow, a hand."""
-    if rng.random() > 0.15:
-        return
-    x1, y1 = box[:2]
-    w, h = box[2:] - box[:2]
-    top, high = (0.32, 0.14) if rng.random() < 0.4 else (rng.choice([-0.1, 0.72]), rng.uniform(0.15, 0.35))
-    tall = int(h * high)
-    across = float(rng.uniform(0.35, 1.1))
-    left = int(x1 + w * rng.uniform(0, max(0.01, 1 - across)))
-    from_, to = (left, int(y1 + top * h)), (left + int(across * w), int(y1 + top * h) + tall)
-    if rng.random() < 0.6:
-        cv2.rectangle(image, from_, to, colour(rng), -1)
-    else:
-        middle = ((from_[0] + to[0]) // 2, (from_[1] + to[1]) // 2)
-        cv2.ellipse(image, middle, (max(1, int(across * w / 2)), max(1, tall // 2)), 0, 0, 360, colour(rng), -1)
 
 
 def photograph(rng: np.random.Generator, image: Image, smallest: float) -> Image:
