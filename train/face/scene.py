@@ -199,12 +199,18 @@ def photograph(rng: np.random.Generator, image: Image, smallest: float) -> Image
     kind = rng.random()
     if kind < 0.15:
         picture = cv2.GaussianBlur(picture, (0, 0), float(harsh * rng.uniform(0.5, 1.8)))
-    elif kind < 0.3:
-        small = cv2.resize(
-            picture, None, fx=(f := float(1 - harsh * rng.uniform(0.2, 0.65))), fy=f, interpolation=cv2.INTER_AREA
-        )
-        picture = cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    elif kind < 0.5:  # a small picture shown large, as many portraits are
+        share = float(1 - harsh * rng.uniform(0.2, 0.75))
+        small = cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.5:
+            small = _jpeg(rng, small)
+        how = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
+        picture = cv2.resize(small, picture.shape[1::-1], interpolation=how)
     if rng.random() < 0.4:
-        _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])
-        picture = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        picture = _jpeg(rng, picture)
     return np.asarray(picture, np.uint8)
+
+
+def _jpeg(rng: np.random.Generator, picture: Image) -> Image:
+    _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])
+    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
