@@ -201,13 +201,13 @@ def photograph(rng: np.random.Generator, image: Image, smallest: float) -> Image
         picture = cv2.GaussianBlur(picture, (0, 0), float(harsh * rng.uniform(0.5, 1.8)))
     elif kind < 0.5:  # a small picture shown large, as many portraits are
         share = float(1 - harsh * rng.uniform(0.2, 0.75))
-        small = cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
         if rng.random() < 0.5:
             small = _jpeg(rng, small)
         how = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
         picture = cv2.resize(small, picture.shape[1::-1], interpolation=how)
     if rng.random() < 0.4:
-        picture = _jpeg(rng, picture)
+        picture = _jpeg(rng, np.asarray(picture, np.uint8))
     return np.asarray(picture, np.uint8)
 
 
