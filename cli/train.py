@@ -52,8 +52,9 @@ def train(
 
     given: dict[str, Any] = {
         "init": init, "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
-        "momentum": momentum, "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain, "lr_divide": lr_divide,
-        "min_lr": min_lr, "seed": seed, "ensemble": ensemble, "device": device, "amp": amp, "threads": threads,
+        "momentum": momentum, "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain,
+        "lr_divide": lr_divide, "min_lr": min_lr, "seed": seed, "ensemble": ensemble, "device": device, "amp": amp,
+        "threads": threads,
     }  # fmt: skip
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)
