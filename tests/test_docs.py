@@ -25,7 +25,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 TIMEOUT_S = 300
-MODULE_OF_EXTRA = {"cpu": "onnxruntime", "train": "torch", "sim": "miniworld", "plot": "matplotlib", "gpu": "pynvml"}
+MODULE_OF_EXTRA = {
+    "cpu": "onnxruntime",
+    "train": "torch",
+    "sim": "miniworld",
+    "plot": "matplotlib",
+    "track": "trackers",
+    "gpu": "pynvml",
+}
 
 
 @dataclass(frozen=True)

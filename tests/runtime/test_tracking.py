@@ -1,19 +1,27 @@
 """Faces that move along known paths: which id each gets, counted by the metrics of the package `trackers`."""
 
+import json
+import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from helmsight.devices.errors import UsageError
+from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.camera import Camera, CameraOptions
 from helmsight.runtime.results import Faces, Frame, Reading, Result
 from helmsight.runtime.sources.fake import FakeSource
+from helmsight.runtime.tasks import task_for
 from helmsight.runtime.tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
+
+from ..bundles import write_block_finder
 
 FPS = 30
 SIZE_PX = 60.0
-Path = Callable[[float], tuple[float, float]]
+Way = Callable[[float], tuple[float, float]]
 
 
 def faces_at(centres: Sequence[tuple[float, float]], scores: Sequence[float] | None = None) -> Faces:
@@ -35,7 +43,7 @@ def metrics(truth: list[tuple[np.ndarray, Faces]], found: list[Faces]) -> dict[s
 
 
 def follow(
-    paths: Sequence[Path], times_s: Sequence[float], seen: Callable[[int, float], bool] = lambda face, t: True
+    paths: Sequence[Way], times_s: Sequence[float], seen: Callable[[int, float], bool] = lambda face, t: True
 ) -> dict[str, float]:
     """Track detections with noise of 2 % of a face along `paths`, without those that are not `seen`."""
     rng = np.random.default_rng(0)
@@ -50,7 +58,7 @@ def follow(
     return metrics(truth, found)
 
 
-def swaying(lane: int) -> Path:
+def swaying(lane: int) -> Way:
     return lambda t: (200 + 90 * np.sin(1.5 * t + lane), 50 + 100 * lane)
 
 
@@ -83,7 +91,7 @@ def test_ids_survive_frames_that_are_overwritten() -> None:
 
 def test_faces_that_pass_each_other_keep_their_ids() -> None:
     """While the near one hides the other, for a third of a second, there is only one."""
-    paths: list[Path] = [lambda t: (40 + 90 * t, 100), lambda t: (400 - 90 * t, 100)]
+    paths: list[Way] = [lambda t: (40 + 90 * t, 100), lambda t: (400 - 90 * t, 100)]
     score = follow(paths, regular(4), lambda face, t: face == 0 or abs(paths[0](t)[0] - paths[1](t)[0]) > SIZE_PX / 2)
     assert score["IDSW"] == 0
     assert score["IDF1"] > 0.98
@@ -128,7 +136,7 @@ def test_the_order_of_the_faces_stays() -> None:
     np.testing.assert_allclose(turned.xyxy, faces_at(at[::-1]).xyxy)
 
 
-def error_px(path: Path, noise_px: float, smooth: bool) -> np.ndarray:
+def error_px(path: Way, noise_px: float, smooth: bool) -> np.ndarray:
     """(N, 2) centre of the tracked box minus the true one, after the first half second; 3 s."""
     rng = np.random.default_rng(3)
     tracker = FaceTracker(0.5, smooth)
@@ -176,9 +184,38 @@ def test_sinks_get_ids_by_the_clock_of_the_source(live: bool, expected: list[int
     assert ids == [-1, -1, 0, 0, *np.repeat(expected, 2).tolist()]
 
 
-def test_only_a_face_bundle_is_tracked(face_bundle, navigate_bundle) -> None:
+def test_only_a_face_bundle_is_tracked(face_bundle: Bundle, navigate_bundle: Bundle) -> None:
     weaker = follow_weak_faces([navigate_bundle, face_bundle])
     assert weaker[0] is navigate_bundle
     assert score_threshold(weaker) == score_threshold([face_bundle]) / 2
     with pytest.raises(UsageError, match="--track: only faces are followed"):
         follow_weak_faces([navigate_bundle])
+
+
+def test_the_camera_gives_a_face_that_moves_one_id(tmp_path: pathlib.Path) -> None:
+    """A white block that steps by its own size, away in one picture; weak beside it only a grey one."""
+    bundle = write_block_finder(tmp_path / "b.bundle")
+    for i in range(8):
+        picture = np.zeros((240, 320, 3), np.uint8)
+        picture[160:168, 40:48] = 100
+        if i != 5:
+            picture[80:88, 8 * i : 8 * i + 8] = 255
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    log = tmp_path / "o.jsonl"
+    options = {"bundles": [str(bundle.path)], "source": f"{tmp_path}/*.png", "log": log}
+    Camera(CameraOptions(**options, track=True)).run()
+    lines = [json.loads(line)["face"] for line in log.read_text().splitlines()]
+    assert [line["id"] for line in lines] == [[-1], [0], [0], [0], [0], [], [0], [0]]
+    assert [len(line["xyxy"]) for line in lines] == [1, 1, 1, 1, 1, 0, 1, 1]
+    Camera(CameraOptions(**options)).run()
+    assert "id" not in json.loads(log.read_text().splitlines()[0])["face"]
+
+
+def test_the_picture_names_the_face(face_bundle: Bundle) -> None:
+    plain, named = (np.zeros((200, 200, 3), np.uint8) for _ in range(2))
+    task = task_for(face_bundle.manifest)
+    task.draw(plain, faces_at([(100, 100)]))
+    task.draw(named, replace(faces_at([(100, 100)]), id=np.array([7])))
+    width = [int((picture[56] != 0).any(axis=-1).sum()) for picture in (plain, named)]
+    assert width[1] > width[0] > 30, "a longer label over the box"
+    assert (plain[80:] == named[80:]).all()
