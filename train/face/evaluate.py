@@ -29,7 +29,7 @@ Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 OUTPUTS = ("scores", "boxes", "landmarks")
 IOU = 0.5
 NOTHING = np.empty((0, 4), np.float32)
-FLOOR = 0.02
+FLOOR = 0.002
 """Detections below this score are not ranked: they hardly change the area and cost most of the time."""
 VALIDATION = "photographs held back, and mosaics of them"
 """What `score` looks at."""
