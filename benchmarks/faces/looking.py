@@ -17,6 +17,10 @@ FIRST = "320x320"
 """The set of whole pictures, on which the default threshold is judged."""
 
 
+OUR_FLOOR = 0.002
+"""Our scores are probabilities: below a peer's 0.02 there are still faces among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Detections of a detector: `ranked` by set, with the lowest threshold; `shown` in the first set, with its own."""
@@ -34,7 +38,7 @@ def look_ours(ours: Ours, sets: Mapping[str, PictureSet]) -> Seen:
         faces = [ours.detect(image, threshold, size) for image in images]
         return [Found(f.xyxy, f.score, f.landmarks) for f in faces]
 
-    return Seen({name: over(name, min(FLOOR, ours.threshold)) for name in sets}, over(FIRST, ours.threshold))
+    return Seen({name: over(name, min(OUR_FLOOR, ours.threshold)) for name in sets}, over(FIRST, ours.threshold))
 
 
 def look_peer(worker: Worker, peer: PeerInfo, sets: Mapping[str, PictureSet], cache: Path) -> Seen:
