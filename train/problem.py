@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,6 +125,11 @@ class Options:
             "--ema": (0 <= self.ema < 1, self.ema, "0 or more and less than 1"),
             "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
             "--init": (not self.weights or self.weights.is_file(), self.init, "a run's folder, with model.safetensors"),
+            "--out": (
+                not self.init or self.init.resolve() != self.out.resolve(),
+                self.out,
+                "another folder than --init",
+            ),
             "--epochs": (self.epochs >= 1, self.epochs, "1 or more"),
             "--batch-size": (self.batch_size >= 1, self.batch_size, "1 or more"),
             "--min-gain": (0 <= self.min_gain < 1, self.min_gain, "0 or more and less than 1"),
@@ -144,9 +150,15 @@ class Options:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; neither where it lies nor how long it goes changes an epoch."""
         plain = {k: v for k, v in asdict(self).items() if k not in ("out", "epochs", "restart")}
-        return {**plain, "init": sha256(self.weights) if self.weights else None}
+        return {**plain, "init": _sha256_once(self.weights) if self.weights else None}
 
     @property
     def weights(self) -> Path | None:
         """The file that `init` means."""
         return self.init / "model.safetensors" if self.init else None
+
+
+@cache
+def _sha256_once(file: Path) -> str:
+    """The hash that the weights had when they were first asked for: another run may write there meanwhile."""
+    return sha256(file)

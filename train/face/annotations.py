@@ -9,7 +9,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...devices.errors import BadArtefact
+from ...devices.errors import BadArtefact, UsageError
 from ...runtime.pictures import picture_hw
 from ...runtime.results import Floats
 
 log = logging.getLogger(__name__)
 
+KINDS = ("images", "negatives")
 NAMED = 5
 """Troubles of one kind that are named in the log before they are only counted."""
 
@@ -70,6 +71,14 @@ class Troubles:
         return ", ".join(f"{n} {'time' if n == 1 else 'times'} {kind}" for kind, n in sorted(self.counts.items()))
 
 
+def data_folder(data: str) -> Path:
+    """The folder that `--data` means, `wider:DIR` or `DIR`; UsageError where it is none."""
+    folder = Path(data.removeprefix("wider:"))
+    if not folder.is_dir():
+        raise UsageError(f"--data {data}: no such folder; expected wider:DIR, or a folder with boxes.json")
+    return folder
+
+
 def read_folder(folder: Path, troubles: Troubles | None = None) -> list[Labelled]:
     """The pictures of a folder with `boxes.json` (docs/evaluate.md).
 
@@ -81,12 +90,21 @@ def read_folder(folder: Path, troubles: Troubles | None = None) -> list[Labelled
     file = folder / "boxes.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        items = [(kind, i, item) for kind in ("images", "negatives") for i, item in enumerate(record.get(kind, []))]
-        entries = [(folder / item["file"], _faces(f"{file}: {kind}[{i}]", item)) for kind, i, item in items]
+        items = [(f"{file}: {kind}[{i}]", x) for kind in KINDS for i, x in enumerate(record.get(kind, []))]
         if "images" not in record:
             raise KeyError("images")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadArtefact(f"{file} cannot be read ({type(error).__name__}: {error}); see docs/evaluate.md") from error
+    entries = []
+    for where, item in items:
+        try:
+            entries.append((folder / item["file"], _faces(where, item)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if troubles is None:
+                raise BadArtefact(
+                    f"{where} cannot be read ({type(error).__name__}: {error}); see docs/evaluate.md"
+                ) from error
+            troubles.add(where, "an item that cannot be read", f"{type(error).__name__}: {error}")
     found = [labelled(path, faces, f"{file}", troubles) for path, faces in entries]
     return [item for item in found if item is not None]
 
@@ -104,12 +122,13 @@ def labelled(file: Path, faces: Iterable[Face], where: str, troubles: Troubles |
         troubles.add(where, "a picture that cannot be read", str(error))
         return None
     kept = []
+    named = Troubles() if troubles is None else troubles
     for face in faces:
         reason = _why_not(face.xyxy, (height, width))
         if reason is None:
-            kept.append(face)
+            kept.append(_checked(face, named))
         else:
-            (troubles or Troubles()).add(face.where, reason, " ".join(f"{v:g}" for v in face.xyxy))
+            named.add(face.where, reason, " ".join(f"{v:g}" for v in face.xyxy))
     boxes = np.array([face.xyxy for face in kept], np.float64).reshape(-1, 4)
     unknown = np.full((5, 2), np.nan, np.float32)
     points = [unknown if face.landmarks is None else face.landmarks for face in kept]
@@ -133,6 +152,20 @@ def _faces(where: str, item: dict[str, Any]) -> list[Face]:
         five = None if points is None else np.array(points, np.float32).reshape(5, 2)
         faces.append(Face(where, tuple(float(v) for v in box), bool(ignored), five))
     return faces
+
+
+def _checked(face: Face, troubles: Troubles) -> Face:
+    """Without landmarks where they cannot be those of this face: the eyes in one place, or a point far outside."""
+    marks = face.landmarks
+    if marks is None or np.isnan(marks).any():
+        return face
+    left, top, right, bottom = face.xyxy
+    size = np.array([right - left, bottom - top])
+    far = ((marks < np.array([left, top]) - size) | (marks > np.array([right, bottom]) + size)).any()
+    if not far and np.abs(marks[0] - marks[1]).max() >= 0.02 * size.max():
+        return face
+    troubles.add(face.where, "landmarks that are not those of a face")
+    return replace(face, landmarks=None)
 
 
 def _why_not(xyxy: tuple[float, ...], hw: tuple[int, int]) -> str | None:

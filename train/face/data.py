@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ...devices.errors import UsageError
+from ...runtime.bundle import sha256
 from ...runtime.results import Image
 from ...runtime.tasks import Letterbox
 from ..fetch import cache_folder
 from ..problem import Batch, Shard
-from .annotations import Troubles, read_folder
+from .annotations import Troubles, data_folder, read_folder
 from .backgrounds import draw_background, load_backgrounds
 from .photographs import Photographs, flat, from_set, load_photographs
 from .pool import Head, cut_heads, face_pool
@@ -29,17 +29,17 @@ from .scene import Scene, compose, photograph
 from .teachers import Labels
 from .view import Region, carry, join, show
 from .wear import dress
-from .wider import wider_training_set
+from .wider import WIDER, wider_training_set
 
 log = logging.getLogger(__name__)
 
 IMAGE_HW = (240, 320)
 SIZES = ((160, 192), (240, 320), (320, 320), (320, 256))
-SIZE_SHARES = (0.5, 0.25, 0.15, 0.1)
-"""Most batches are of smaller pictures: for the same work a face more is seen in them than empty wall."""
+SIZE_SHARES = (0.3, 0.3, 0.3, 0.1)
+"""Some batches are of smaller pictures: for the same work more faces are seen in them. Near faces need the larger."""
 MOST_CUT = 2000
 """Photographs, from the first, that heads are cut out of."""
-MOST = 32
+MOST = 256
 """Faces of one picture that are learnt from; the largest, where there are more."""
 POOL_SIZE = 8000
 VALIDATION_SEED = 1_000_003
@@ -75,7 +75,7 @@ def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SI
     pool = face_pool(cache, pool_size)
     ours = photographs if data else photographs.split(validation=False)
     return Material(
-        pool.heads(validation=False),
+        pool.heads,
         cut_heads(ours.faces[:MOST_CUT]),
         ours,
         load_backgrounds(cache),
@@ -85,15 +85,17 @@ def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SI
 
 def load_annotated(data: str) -> Photographs:
     """The pictures of `wider:DIR` or of a folder with `boxes.json`; what is wrong with them is named and left out."""
-    kind, _, place = data.rpartition("wider:")
-    folder = Path(place)
-    if not folder.is_dir() or kind:
-        raise UsageError(f"--data {data}: no such folder; expected wider:DIR, or a folder with boxes.json")
+    folder = data_folder(data)
     troubles = Troubles()
-    items = wider_training_set(folder) if data.startswith("wider:") else read_folder(folder, troubles)
+    items = wider_training_set(folder) if data.startswith(WIDER) else read_folder(folder, troubles)
     if troubles.counts:
         log.warning("--data %s: left out: %s", data, troubles.summary())
-    return from_set(items, hashlib.sha256(repr(items).encode()).hexdigest())
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.file.relative_to(folder)} {sha256(item.file)}".encode())
+        for part in (item.boxes, item.ignore, item.landmarks):
+            digest.update(part.tobytes())
+    return from_set(items, digest.hexdigest())
 
 
 def make_picture(rng: np.random.Generator, material: Material, hw: tuple[int, int]) -> Scene:
@@ -104,11 +106,11 @@ def make_picture(rng: np.random.Generator, material: Material, hw: tuple[int, in
     """
     inner = _inner(rng, hw)
     kind = rng.random()
-    if kind < 0.3:
-        heads = material.generated if rng.random() < 0.5 else material.cut
+    if kind < 0.2:
+        heads = material.generated if rng.random() < 0.5 or not material.cut else material.cut
         image, labels = compose(rng, heads, material.backgrounds, inner)
     else:
-        grid = int(rng.integers(2, 6)) if kind < 0.55 else 1
+        grid = int(rng.integers(2, 6)) if kind < 0.4 else 1
         image, labels = _grid(rng, material, inner, grid)
     sure = labels.boxes[~labels.doubtful]
     whole = np.zeros((*hw, 3), np.uint8)
@@ -133,7 +135,7 @@ def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], cou
 
 def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.2:
         return hw[0], int(hw[1] * rng.uniform(0.55, 1))
     if kind < 0.5:
         return int(hw[0] * rng.uniform(0.5, 1)), hw[1]
@@ -175,7 +177,8 @@ def samples(n: int, seed: int) -> NDArray[np.uint8]:
 class Batches(Dataset[Batch]):
     """Item `step` is this shard's part of batch `step` of an epoch.
 
-    Images (B, H, W, 3) uint8 BGR, H and W one for the batch; targets as `detection_loss` takes them, M = 32.
+    Images (B, H, W, 3) uint8 BGR, H and W one for the batch; targets as `detection_loss` takes them, with room for the
+    most faces that a picture of the batch has.
     """
 
     def __init__(self, material: Material, key: tuple[int, int], batch_size: int, steps: int, shard: Shard) -> None:
@@ -188,15 +191,15 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         rows = range(step * self._batch_size, (step + 1) * self._batch_size)[self._shard.rows(self._batch_size)]
         hw = SIZES[np.random.default_rng([*self._key, step, 1]).choice(len(SIZES), p=SIZE_SHARES)]
-        images = torch.empty((len(rows), *hw, 3), dtype=torch.uint8)
-        boxes, landmarks = torch.zeros((len(rows), MOST, 4)), torch.zeros((len(rows), MOST, 5, 2))
-        doubtful = torch.zeros((len(rows), MOST), dtype=torch.bool)
-        for i, row in enumerate(rows):
-            image, labels = make_picture(np.random.default_rng([*self._key, row]), self._material, hw)
-            labels = _largest(labels)
-            images[i] = torch.from_numpy(image)
+        made = [make_picture(np.random.default_rng([*self._key, row]), self._material, hw) for row in rows]
+        faces = [_largest(labels) for _, labels in made]
+        most = max(1, *(len(labels.boxes) for labels in faces))
+        boxes, landmarks = torch.zeros((len(rows), most, 4)), torch.zeros((len(rows), most, 5, 2))
+        doubtful = torch.zeros((len(rows), most), dtype=torch.bool)
+        for i, labels in enumerate(faces):
             for all_, part in ((boxes, labels.boxes), (landmarks, labels.landmarks), (doubtful, labels.doubtful)):
                 all_[i, : len(part)] = torch.from_numpy(part)
+        images = torch.from_numpy(np.stack([image for image, _ in made]))
         return images, {"boxes": boxes, "landmarks": landmarks, "doubtful": doubtful}
 
     def stream(self, workers: int) -> Iterator[Batch]:

@@ -12,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ...devices.errors import UsageError
 from ...runtime.bundle import Manifest
 from ...runtime.pictures import read_picture
 from ...runtime.results import Faces, Floats, Image
 from ...runtime.tasks.face import FaceTask
-from .annotations import read_folder
+from .annotations import data_folder, read_folder
 from .data import validation_set
 from .teachers import overlap
-from .wider import find_images
+from .wider import WIDER, find_images
 from .wider_protocol import Found, average_precisions, read_truth
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
@@ -61,14 +60,12 @@ def evaluate_data(run: Run, manifest: Manifest, data: str) -> dict[str, dict[str
 
     Raises BadArtefact where a list or a picture is missing or broken: a score must be that of the whole set.
     """
-    kind, _, place = data.rpartition("wider:")
-    if kind or not Path(place).is_dir():
-        raise UsageError(f"--data {data}: no such folder; expected wider:DIR, or a folder with boxes.json")
-    if data.startswith("wider:"):
-        return _evaluate_wider(run, manifest, Path(place))
-    items = read_folder(Path(place))
+    folder = data_folder(data)
+    if data.startswith(WIDER):
+        return _evaluate_wider(run, manifest, folder)
+    items = read_folder(folder)
     pictures = ((read_picture(i.file), i.boxes[~i.ignore], i.boxes[i.ignore]) for i in items)
-    return _with_data(measure(_detect(run, manifest, pictures), manifest), Path(place).name, len(items))
+    return _with_data(measure(_detect(run, manifest, pictures), manifest), folder.name, len(items))
 
 
 def _evaluate_wider(run: Run, manifest: Manifest, folder: Path) -> dict[str, dict[str, Any]]:

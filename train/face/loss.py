@@ -25,7 +25,7 @@ EXPECTED = 8.0
 """About the number of answering cells in a picture. Sums are divided by it and by the number of pictures, not by the
 cells counted: the loss of a batch stays the mean over its pictures, also when they are split over processes."""
 BOX_WEIGHT = 2.0
-POINT_WEIGHT = 2.0
+POINT_WEIGHT = 8.0
 
 
 class Losses(NamedTuple):

@@ -80,9 +80,9 @@ class Photographs:
 
         One that turns out to be broken is named in the log, and another taken.
         """
-        kind = int(rng.random() < others)
-        photographs, upto = (self.faces, self.others)[kind], self._running_weights[kind]
         for _ in range(20):
+            kind = int(rng.random() < others)
+            photographs, upto = (self.faces, self.others)[kind], self._running_weights[kind]
             photo = photographs[int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))]
             try:
                 return photo.read(), photo.labels
@@ -176,7 +176,7 @@ def shrink(image: Image, largest: int) -> Image:
 
 
 def read_layers(file: Path) -> Image:
-    """(H, W, 3) uint8 BGR, with a fourth channel where parts are transparent; BadArtefact for what is no picture."""
+    """A picture of a package, as `read_picture` gives it, but with a fourth channel where parts are transparent."""
     layers = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if layers is not None and layers.dtype == np.uint8 and layers.shape[2:] == (4,) and layers[..., 3].min() < 250:
         return np.asarray(layers, np.uint8)

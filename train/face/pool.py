@@ -25,6 +25,7 @@ from ..checkpoint import replace_file
 from ..fetch import Package, fetch, locked
 from .photographs import Photograph, flat
 from .teachers import CENTERFACE, RETINAFACE, Teachers
+from .view import between_pixels
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,10 @@ class Pool:
     landmarks: Floats
     sha256: str
 
-    def heads(self, validation: bool, share: float = 0.1) -> list[Head]:
-        """Those for training, or the last `share` for validation, never shown in training."""
-        cut = round(len(self.faces) * (1 - share))
-        part = slice(cut, None) if validation else slice(0, cut)
-        return [Head(*all_) for all_ in zip(self.faces[part], self.boxes[part], self.landmarks[part], strict=True)]
+    @property
+    def heads(self) -> list[Head]:
+        """All of them."""
+        return [Head(*all_) for all_ in zip(self.faces, self.boxes, self.landmarks, strict=True)]
 
 
 def face_pool(cache: Path, size: int, seed: int = 0) -> Pool:
@@ -103,7 +103,8 @@ def cut_heads(photographs: Iterable[Photograph], smallest: float = 40) -> list[H
             scale = side / (AROUND * high)
             shift = side / 2 - scale * (box[:2] + box[2:]) / 2
             matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-            cut = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+            source = image if scale > 0.7 else cv2.GaussianBlur(image, (0, 0), 0.35 / scale)  # a warp skips pixels
+            cut = cv2.warpAffine(source, between_pixels(matrix), (side, side), borderMode=cv2.BORDER_REPLICATE)
             heads.append(Head(np.asarray(cut, np.uint8), box * scale + np.tile(shift, 2), marks * scale + shift))
     return heads
 

@@ -12,7 +12,7 @@ from ...runtime.results import Floats, Image
 from .backgrounds import colour, draw_background
 from .pool import Head
 from .teachers import Labels
-from .view import Region, carry, draw_height, join
+from .view import Region, between_pixels, carry, draw_height, join
 from .wear import dress
 
 Matrix = NDArray[np.float64]
@@ -97,14 +97,14 @@ def _paste(rng: np.random.Generator, image: Image, head: Head, matrix: Matrix) -
     matrix = matrix.copy()
     matrix[:, 2] -= (x1, y1)
     size = (int(x2 - x1), int(y2 - y1))
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    warp, scale = between_pixels(matrix), float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 1:  # averaged first: a linear warp skips pixels when it shrinks
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.35 / scale), np.uint8)
     how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
-    warped = np.asarray(cv2.warpAffine(picture, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    warped = np.asarray(cv2.warpAffine(picture, warp, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     if scale > 1.5 and rng.random() < 0.6:
         warped = _sharpen(rng, warped, scale)
-    mask = cv2.warpAffine(_mask(rng, head.box, side), matrix, size, flags=cv2.INTER_LINEAR)[..., None]
+    mask = cv2.warpAffine(_mask(rng, head.box, side), warp, size, flags=cv2.INTER_LINEAR)[..., None]
     under = image[y1:y2, x1:x2]
     image[y1:y2, x1:x2] = under + (warped.astype(np.float32) - under) * mask
 

@@ -1,5 +1,5 @@
 """Two published detectors that label pictures: a face that both see has a box and landmarks, one that only one sees is
-left open.
+left open, unless RetinaFace is all but certain.
 
 RetinaFace with MobileNet 0.25 (Deng et al. 2020) and CenterFace (Xu et al. 2019), both trained on WIDER FACE, as their
 packages carry them.

@@ -68,6 +68,14 @@ def carry(labels: Labels, matrix: NDArray[np.float64], image_hw: tuple[int, int]
     return Labels(boxes[kept], (marks + corner).astype(np.float32)[kept], doubtful[kept])
 
 
+def between_pixels(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix (2, 3) as `cv2.warpAffine` takes it: there the middle of the first pixel is 0, not a half."""
+    half = np.array([0.5, 0.5])
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ half - half
+    return moved
+
+
 def join(parts: list[Labels]) -> Labels:
     """The faces of several parts of one picture."""
     if not parts:
@@ -75,7 +83,7 @@ def join(parts: list[Labels]) -> Labels:
     return Labels(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("boxes", "landmarks", "doubtful")))
 
 
-def draw_height(rng: np.random.Generator, tall: float, near: float = 0.3) -> float:
+def draw_height(rng: np.random.Generator, tall: float, near: float = 0.5) -> float:
     """A face's height in pixels in a picture `tall`: even over its logarithm, some of them large."""
     if rng.random() < near:
         return float(rng.uniform(0.35, 0.95) * tall)
@@ -130,10 +138,7 @@ def _draw(image: Image, matrix: NDArray[np.float64], canvas: Image, region: Regi
     under = canvas[region.y : region.y + region.height, region.x : region.x + region.width]
     size = (region.width, region.height)
     how = cv2.INTER_CUBIC if scale > 1.5 else cv2.INTER_LINEAR
-    # Pixel centres: a warp maps pixel 0 to pixel 0, not 0.5 to 0.5.
-    half = np.array([0.5, 0.5])
-    warp = matrix.copy()
-    warp[:, 2] += matrix[:, :2] @ half - half
+    warp = between_pixels(matrix)
     if image.shape[2] == 3:
         cv2.warpAffine(image, warp, size, dst=under, flags=how, borderMode=cv2.BORDER_TRANSPARENT)
         return

@@ -37,6 +37,8 @@ def _glasses(rng: np.random.Generator, image: Image, marks: Floats) -> None:
     lens = (apart * rng.uniform(0.7, 0.98), apart * rng.uniform(0.45, 0.8))
     tint = tuple(int(v) for v in rng.integers(0, 70, 3))
     frame = colour(rng) if rng.random() < 0.4 else tint
+    if apart < 2:
+        return
     margin = int(2 * apart) + 2
     x, y = np.clip(((left + right) / 2).astype(int) - margin, 0, None)
     part = image[y : y + 2 * margin, x : x + 2 * margin]

@@ -18,6 +18,8 @@ from .annotations import Face, Labelled, Troubles, labelled
 
 log = logging.getLogger(__name__)
 
+WIDER = "wider:"
+"""How `--data` begins for this data set."""
 IMAGES = ("WIDER_{}/images", "{}/images")
 BOXES = ("wider_face_split/wider_face_{}_bbx_gt.txt", "wider_face_{}_bbx_gt.txt")
 LANDMARKS = ("{}/label.txt", "WIDER_{}/label.txt", "retinaface_gt_v1.1/{}/label.txt")
