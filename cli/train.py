@@ -26,6 +26,9 @@ def train(
     momentum: Annotated[float | None, typer.Option(help="Of sgd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of weights; biases and norms have none.")] = None,
     ema: Annotated[float | None, typer.Option(help="Keep a running average of the weights, e.g. 0.998.")] = None,
+    freeze_norm: Annotated[
+        bool | None, typer.Option("--freeze-norm", help="With --init: keep the statistics of batch norms.")
+    ] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better score before --lr is divided.")] = None,
     min_gain: Annotated[float | None, typer.Option(help="How much better counts as better there.")] = None,
     lr_divide: Annotated[float | None, typer.Option(help="By how much: 2 or 5.")] = None,
@@ -54,7 +57,7 @@ def train(
         "init": init, "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
         "momentum": momentum, "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain,
         "lr_divide": lr_divide, "min_lr": min_lr, "seed": seed, "ensemble": ensemble, "device": device, "amp": amp,
-        "threads": threads,
+        "threads": threads, "freeze_norm": freeze_norm,
     }  # fmt: skip
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)

@@ -78,6 +78,8 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.lr
         self.model.train()
+        if self._options.freeze_norm:
+            _freeze_norms(self.model)
         sums: dict[str, float] = {}
         batches = equal_batches(self._problem.batches(index, self._place.shard), self._place)
         first = self._step
@@ -195,6 +197,13 @@ def _running_average(model: nn.Module, decay: float) -> AveragedModel | None:
     if not decay:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+
+
+def _freeze_norms(model: nn.Module) -> None:
+    """Batch norms use and keep their running statistics; their weights go on learning."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 class _LossOf(nn.Module):

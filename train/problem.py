@@ -91,7 +91,8 @@ class Options:
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
     another number may differ in the last bits. `amp` is mixed precision, on a GPU only. With `ema` above 0 the weights
     that are validated and kept are a running average, in which a step's weights count 1 - ema. `init` is the folder of
-    an earlier run, whose best weights it begins with.
+    an earlier run, whose best weights it begins with. With `freeze_norm` batch norms keep the statistics that they came
+    with, as in use: a network that is trained on batches of a kind leans on theirs.
     """
 
     out: Path
@@ -103,6 +104,7 @@ class Options:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     ema: float = 0.0
+    freeze_norm: bool = False
     patience: int = 5
     min_gain: float = 0.0
     lr_divide: float = 2.0
@@ -125,6 +127,7 @@ class Options:
             "--ema": (0 <= self.ema < 1, self.ema, "0 or more and less than 1"),
             "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
             "--init": (not self.weights or self.weights.is_file(), self.init, "a run's folder, with model.safetensors"),
+            "--freeze-norm": (not self.freeze_norm or self.init, self.init, "--init: new statistics cannot be kept"),
             "--out": (
                 not self.init or self.init.resolve() != self.out.resolve(),
                 self.out,

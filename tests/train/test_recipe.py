@@ -15,6 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
+load_file = pytest.importorskip("safetensors.torch").load_file
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
 from helmsight.runtime.bundle import sha256  # noqa: E402
@@ -185,6 +186,23 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     assert record["provenance"]["options"]["init"] == sha256(first / "model.safetensors")
     with pytest.raises(UsageError, match="init"):
         fit(TinyProblem(), options(tmp_path / "next", epochs=2, lr=1e-6, min_lr=1e-9))
+
+
+def test_frozen_norms_keep_their_statistics_and_learn_their_weights(tmp_path: Path) -> None:
+    class Normed(TinyProblem):
+        def build(self) -> torch.nn.Module:
+            net = super().build()
+            net.body.insert(3, torch.nn.BatchNorm1d(16))
+            return net
+
+    first = fit(Normed(), options(tmp_path / "first", epochs=1))
+    runs = [options(tmp_path / str(frozen), epochs=1, init=first, freeze_norm=frozen) for frozen in (True, False)]
+    kept, moved = (load_file(fit(Normed(), chosen) / "model.safetensors") for chosen in runs)
+    began = load_file(first / "model.safetensors")
+    assert torch.equal(kept["body.3.running_mean"], began["body.3.running_mean"])
+    assert not torch.equal(moved["body.3.running_mean"], began["body.3.running_mean"])
+    with pytest.raises(UsageError, match=r"--freeze-norm is None; expected --init"):
+        options(tmp_path, freeze_norm=True).check()
 
 
 def test_weights_that_are_not_there_or_do_not_fit_are_named(tmp_path: Path) -> None:
