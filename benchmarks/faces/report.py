@@ -25,8 +25,8 @@ NOTES = (
     "of the ratios of one round. Each at its own default: libfacedetection, RetinaFace, CenterFace, dlib and Haar take "
     "the picture at its own size, MediaPipe and BlazeFace shrink it to theirs, helmsight to its usual input.",
     "AP is of all detections from a score of 0.02 on (0.002 for helmsight, whose scores are probabilities), IoU 0.5; "
-    "precision, recall and false boxes are of those at the default threshold, on pictures letterboxed to 320x320 (those without a face among them). In mosaics, at 320x240, "
-    "a picture takes 0.62 of its cell's width and height.",
+    "precision, recall and false boxes are of those at the default threshold, on pictures letterboxed to 320x320 "
+    "(those without a face among them). In mosaics, at 320x240, a picture takes 0.62 of its cell's width and height.",
     "In the table of corrected boxes, all boxes of a detector are moved and scaled by one correction, fitted to the "
     "labels of this very set, so that nobody loses by drawing faces tighter or wider.",
     "dlib and Haar give no probability and no landmarks. Landmarks of MediaPipe and BlazeFace are eyes, nose and the "
