@@ -67,7 +67,11 @@ class FaceTask:
         reach = outputs["boxes"].reshape(-1, 4)[found] * unit[:, None]
         xyxy = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
         score = scores.reshape(-1)[found]
-        order = _suppress(xyxy, score, self._nms_iou, _cut_off(xyxy, parts.inner[part]) if self._tile else None)
+        cut_off = _cut_off(xyxy, parts.inner[part]) if self._tile else None
+        order = _suppress(xyxy, score, self._nms_iou, cut_off)
+        if cut_off is not None:
+            score[order] = _best_of_same(xyxy[order], xyxy, score, self._nms_iou)
+            order = order[np.argsort(-score[order], kind="stable")]
         points = outputs["landmarks"].reshape(-1, 5, 2)[found[order]] * unit[order, None, None] + centre[order, None]
         limits = np.array([image_hw[1], image_hw[0]] * 2, np.float32)
         return Faces(_inside(xyxy[order], limits), score[order], _inside(points, limits[:2]))
@@ -122,6 +126,15 @@ def _suppress(xyxy: Floats, score: Floats, iou: float, cut_off: NDArray[np.bool_
         if not (cut_off[i] and whole and _share_inside(xyxy[i], xyxy[whole]).max() >= 0.5):
             whole.append(i)
     return np.array(whole)[np.argsort(-score[whole], kind="stable")]
+
+
+def _best_of_same(kept: Floats, xyxy: Floats, score: Floats, iou: float) -> Floats:
+    """(K,) the best score among the boxes of each face: that of a whole box, small in the frame, may be weak."""
+    shared = np.minimum(kept[:, None, 2:], xyxy[None, :, 2:]) - np.maximum(kept[:, None, :2], xyxy[None, :, :2])
+    inner = shared.clip(min=0).prod(-1)
+    area = (xyxy[:, 2:] - xyxy[:, :2]).prod(-1)
+    same = inner >= iou * ((kept[:, 2:] - kept[:, :2]).prod(-1)[:, None] + area[None] - inner)
+    return np.asarray(np.where(same, score[None], 0).max(axis=1), np.float32)
 
 
 def _cut_off(xyxy: Floats, inner: Floats) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from helmsight.runtime.bundle import Bundle
 from helmsight.runtime.results import Faces
 from helmsight.runtime.tasks import task_for
 from helmsight.runtime.tasks._tiles import views
+from helmsight.runtime.tasks.face import _best_of_same, _suppress
 
 from ..bundles import FACE_CELLS, face_manifest
 
@@ -142,3 +143,14 @@ def test_one_by_one_owns_the_session(face_bundle: Bundle) -> None:
     assert three["boxes"].shape == (3, FACE_CELLS, 4)
     assert network.runs == 4
     assert network.closed
+
+
+def test_a_weak_whole_box_takes_the_score_of_the_parts_that_it_replaces() -> None:
+    """What is whole stays, since its place is right; how sure it is, the tile that saw it larger knows better."""
+    boxes = np.array([[0, 0, 100, 100], [2, 0, 100, 100], [300, 300, 340, 340]], np.float32)
+    score = np.array([0.23, 0.9, 0.4], np.float32)
+    order = _suppress(boxes, score, 0.45, np.array([False, True, False]))
+    assert sorted(order.tolist()) == [0, 2]
+    assert _best_of_same(boxes[order], boxes, score, 0.45).tolist() == [
+        pytest.approx(0.9) if i == 0 else pytest.approx(0.4) for i in order
+    ]
