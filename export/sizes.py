@@ -107,7 +107,9 @@ def other_sizes(inputs: Sequence[TensorSpec]) -> tuple[tuple[int, int], ...]:
         return ()
     short, long = sorted(spec.image_hw)
     sizes = ((short, 1.5 * long), (1.25 * long, 0.75 * short))
-    return tuple((_up(height, spec.multiple), _up(width, spec.multiple)) for height, width in sizes)
+    largest = LARGEST_SIDE // spec.multiple * spec.multiple
+    height, width = ([min(_up(side, spec.multiple), largest) for side in sides] for sides in zip(*sizes, strict=True))
+    return tuple(zip(height, width, strict=True))
 
 
 def resize_feeds(feeds: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]:

@@ -165,3 +165,8 @@ def test_an_onnx_file_has_its_own_sizes(folder: Path) -> None:
     bundle = exported(PICTURE)
     with pytest.raises(UsageError, match="sizes of an ONNX file cannot be left open; leave out /8"):
         export(str(bundle.model), ExportOptions(inputs=("image:uint8:1x16x16x3/8:BGR",), out=Path("o.bundle")))
+
+
+def test_a_large_open_size_is_tried_within_what_is_allowed() -> None:
+    sizes = other_sizes((parse_input("image:uint8:1x3008x3008x3/32:BGR"),))
+    assert max(side for size in sizes for side in size) == 4096
