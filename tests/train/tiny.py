@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -89,3 +90,6 @@ if __name__ == "__main__":
     out, epochs, pause_s, mode = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
     problem = TinyProblem(pause_s=pause_s, uneven=mode == "uneven", dropout=0 if mode == "plain" else 0.2)
     fit(problem, Options(out, epochs=epochs, batch_size=16, lr=0.05, seed=3))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is written; torch 2.13 now and then aborts when gloo's threads outlive the interpreter
