@@ -27,7 +27,7 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of weights; biases and norms have none.")] = None,
     ema: Annotated[float | None, typer.Option(help="Keep a running average of the weights, e.g. 0.998.")] = None,
     freeze_norm: Annotated[
-        bool | None, typer.Option("--freeze-norm", help="With --init: keep the statistics of batch norms.")
+        int | None, typer.Option(help="Batch norms keep their statistics from this epoch on; 0: never.")
     ] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better score before --lr is divided.")] = None,
     min_gain: Annotated[float | None, typer.Option(help="How much better counts as better there.")] = None,

@@ -78,8 +78,7 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.lr
         self.model.train()
-        if self._options.freeze_norm:
-            _freeze_norms(self.model)
+        self._freeze_norms(index)
         sums: dict[str, float] = {}
         batches = equal_batches(self._problem.batches(index, self._place.shard), self._place)
         first = self._step
@@ -166,6 +165,17 @@ class Training:
         self._step += 1
         return {"loss": value, **parts}
 
+    def _freeze_norms(self, index: int) -> None:
+        """From epoch `freeze_norm` on; with it the model goes on from its running average, statistics and weights."""
+        since = index + 1 - self._options.freeze_norm
+        if not self._options.freeze_norm or since < 0:
+            return
+        if self._average and since == 0:
+            self.model.load_state_dict(self._average.module.state_dict())
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
     def _validate(self, epoch: int) -> dict[str, float]:
         kept = self._kept.eval()
         with torch.no_grad():
@@ -197,13 +207,6 @@ def _running_average(model: nn.Module, decay: float) -> AveragedModel | None:
     if not decay:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-
-
-def _freeze_norms(model: nn.Module) -> None:
-    """Batch norms use and keep their running statistics; their weights go on learning."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
 
 
 class _LossOf(nn.Module):

@@ -91,8 +91,9 @@ class Options:
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
     another number may differ in the last bits. `amp` is mixed precision, on a GPU only. With `ema` above 0 the weights
     that are validated and kept are a running average, in which a step's weights count 1 - ema. `init` is the folder of
-    an earlier run, whose best weights it begins with. With `freeze_norm` batch norms keep the statistics that they came
-    with, as in use: a network that is trained on batches of a kind leans on theirs.
+    an earlier run, whose best weights it begins with. From epoch `freeze_norm` on (from 1; 0: never) batch norms keep
+    their statistics, as in use, and the network goes on from its running average: while it trains on those of each
+    batch it leans on them.
     """
 
     out: Path
@@ -104,7 +105,7 @@ class Options:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     ema: float = 0.0
-    freeze_norm: bool = False
+    freeze_norm: int = 0
     patience: int = 5
     min_gain: float = 0.0
     lr_divide: float = 2.0
@@ -127,7 +128,11 @@ class Options:
             "--ema": (0 <= self.ema < 1, self.ema, "0 or more and less than 1"),
             "--weight-decay": (self.weight_decay >= 0, self.weight_decay, "0 or more"),
             "--init": (not self.weights or self.weights.is_file(), self.init, "a run's folder, with model.safetensors"),
-            "--freeze-norm": (not self.freeze_norm or self.init, self.init, "--init: new statistics cannot be kept"),
+            "--freeze-norm": (
+                self.freeze_norm >= 0 and (self.freeze_norm != 1 or self.init),
+                self.freeze_norm,
+                "0 for never, an epoch from 2 on, or 1 with --init: statistics of a new network cannot be kept",
+            ),
             "--out": (
                 not self.init or self.init.resolve() != self.out.resolve(),
                 self.out,

@@ -18,7 +18,7 @@ def defaults(task: str, out: Path) -> Options:
     if task == "face":
         return Options(
             out,
-            epochs=90,
+            epochs=110,
             batch_size=16,
             optimizer="adamw",
             lr=2e-3,
@@ -28,6 +28,7 @@ def defaults(task: str, out: Path) -> Options:
             patience=3,
             min_gain=0.003,
             ema=0.998,
+            freeze_norm=50,
         )
     if task == "navigate":
         return Options(out, epochs=14, batch_size=32, optimizer="adamw", lr=1e-3, weight_decay=0.02, patience=2)

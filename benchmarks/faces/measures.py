@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from helmsight.runtime.results import Faces, Floats
+from helmsight.train.face import calibrate
+from helmsight.train.face.boxes import overlap
 from helmsight.train.face.evaluate import IOU, Matches, average_precision, match
 
 from .peers import Found
@@ -21,7 +23,6 @@ LOOSE_IOU = 0.3
 AGREE = 0.1
 """Mean distance, in distances of the eyes, up to which two teachers agree on a face's landmarks."""
 CALIBRATION_FROM = 0.1
-CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,10 @@ def at_threshold(found: Sequence[Found], truth: Sequence[Floats]) -> AtThreshold
 
 
 def calibration_error(found: Sequence[Found], truth: Sequence[Floats]) -> float:
-    """Expected calibration error (Naeini et al. 2015) over detections with a score from 0.1 on, in ten equal bins."""
+    """That of all detections with a score from 0.1 on, 0 where there is none."""
     matches = matched(found, truth)
     kept = matches.score >= CALIBRATION_FROM
-    score, right = matches.score[kept], matches.right[kept]
-    bins = np.minimum((score * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [abs(float(score[bins == b].sum() - right[bins == b].sum())) for b in range(CALIBRATION_BINS)]
-    return sum(gaps) / max(1, len(score))
+    return calibrate.calibration_error(matches.score[kept], matches.right[kept])
 
 
 def fit_boxes(found: Sequence[Found], truth: Sequence[Floats]) -> BoxFit:
@@ -99,7 +97,7 @@ def pairs_of(found: Found, boxes: Floats) -> list[tuple[int, int]]:
     """Face and detection, for each face that one overlaps by 0.3: the one that overlaps it most, each used once."""
     if not len(found.score) or not len(boxes):
         return []
-    table = overlaps(boxes, found.xyxy)
+    table = overlap(boxes, found.xyxy)
     pairs = []
     for _ in range(min(table.shape)):
         face, i = divmod(int(table.argmax()), table.shape[1])
@@ -137,14 +135,6 @@ def landmark_error(found: Sequence[Found], truth: Sequence[Floats], taught: Sequ
                 wanted = np.concatenate([wanted[:3], wanted[3:].mean(0, keepdims=True)])
             errors.append(_distance(given, wanted) / _eyes(wanted))
     return (float(np.mean(errors)) if errors else float("nan")), len(errors)
-
-
-def overlaps(a: Floats, b: Floats) -> Floats:
-    """(n, m) intersections over unions of boxes (n, 4) and (m, 4), xyxy."""
-    shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    area = np.clip(shared, 0, None).prod(-1)
-    both = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
-    return np.asarray(area / np.maximum(both - area, 1e-9), np.float32)
 
 
 def _agreed(seen: Floats) -> Floats:

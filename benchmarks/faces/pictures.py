@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from helmsight.devices.errors import BadArtefact
 from helmsight.runtime.pictures import read_picture
 from helmsight.runtime.results import Floats, Image
 from helmsight.runtime.tasks._picture import resize
+from helmsight.train.face.annotations import read_folder
 
 SET_HW = (320, 320)
 MOSAIC_HW = (240, 320)
@@ -104,11 +104,8 @@ def _set(name: str, pictures: Sequence[Picture]) -> PictureSet:
 
 
 def _read(folder: Path, limit: int | None) -> list[Picture]:
-    file = folder / "boxes.json"
-    try:
-        record = json.loads(file.read_text())
-        items = [*record["images"][:limit], *record["negatives"][:limit]]
-        named = [(folder / item["file"], np.array(item["xyxy"], np.float32).reshape(-1, 4)) for item in items]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadArtefact(f"{file} cannot be read ({type(error).__name__}: {error}); see docs/evaluate.md") from error
-    return [Picture(read_picture(path), boxes) for path, boxes in named]
+    items = read_folder(folder)
+    if any(item.ignore.any() for item in items):
+        raise BadArtefact(f"{folder / 'boxes.json'} has boxes to ignore; expected none: every face counts here")
+    shown, empty = ([i for i in items if len(i.boxes) > 0], [i for i in items if not len(i.boxes)])
+    return [Picture(read_picture(i.file), i.boxes) for i in (*shown[:limit], *empty[:limit])]

@@ -112,7 +112,7 @@ def fitted(detectors: Sequence[Detector], sets: Mapping[str, PictureSet]) -> lis
 
 
 def goals(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]], name: str) -> list[Goal]:
-    """What the bundle `name` has to reach; a goal that needs a peer is left out where that one is not installed."""
+    """What the bundle `name` has to reach; one whose figure needs a peer that is not installed is not reached."""
     ours = {k: v for row in (*rows, *cost) if row["detector"] == name for k, v in row.items()}
     peers = [row for row in rows if row["detector"] in PEERS]
     made = [Goal(f"AP {key}", ours[f"AP {key}"], limit, at_least=True) for key, limit in AP_GOALS.items()]
@@ -126,7 +126,8 @@ def goals(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]], 
         "MFLOPs": 150,
         "over MediaPipe's": 1,
     }
-    return made + [Goal(k, ours[k], limit, at_least=False) for k, limit in limits.items() if ours[k] is not None]
+    unknown = math.nan
+    return made + [Goal(k, unknown if ours[k] is None else ours[k], v, at_least=False) for k, v in limits.items()]
 
 
 def _known(value: float) -> float | None:

@@ -38,15 +38,7 @@ class OnnxRuntimeSession:
                 f"ONNX Runtime here has {', '.join(available)}, not {wanted}; "
                 "install helmsight[gpu] or use --device cpu"
             )
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.threads or processor().usable_cores
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        for spec in bundle.manifest.inputs:
-            # Fixed before the graph is optimised, so that a size chosen at load costs no more than one in the file.
-            for name, side in zip(SIZE_NAMES, spec.image_hw if spec.multiple else (), strict=False):
-                settings.add_free_dimension_override_by_name(name, side)
+        settings = _settings(ort, bundle, options)
         providers = _providers(wanted, available)
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -91,6 +83,19 @@ class OnnxRuntimeSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads or processor().usable_cores
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for spec in bundle.manifest.inputs:
+        # Fixed before the graph is optimised, so that a size chosen at load costs no more than one in the file.
+        for name, side in zip(SIZE_NAMES, spec.image_hw if spec.multiple else (), strict=False):
+            settings.add_free_dimension_override_by_name(name, side)
+    return settings
 
 
 def _real_outputs(bundle: Bundle, session: Any) -> tuple[TensorSpec, ...]:

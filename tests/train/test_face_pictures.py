@@ -186,7 +186,7 @@ def test_a_set_without_a_near_face_is_enough(material: Material) -> None:
 def test_it_learns_one_batch_by_heart(material: Material) -> None:
     torch.manual_seed(0)
     images, targets = Batches(material, (0, 1), 8, 1, Shard())[0]
-    net = build(dropout=0.0).train()
+    net = build().train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3)
     losses = []
     for _ in range(40):
@@ -215,10 +215,11 @@ def test_teachers_must_agree() -> None:
 
 
 def test_training_and_validation_share_no_photograph(material: Material) -> None:
-    ours, theirs = (material.photographs.split(validation) for validation in (False, True))
-    assert len(ours.faces) + len(theirs.faces) == 10
-    assert len(theirs.faces) == -(-10 // HELD_BACK)
-    assert not {id(p) for p in ours.faces} & {id(p) for p in theirs.faces}
+    marked = tuple(replace(p, held_back=i in (2, 5)) for i, p in enumerate(material.photographs.faces))
+    shelf = replace(material.photographs, faces=marked)
+    ours, theirs = (shelf.split(validation) for validation in (False, True))
+    assert len(ours.faces) == 8
+    assert theirs.faces == (marked[2], marked[5])
 
 
 def test_a_large_album_does_not_prevail() -> None:
@@ -288,3 +289,15 @@ def test_photographs_are_labelled_once_and_kept(tmp_path: Path, monkeypatch: pyt
     assert (len(first.faces), len(first.others)) == (1, 1), "a picture that nobody is sure of is left out"
     assert first.faces[0].read().shape == (512, 512, 3)
     assert first.sha256 == again.sha256
+
+
+def test_packages_are_held_back_whole_or_by_person() -> None:
+    package = Package("p", "1", "p.whl", "0" * 64, "MIT")
+    pictures = tuple(f"{i}.png" for i in range(HELD_BACK + 1)), ()
+    apart, mixed, neither = (
+        photographs.Album(package, *pictures, *how) for how in ((True, False), (False, True), (False, False))
+    )
+    assert all(apart.holds_back(i) for i in range(HELD_BACK + 1))
+    assert [i for i in range(HELD_BACK + 1) if mixed.holds_back(i)] == [0, HELD_BACK]
+    assert not any(neither.holds_back(i) for i in range(HELD_BACK + 1))
+    assert 0 < sum(a.held_back for a in albums()) < len(albums())

@@ -188,21 +188,38 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
         fit(TinyProblem(), options(tmp_path / "next", epochs=2, lr=1e-6, min_lr=1e-9))
 
 
-def test_frozen_norms_keep_their_statistics_and_learn_their_weights(tmp_path: Path) -> None:
-    class Normed(TinyProblem):
-        def build(self) -> torch.nn.Module:
-            net = super().build()
-            net.body.insert(3, torch.nn.BatchNorm1d(16))
-            return net
+class Normed(TinyProblem):
+    """With a batch norm, `body.3`."""
 
+    def build(self) -> torch.nn.Module:
+        net = super().build()
+        net.body.insert(3, torch.nn.BatchNorm1d(16))
+        return net
+
+
+def test_frozen_norms_keep_their_statistics_and_learn_their_weights(tmp_path: Path) -> None:
     first = fit(Normed(), options(tmp_path / "first", epochs=1))
-    runs = [options(tmp_path / str(frozen), epochs=1, init=first, freeze_norm=frozen) for frozen in (True, False)]
+    runs = [options(tmp_path / str(frozen), epochs=1, init=first, freeze_norm=frozen) for frozen in (1, 0)]
     kept, moved = (load_file(fit(Normed(), chosen) / "model.safetensors") for chosen in runs)
     began = load_file(first / "model.safetensors")
     assert torch.equal(kept["body.3.running_mean"], began["body.3.running_mean"])
+    assert not torch.equal(kept["body.3.weight"], began["body.3.weight"])
     assert not torch.equal(moved["body.3.running_mean"], began["body.3.running_mean"])
-    with pytest.raises(UsageError, match=r"--freeze-norm is None; expected --init"):
-        options(tmp_path, freeze_norm=True).check()
+    with pytest.raises(UsageError, match=r"--freeze-norm is 1; expected .* 1 with --init"):
+        options(tmp_path, freeze_norm=1).check()
+
+
+def test_norms_freeze_at_their_epoch_with_the_running_average(tmp_path: Path) -> None:
+    def state(epochs: int) -> dict[str, dict[str, torch.Tensor]]:
+        fit(Normed(), options(tmp_path, epochs=epochs, ema=0.9, freeze_norm=3, lr=0.01, min_lr=1e-9))
+        return torch.load(tmp_path / "last.pt", weights_only=True)
+
+    mean = "body.3.running_mean"
+    before, frozen, later = state(2), state(3), state(4)
+    assert not torch.equal(before["model"][mean], before["average"][f"module.{mean}"])
+    assert torch.equal(frozen["model"][mean], before["average"][f"module.{mean}"])
+    assert torch.equal(later["model"][mean], frozen["model"][mean])
+    assert not torch.equal(later["model"]["body.3.weight"], frozen["model"]["body.3.weight"])
 
 
 def test_weights_that_are_not_there_or_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -152,6 +152,22 @@ def test_a_bundle_is_scored_on_the_three_levels(tmp_path: Path) -> None:
     assert metrics["ap_easy"]["n"] == 1
 
 
+def best_box(xyxy: np.ndarray, boxes: np.ndarray) -> tuple[float, int]:
+    """The largest overlap, as boxoverlap.m counts pixels, and whose it is; 0 and -1 without any."""
+    left, top, right, bottom = xyxy
+    best, at = 0.0, -1
+    for j, (x, y, w, h) in enumerate(boxes):
+        wide = min(right, x + w) - max(left, x) + 1
+        high = min(bottom, y + h) - max(top, y) + 1
+        if wide <= 0 or high <= 0:
+            continue
+        shared = wide * high
+        value = shared / ((right - left + 1) * (bottom - top + 1) + (w + 1) * (h + 1) - shared)
+        if value > best:
+            best, at = value, j
+    return best, at
+
+
 def published(found: list[Found], truths: list[Truth], level: int) -> float:
     """The procedure of wider_eval.m step by step, threshold by threshold, as slowly as it is written there."""
     every = np.concatenate([f.score for f in found])
@@ -167,17 +183,7 @@ def published(found: list[Found], truths: list[Truth], level: int) -> float:
         state = dict.fromkeys(range(len(picture.boxes)), 0)
         seen, proposal = [], []
         for d in order:
-            best, at = 0.0, -1
-            for j, (x, y, w, h) in enumerate(picture.boxes):
-                left, top, right, bottom = record.xyxy[d].astype(float)
-                wide = min(right, x + w) - max(left, x) + 1
-                high_ = min(bottom, y + h) - max(top, y) + 1
-                if wide <= 0 or high_ <= 0:
-                    continue
-                shared = wide * high_
-                value = shared / ((right - left + 1) * (bottom - top + 1) + (w + 1) * (h + 1) - shared)
-                if value > best:
-                    best, at = value, j
+            best, at = best_box(record.xyxy[d].astype(float), picture.boxes)
             proposal.append(1)
             if best >= 0.5:
                 if at not in counted:

@@ -17,8 +17,8 @@ from ...runtime.pictures import read_picture
 from ...runtime.results import Faces, Floats, Image
 from ...runtime.tasks.face import FaceTask
 from .annotations import data_folder, read_folder
+from .boxes import overlap
 from .data import validation_set
-from .teachers import overlap
 from .wider import WIDER, find_images
 from .wider_protocol import Found, average_precisions, read_truth
 

@@ -22,9 +22,9 @@ PRIOR = 0.01
 """The score of a cell before training: most cells have no face (Lin et al. 2017, Focal Loss, section 4.1)."""
 
 
-def build(widths: tuple[int, int, int, int] = (32, 64, 80, 96), dropout: float = 0.05) -> FaceNet:
+def build(widths: tuple[int, int, int, int] = (32, 64, 80, 96)) -> FaceNet:
     """The network; `widths` are the channels at strides 4, 8, 16 and 32."""
-    return FaceNet(tuple(widths), dropout)
+    return FaceNet(tuple(widths))
 
 
 class FaceNet(nn.Module):
@@ -36,18 +36,19 @@ class FaceNet(nn.Module):
     calibration: Tensor
     """Slope and offset of the logits, fitted after training; see calibrate.py. No loss sees it."""
 
-    def __init__(self, widths: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         a, b, c, d = widths
-        self.stem = nn.Sequential(Normalise(), *_conv(3, 16, 3, stride=2), Separable(16, a, 2), Separable(a, a))
+        self.stem = nn.Sequential(
+            Normalise(mean=(0, 0, 0)), *_conv(3, 16, 3, stride=2), Separable(16, a, 2), Separable(a, a)
+        )
         self.stage8 = nn.Sequential(Separable(a, b, 2), Separable(b, b), Separable(b, b))
         self.stage16 = nn.Sequential(Separable(b, c, 2), Separable(c, c, kernel=5), Separable(c, c, kernel=5))
-        wide = Separable(d, d, kernel=5), Separable(d, d, kernel=5)
-        self.stage32 = nn.Sequential(Separable(c, d, 2), *wide, nn.Dropout2d(dropout))
+        self.stage32 = nn.Sequential(Separable(c, d, 2), Separable(d, d, kernel=5), Separable(d, d, kernel=5))
         self.lateral16 = nn.Sequential(*_conv(c, b, 1))
         self.lateral32 = nn.Sequential(*_conv(d, b, 1))
-        self.merge8, self.merge16 = Separable(b, b), Separable(b, b)
-        self.head = Separable(b, b)
+        self.merge8, self.merge16 = Separable(b, b, adds=False), Separable(b, b, adds=False)
+        self.head = Separable(b, b, adds=False)
         self.score = nn.Conv2d(b, 1, 1)
         self.box = nn.Conv2d(b, 4, 1)
         self.points = nn.Conv2d(b, 2 * POINTS, 1)
@@ -85,34 +86,41 @@ class FaceNet(nn.Module):
         bias = torch.cat([layer.get_parameter("bias") for layer in layers])
         cells = []
         for level, stride in zip((p8, p16, p32), STRIDES, strict=True):
+            found = functional.conv2d(self.head(level), weight, bias)  # (B, 15, rows, columns)
             # A height of 240 leaves half a cell at stride 32: what is no whole cell has no say.
-            features = self.head(level[:, :, : images.shape[1] // stride, : images.shape[2] // stride])
-            cells.append(functional.conv2d(features, weight, bias).flatten(2).transpose(1, 2))  # (B, cells, 15)
+            found = found[:, :, : images.shape[1] // stride, : images.shape[2] // stride]
+            cells.append(found.flatten(2).transpose(1, 2))  # (B, cells, 15)
         scores, boxes, points = torch.split(torch.cat(cells, 1), [1, 4, 2 * POINTS], 2)
         return scores.squeeze(2), boxes, points.reshape(len(images), -1, POINTS, 2)
 
     def _stem(self, images: Tensor) -> Tensor:
-        """(B, a, H/4, W/4). The scale of the input goes into the first weights: a pass over the picture less."""
+        """(B, a, H/4, W/4). Nothing is subtracted from pixels, and their scale goes into the first weights.
+
+        Both save a pass over the picture; the batch norm behind centres as well.
+        """
         normalise, first = self.stem[0], self.stem[1]
         assert isinstance(normalise, Normalise)
         assert isinstance(first, nn.Conv2d)
-        pixels = images.permute(0, 3, 1, 2).float() - normalise.mean
+        pixels = images.permute(0, 3, 1, 2).float()
         out: Tensor = self.stem[2:](functional.conv2d(pixels, first.weight * normalise.scale, stride=2, padding=1))
         return out
 
 
 class Separable(nn.Module):
-    """A depthwise and a pointwise convolution, each with batch norm and ReLU; adds its input where shapes agree."""
+    """A depthwise and a pointwise convolution, each with batch norm and ReLU; `adds` its input where shapes agree.
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> None:
+    It is added before the last ReLU: engines make one operator of a convolution, an addition and a ReLU.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, kernel: int = 3, adds: bool = True) -> None:
         super().__init__()
         depthwise = _conv(inputs, inputs, kernel, stride=stride, groups=inputs)
-        self.body = nn.Sequential(*depthwise, *_conv(inputs, outputs, 1))
-        self.adds = stride == 1 and inputs == outputs
+        self.body = nn.Sequential(*depthwise, *_conv(inputs, outputs, 1)[:2])
+        self.adds = adds and stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.body(x)
-        return x + out if self.adds else out
+        return functional.relu(x + out if self.adds else out, inplace=True)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> tuple[nn.Module, ...]:

@@ -35,11 +35,10 @@ log = logging.getLogger(__name__)
 
 LARGEST = 512
 """Photographs are kept at most this wide or high, in pixels."""
-VERSION = 1
+VERSION = 2
 """Counts changes of this file and of the teachers that change the labels."""
-_BROKEN = Troubles()
-HELD_BACK = 8
-"""One photograph in so many is for validation."""
+HELD_BACK = 16
+"""One picture in so many is for validation, of packages whose pictures show one person each; of others all or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Photograph:
     labels: Labels
     weight: float = 1.0
     """How often it is shown: an album counts as the root of its size, so that a large one does not prevail."""
+    held_back: bool = False
+    """Whether it is for validation."""
 
     def read(self) -> Image:
         """(H, W, 3) uint8 BGR, or (H, W, 4) of a person cut out, with how far it covers what is behind.
@@ -69,10 +70,7 @@ class Photographs:
 
     def split(self, validation: bool) -> Photographs:
         """The part held back for validation, or the rest."""
-        part = [
-            tuple(p for i, p in enumerate(all_) if (i % HELD_BACK == 0) == validation)
-            for all_ in (self.faces, self.others)
-        ]
+        part = [tuple(p for p in all_ if p.held_back == validation) for all_ in (self.faces, self.others)]
         return Photographs(part[0], part[1], self.sha256)
 
     def pick(self, rng: np.random.Generator, others: float) -> tuple[Image, Labels]:
@@ -87,8 +85,12 @@ class Photographs:
             try:
                 return photo.read(), photo.labels
             except BadArtefact as error:
-                _BROKEN.add(str(error), "left out")
+                self._broken.add(str(error), "left out")
         raise BadArtefact("20 pictures in a row cannot be read; look at the files named above")
+
+    @cached_property
+    def _broken(self) -> Troubles:
+        return Troubles()
 
     @cached_property
     def _running_weights(self) -> tuple[Floats, Floats]:
@@ -98,11 +100,20 @@ class Photographs:
 
 @dataclass(frozen=True, slots=True)
 class Album:
-    """A package and the pictures taken from it, as paths in it: with faces, and looked at and free of them."""
+    """A package and the pictures taken from it, as paths in it: with faces, and looked at and free of them.
+
+    `held_back` are for validation; with `one_person_each` one in HELD_BACK is.
+    """
 
     package: Package
     faces: tuple[str, ...]
     face_free: tuple[str, ...]
+    held_back: bool = False
+    one_person_each: bool = False
+
+    def holds_back(self, index: int) -> bool:
+        """Whether its picture `index`, of those with or of those without faces, is for validation."""
+        return self.held_back or (self.one_person_each and index % HELD_BACK == 0)
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +123,8 @@ def albums() -> tuple[Album, ...]:
     made = []
     for entry in record["package"]:
         package = Package(*(entry[key] for key in ("name", "version", "file", "sha256", "licence")))
-        made.append(Album(package, tuple(entry.get("faces", ())), tuple(entry.get("face_free", ()))))
+        pictures = tuple(entry.get("faces", ())), tuple(entry.get("face_free", ()))
+        made.append(Album(package, *pictures, entry.get("held_back", False), entry.get("one_person_each", False)))
     return tuple(made)
 
 
@@ -134,7 +146,7 @@ def _make(file: Path, cache: Path) -> None:
     for album in albums():
         folder = fetch(album.package, cache)
         for kind, names in (("face", album.faces), ("other", album.face_free)):
-            for name in names:
+            for index, name in enumerate(names):
                 image = shrink(read_layers(folder / name), LARGEST)
                 labels = teachers.label(flat(image)) if kind == "face" else _none()
                 if kind == "face" and labels.doubtful.all():
@@ -142,6 +154,7 @@ def _make(file: Path, cache: Path) -> None:
                     continue
                 at = f"{kind}-{len(stored):06}"
                 stored[f"{at}-weight"] = np.float32(len(album.faces if kind == "face" else album.face_free) ** -0.5)
+                stored[f"{at}-held"] = album.holds_back(index)
                 stored[f"{at}-image"] = cv2.imencode(".png", image)[1]
                 for part in ("boxes", "landmarks", "doubtful"):
                     stored[f"{at}-{part}"] = getattr(labels, part)
@@ -159,7 +172,8 @@ def _unpack(stored: Any) -> Photographs:
         for part in (encoded, labels.boxes, labels.landmarks, labels.doubtful):
             digest.update(part.tobytes())
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
-        kinds[at.partition("-")[0]].append(Photograph(image, labels, float(stored[f"{at}-weight"])))
+        photo = Photograph(image, labels, float(stored[f"{at}-weight"]), bool(stored[f"{at}-held"]))
+        kinds[at.partition("-")[0]].append(photo)
     return Photographs(tuple(kinds["face"]), tuple(kinds["other"]), digest.hexdigest())
 
 

