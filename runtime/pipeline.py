@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ..devices.errors import CameraUnavailable
 from .backends import Feeds, Session
 from .meter import Meter, Summary
-from .results import Drive, Frame, Reading, Result, Stop
+from .results import Command, Drive, Frame, Reading, Result, Stop
 from .slot import Slot
 from .sources import Source
 from .tasks import Task
@@ -122,7 +122,7 @@ class Pipeline:
             if done is not None:
                 self.meter.result(result, time.perf_counter_ns())
             yield result
-        if last is not None and not self._keep_every and isinstance(last.command, Drive):
+        if last is not None and not self._keep_every and isinstance(last.command, Command):
             error = self._error()
             reason = f"the run ended with an error: {error}" if error else "the run ended"
             yield Result(last.frame, last.readings, Stop(reason), last.overwritten)
@@ -137,14 +137,16 @@ class Pipeline:
             if worker is not self._leader and not self._join(worker, frame):
                 return None
         readings = {r.task: r for w in self._workers if (r := reading if w is self._leader else w.newest)}
-        command = reading.record if isinstance(reading.record, Drive) else None
+        drive = reading.record if isinstance(reading.record, Drive) else None
         age_ms = reading.age_ms(time.perf_counter_ns())
         overwritten = self._leader.inbox.overwritten
-        if command is not None and not command.finite:
+        if drive is None:
+            return Result(frame, readings, None, overwritten)
+        if not drive.finite:
             return Result(frame, readings, self._stopped("the network's output is not finite"), overwritten)
-        if command is not None and not self._keep_every and age_ms > self.options.max_age_ms:
+        if not self._keep_every and age_ms > self.options.max_age_ms:
             return Result(frame, readings, self._stopped(f"result is {age_ms:.0f} ms old"), overwritten)
-        return Result(frame, readings, command, overwritten)
+        return Result(frame, readings, Command.of(drive), overwritten)
 
     def _join(self, worker: _Worker, frame: Frame) -> bool:
         """Take the worker's newest reading; for a file, that of `frame`. False when the run is over before."""
@@ -160,7 +162,7 @@ class Pipeline:
 
     def _silence(self, last: Result | None) -> Result | None:
         """A result that stops the robot, once, when nothing fresh has come for too long."""
-        if last is None or self._keep_every or not isinstance(last.command, Drive):
+        if last is None or self._keep_every or not isinstance(last.command, Command):
             return None
         age_ms = (time.perf_counter_ns() - last.frame.captured_ns) / 1e6
         if age_ms <= self.options.max_age_ms:

@@ -110,8 +110,24 @@ def _rounded(value: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """What a robot is told: `steer` -1..1 of its largest turn rate, positive left; `speed` 0..1 of its top speed."""
+
+    steer: float
+    speed: float
+
+    @classmethod
+    def of(cls, drive: Drive) -> Command:
+        """What the network alone would do: its steering, slower the likelier a collision is (DroNet, section III-D)."""
+        return cls(drive.steer, 1 - drive.collision_probability)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"steer": _rounded(self.steer), "speed": _rounded(self.speed)}
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
-    """The command to stand still, with the reason; sent in place of a `Drive` that cannot be trusted."""
+    """The command to stand still, with the reason; sent in place of a `Command` that cannot be trusted."""
 
     reason: str
 
@@ -150,6 +166,6 @@ class Result:
 
     frame: Frame
     readings: Mapping[str, Reading]
-    command: Drive | Stop | None = None
+    command: Command | Stop | None = None
     overwritten: int = 0
     made_ns: int = field(default_factory=time.perf_counter_ns)

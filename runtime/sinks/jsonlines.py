@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ...devices.errors import UsageError
-from ..results import Result, Stop
+from ..results import Result
 from ._base import BaseSink
 
 
@@ -49,9 +49,6 @@ def as_json(result: Result, now_ns: int) -> dict[str, Any]:
     for name, reading in result.readings.items():
         stages = {stage: round(ms, 3) for stage, ms in reading.stage_ms.items()}
         line[name] = reading.record.to_json() | {"of_frame": reading.frame_index, "stage_ms": stages}
-    if isinstance(result.command, Stop):
+    if result.command is not None:
         line["command"] = result.command.to_json()
-    elif result.command is not None:
-        command = result.command.to_json()
-        line["command"] = {name: command[name] for name in ("steer", "collision_probability")}
     return line

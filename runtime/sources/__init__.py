@@ -13,16 +13,21 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from ...devices.errors import UsageError
-from ..results import Drive, Frame, Stop
+from ..lens import Lens
+from ..results import Command, Frame, Stop
 
 
 @dataclass(frozen=True, slots=True)
 class CameraGeometry:
-    """How a camera on a robot looks at the floor: vertical field of view, height over the floor, downward pitch."""
+    """How a camera on a robot looks at the floor: vertical field of view, height over the floor, downward pitch.
+
+    With a `lens`, `fov_y_deg` is that of its pictures without distortion: `lens.Straightener` makes them.
+    """
 
     fov_y_deg: float
     height_m: float
     pitch_deg: float = 0.0
+    lens: Lens | None = None
 
 
 class Source(Protocol):
@@ -67,7 +72,7 @@ class Robot(Protocol):
     driver: str
     """`command` (it waits for the pipeline's commands) or `expert` (it drives itself); set before `open`."""
 
-    def command(self, command: Drive | Stop, frame_index: int) -> None:
+    def command(self, command: Command | Stop, frame_index: int) -> None:
         """The command that was computed from frame `frame_index`; called from the sinks' thread."""
         ...
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 
 from ...devices.errors import CameraUnavailable, UsageError
-from ..results import Drive, Frame, Stop
+from ..results import Command, Frame, Stop
 from ..sim import expert
 from ..sim.course import make_course
 from ..sim.looks import make_look
@@ -61,7 +61,7 @@ class SimulatorSource(BaseSource):
         self._account: dict[str, Any] = {}
         self._deviation_m: list[float] = []
         self._arrived = threading.Condition()
-        self._command: Drive | Stop = Stop("no command yet")
+        self._command: Command | Stop = Stop("no command yet")
         self._command_frame = -1
 
     def open(self) -> None:
@@ -88,7 +88,7 @@ class SimulatorSource(BaseSource):
         self._frames += 1
         return frame
 
-    def command(self, command: Drive | Stop, frame_index: int) -> None:
+    def command(self, command: Command | Stop, frame_index: int) -> None:
         """Called from the pipeline's thread, see `Robot`."""
         with self._arrived:
             self._command, self._command_frame = command, frame_index
@@ -118,7 +118,7 @@ class SimulatorSource(BaseSource):
         }
         self._write_account(next((end for end, true in ends.items() if true), "open"))
 
-    def _wait_for_command(self) -> Drive | Stop:
+    def _wait_for_command(self) -> Command | Stop:
         wanted = self._frames - 1
         with self._arrived:
             if not self._arrived.wait_for(lambda: self._command_frame >= wanted, COMMAND_TIMEOUT_S):
@@ -200,8 +200,6 @@ def _size(uri: str, text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[0])
 
 
-def _as_motion(command: Drive | Stop) -> tuple[float, float]:
-    """Steering and speed, each as a share of the robot's largest: slower the likelier a collision, as in DroNet."""
-    if isinstance(command, Stop):
-        return 0.0, 0.0
-    return command.steer, 1.0 - command.collision_probability
+def _as_motion(command: Command | Stop) -> tuple[float, float]:
+    """Steering and speed, each as a share of the robot's largest."""
+    return (0.0, 0.0) if isinstance(command, Stop) else (command.steer, command.speed)

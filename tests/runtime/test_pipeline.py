@@ -10,7 +10,7 @@ from helmsight.devices.errors import CameraUnavailable
 from helmsight.runtime.backends.fake import FakeSession
 from helmsight.runtime.bundle import Bundle
 from helmsight.runtime.pipeline import Model, Pipeline, PipelineOptions
-from helmsight.runtime.results import Drive, Result, Stop
+from helmsight.runtime.results import Command, Result, Stop
 from helmsight.runtime.sources.fake import FakeSource
 from helmsight.runtime.tasks import task_for
 
@@ -37,7 +37,7 @@ def test_a_file_loses_no_frame_and_keeps_its_order(face_bundle: Bundle, navigate
             "face": result.frame.index,
             "navigate": result.frame.index,
         }
-        assert isinstance(result.command, Drive)
+        assert isinstance(result.command, Command)
     summary = pipeline.summary()
     assert summary.results == 40
     assert summary.overwritten == {"face": 0, "navigate": 0}
@@ -96,7 +96,7 @@ def test_silence_stops_the_robot_once_and_fresh_frames_start_it_again(
 ) -> None:
     source = FakeSource(1000, live=True, interval_s=0.005, silence=(10, 0.5))
     pipeline = Pipeline(source, [model(navigate_bundle)], PipelineOptions(max_age_ms=100))
-    commands: list[Drive | Stop | None] = []
+    commands: list[Command | Stop | None] = []
     for result in pipeline.results():
         commands.append(result.command)
         if isinstance(result.command, Stop) and result.command.reason != "the run ended":
@@ -108,7 +108,7 @@ def test_silence_stops_the_robot_once_and_fresh_frames_start_it_again(
     assert len(stops) == 2
     assert "camera is silent" in stops[0]
     assert stops[1] == "the run ended"
-    assert isinstance(commands[-2], Drive)
+    assert isinstance(commands[-2], Command)
     assert "STOP: camera is silent" in caplog.text
     assert pipeline.summary().stops == 1
 
@@ -155,17 +155,17 @@ class FailsLater(FakeSession):
 
 def test_a_model_that_dies_while_it_drives_stops_the_robot_first(navigate_bundle: Bundle) -> None:
     dying = Model(FailsLater(navigate_bundle), task_for(navigate_bundle.manifest))
-    commands: list[Drive | Stop | None] = []
+    commands: list[Command | Stop | None] = []
     pipeline = Pipeline(FakeSource(50, live=True), [dying])
     with pytest.raises(FloatingPointError, match="broken"):
         commands.extend(result.command for result in pipeline.results())
-    assert [type(c) for c in commands] == [Drive] * 4 + [Stop]
+    assert [type(c) for c in commands] == [Command] * 4 + [Stop]
     assert "broken" in commands[-1].reason
 
 
 def test_the_end_of_a_live_run_stops_the_robot(navigate_bundle: Bundle) -> None:
     results = collect(Pipeline(FakeSource(100, live=True), [model(navigate_bundle)]), at_most=3)
-    assert [type(r.command) for r in results] == [Drive] * 3 + [Stop]
+    assert [type(r.command) for r in results] == [Command] * 3 + [Stop]
 
 
 def test_nan_is_a_stop(navigate_bundle: Bundle) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import CameraUnavailable, MissingExtra, UsageError
-from helmsight.runtime.results import Drive, Stop
+from helmsight.runtime.results import Command, Stop
 from helmsight.runtime.sim.course import make_course, wall_spots
 from helmsight.runtime.sim.robot import RADIUS_M, Pose
 from helmsight.runtime.sim.simulator import Simulator, SimulatorOptions
@@ -157,7 +157,7 @@ def _commanded(commands):
 
 
 def test_lock_step_waits_for_each_command_and_repeats_exactly(simulated):
-    commands = [Drive(0.5, 0.0, FREE), Drive(-1.0, 0.5, FREE), Stop("test"), Drive(0.0, 0.0, FREE)]
+    commands = [Command(0.5, 1.0), Command(-1.0, 0.5), Stop("test"), Command(0.0, 1.0)]
     poses = _commanded(commands)
     assert poses == _commanded(commands)
     assert poses[1].heading_rad > poses[0].heading_rad
@@ -178,7 +178,7 @@ def test_a_collision_ends_a_drive(simulated):
     with SimulatorSource("sim://corridor?seed=2&size=80x60&fps=5") as source:
         count = 0
         while (frame := source.read()) is not None:
-            source.command(Drive(0.0, 0.0, FREE), frame.index)
+            source.command(Command(0.0, 1.0), frame.index)
             count += 1
     assert source.drive_summary()["end"] == "collision"
     assert count < 400

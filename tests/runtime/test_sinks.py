@@ -8,7 +8,7 @@ import pytest
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.bundle import Bundle
-from helmsight.runtime.results import Drive, Faces, Frame, Reading, Result, Stop
+from helmsight.runtime.results import Command, Faces, Frame, Reading, Result, Stop
 from helmsight.runtime.sinks.jsonlines import JsonLines
 from helmsight.runtime.sinks.overlay import Overlay
 from helmsight.runtime.sinks.recorder import Recorder
@@ -19,7 +19,7 @@ MS = 1_000_000
 
 
 def result(
-    index: int, made_ns: int = 1, command: Drive | Stop | None = None, hw: tuple[int, int] = (96, 128)
+    index: int, made_ns: int = 1, command: Command | Stop | None = None, hw: tuple[int, int] = (96, 128)
 ) -> Result:
     captured_ns = 1
     faces = Faces(
@@ -57,7 +57,7 @@ def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path)
     with JsonLines(path) as log:
         log(result(4, command=Stop("why")))
         written_at_once = path.read_text().count("\n")
-        log(result(5, command=Drive(0.5, 0.25, np.zeros((2, 2), np.float32))))
+        log(result(5, command=Command(0.5, 0.75)))
     assert written_at_once == 1
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert first["frame"] == 4
@@ -70,7 +70,7 @@ def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path)
     }
     assert first["command"] == {"stop": "why"}
     assert first["overwritten"] == 3
-    assert second["command"] == {"steer": 0.5, "collision_probability": 0.25}
+    assert second["command"] == {"steer": 0.5, "speed": 0.75}
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
@@ -145,5 +145,5 @@ def test_an_earlier_log_survives_a_run_without_frames(tmp_path: Path) -> None:
 def test_a_log_has_no_nan(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     with JsonLines(path) as log:
-        log(result(1, command=Drive(float("nan"), 0.25, np.zeros((2, 2), np.float32))))
+        log(result(1, command=Command(float("nan"), 0.75)))
     assert json.loads(path.read_text(), parse_constant=pytest.fail)["command"]["steer"] is None
