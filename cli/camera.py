@@ -34,7 +34,7 @@ def camera(
     log: Annotated[Path | None, typer.Option(help="Results as JSON lines.")] = None,
     map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
     geometry: Annotated[
-        str | None, typer.Option(help="How the camera looks at the floor: FOV_Y_DEG,HEIGHT_M,PITCH_DEG.")
+        str | None, typer.Option(help="How the camera looks at the floor: camera.json or FOV_Y_DEG,HEIGHT_M,PITCH_DEG.")
     ] = None,
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
@@ -124,12 +124,27 @@ def print_report(report: CameraReport) -> None:
 
 
 def _geometry(text: str) -> CameraGeometry:
+    from ..runtime.calibration import geometry_of
+    from ..runtime.lens import load_camera
     from ..runtime.sources import CameraGeometry
 
+    if text.endswith(".json"):
+        calibrated = load_camera(Path(text))
+        geometry = geometry_of(calibrated)
+        if calibrated.mount is None:
+            print(
+                f"helmsight: --geometry {text} has no mount; taken to be {geometry.height_m:g} m over the floor and "
+                f"level; measure it with: helmsight calibrate {text} --floor floor.jpg --board 9x6 --square 0.025 "
+                f"--out {text}",
+                file=sys.stderr,
+            )
+        return geometry
     try:
         fov_y_deg, height_m, pitch_deg = (float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--geometry {text}: expected three numbers FOV_Y_DEG,HEIGHT_M,PITCH_DEG") from None
+        raise UsageError(
+            f"--geometry {text}: expected camera.json or three numbers FOV_Y_DEG,HEIGHT_M,PITCH_DEG"
+        ) from None
     return CameraGeometry(fov_y_deg, height_m, pitch_deg)
 
 

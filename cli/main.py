@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "inspect",
     "verify",
     "camera",
+    "calibrate",
     "profile",
     "compare",
     "devices",

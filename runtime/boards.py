@@ -28,6 +28,10 @@ ALIKE = 0.01
 """Views whose corners lie, on average, within this share of the picture's diagonal of each other say the same."""
 ALIKE_LIVE = 0.05
 """The same for a live camera, of which there are views to choose from."""
+NOT_MEASURED_PX = 9999.0
+"""What OpenCV gives for the sharpness of squares that are too small to tell."""
+SMALL_PX = 1600
+"""A picture that is not wider is looked at a second time at twice its size: squares of 6 px are found then."""
 SAY_EVERY_S = 2.0
 
 Corners = NDArray[np.float64]
@@ -146,16 +150,35 @@ def find_board(image: Image, board: Board, name: str, *, thorough: bool = True) 
     """
     cv2: Any = need("cv2", "cpu")
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    flags = cv2.CALIB_CB_NORMALIZE_IMAGE | (cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_ACCURACY if thorough else 0)
     size = (board.columns, board.rows)
-    found, corners = cv2.findChessboardCornersSB(grey, size, flags=flags)
-    if not found:
+    corners = _corners(grey, size, thorough)
+    if corners is None and thorough and grey.shape[1] <= SMALL_PX:
+        twice = _corners(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), size, thorough)
+        corners = None if twice is None else (twice + 0.5) / 2 - 0.5
+    if corners is None:
         return LeftOut(name, f"shows no whole board of {board} inner corners")
-    rise_px = max(cv2.estimateChessboardSharpness(grey, size, corners, vertical=v)[0][0] for v in (False, True))
+    rise_px = _rise_px(grey, size, corners)
     limit_px = BLURRED * math.hypot(*grey.shape)
     if rise_px > limit_px:
         return LeftOut(name, f"is blurred: edges take {rise_px:.1f} px, at most {limit_px:.1f} are used")
-    return View(name, (grey.shape[0], grey.shape[1]), np.asarray(corners, np.float64).reshape(-1, 2))
+    return View(name, (grey.shape[0], grey.shape[1]), corners)
+
+
+def _corners(grey: Image, size: tuple[int, int], thorough: bool) -> Corners | None:
+    import cv2
+
+    flags = cv2.CALIB_CB_NORMALIZE_IMAGE | (cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_ACCURACY if thorough else 0)
+    found, corners = cv2.findChessboardCornersSB(grey, size, flags=flags)
+    return np.asarray(corners, np.float64).reshape(-1, 2) if found else None
+
+
+def _rise_px(grey: Image, size: tuple[int, int], corners: Corners) -> float:
+    """How far the edges of the squares take from dark to light, the worse of both directions; 0 when not measurable."""
+    import cv2
+
+    points = corners.astype(np.float32).reshape(-1, 1, 2)
+    told = [np.asarray(cv2.estimateChessboardSharpness(grey, size, points, vertical=v)[0]) for v in (False, True)]
+    return max((float(one[0]) for one in told if one[0] < NOT_MEASURED_PX), default=0.0)
 
 
 def other_board(image: Image) -> str | None:

@@ -15,6 +15,7 @@ from ..devices.processor import processor
 from .backends import Session, SessionOptions, load
 from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
+from .calibration import DEFAULT_GEOMETRY
 from .meter import Summary
 from .pipeline import Model, Pipeline, PipelineOptions, Sink
 from .results import Result
@@ -164,9 +165,14 @@ class Camera:
     def _geometry(self) -> CameraGeometry:
         geometry = self._options.geometry or self._source.geometry
         if geometry is None:
-            raise UsageError(
-                f"--map: how {self._source.uri} looks at the floor is not known; "
-                "say it with --geometry FOV_Y_DEG,HEIGHT_M,PITCH_DEG, for example 60,0.3,10"
+            geometry = DEFAULT_GEOMETRY
+            log.warning(
+                "--map: how %s looks at the floor is not known; taken to be %g degrees high, %g m over the floor and "
+                "level, so distances are a guess; measure it with: helmsight calibrate 'boards/*.jpg' --board 9x6 "
+                "--square 0.025 --floor floor.jpg --out camera.json, and give --geometry camera.json",
+                self._source.uri,
+                geometry.fov_y_deg,
+                geometry.height_m,
             )
         return geometry
 

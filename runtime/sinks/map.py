@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from ...devices.errors import UsageError, need
+from ..lens import Straightener
 from ..mapping.mapper import Mapper
 from ..results import Drive, Result
 from ..sources import CameraGeometry
@@ -18,9 +20,9 @@ DRAWN_PX = 640
 
 
 class MapSink(BaseSink):
-    """Maps what it is given; `close` writes, once, `path`, a `.png`, and beside it a `.yaml` and `NAME-drive.png`, a
-    drawing with the path.
+    """Maps what it is given, without the lens's distortion where that is known.
 
+    `close` writes, once, `path`, a `.png`, and beside it a `.yaml` and `NAME-drive.png`, a drawing with the path.
     `skipped` counts the results whose frame had no `navigate` reading of its own. When nothing was mapped, nothing is
     written, so that a camera that fails does not cost an earlier map.
     """
@@ -32,6 +34,7 @@ class MapSink(BaseSink):
             raise UsageError(f"--map {path}: there is no folder {path.parent}; make it first")
         self.path = path
         self.mapper = Mapper(geometry)
+        self._straighten = Straightener(geometry.lens) if geometry.lens else None
         self.skipped = 0
         self._last_index = -1
         self._closed = False
@@ -46,7 +49,12 @@ class MapSink(BaseSink):
         if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
             self.skipped += 1
             return
-        self.mapper.update(result.frame, reading.record)
+        frame, drive = result.frame, reading.record
+        if self._straighten:
+            self._straighten.check((frame.image.shape[0], frame.image.shape[1]))
+            frame = replace(frame, image=self._straighten(frame.image))
+            drive = replace(drive, free_space=self._straighten(drive.free_space))
+        self.mapper.update(frame, drive)
 
     def close(self) -> None:
         """Write the map; UsageError when it cannot be written. May be called twice."""

@@ -178,18 +178,18 @@ def test_a_network_that_is_none_is_one_line_and_exit_4(face_bundle: Bundle, clip
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def test_show_without_a_screen_and_map_without_geometry_are_usage_errors(
+def test_show_without_a_screen_and_a_geometry_that_is_none_are_usage_errors(
     navigate_bundle: Bundle, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     for extra, message in (
         (["--show"], "no screen"),
-        (["--map", "m.png"], "--geometry"),
+        (["--geometry", "absent.json"], "does not exist"),
         (["--geometry", "1"], "three"),
     ):
         done = helmsight("camera", navigate_bundle.path, "--source", clip, "--device", "fake", *extra)
-        assert done.returncode == 2
+        assert done.returncode == (4 if "absent.json" in extra else 2)
         assert message in done.stderr
 
 
