@@ -111,7 +111,7 @@ def _floor_mount(camera: CalibratedCamera, floor: Path, board: Board) -> Mount:
     from ..runtime.pictures import read_picture
 
     image = read_picture(floor)
-    view = find_board(image, board, floor.name)
+    view = find_board(image, board, floor.name, small=True)
     if isinstance(view, LeftOut):
         other = other_board(image)
         hint = f"there is one of {other}; give --board {other}" if other else "take another, with all of it in sight"

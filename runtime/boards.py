@@ -30,8 +30,6 @@ ALIKE_LIVE = 0.05
 """The same for a live camera, of which there are views to choose from."""
 NOT_MEASURED_PX = 9999.0
 """What OpenCV gives for the sharpness of squares that are too small to tell."""
-SMALL_PX = 1600
-"""A picture that is not wider is looked at a second time at twice its size: squares of 6 px are found then."""
 SAY_EVERY_S = 2.0
 
 Corners = NDArray[np.float64]
@@ -142,17 +140,18 @@ def views_of_camera(uri: str, board: Board, shots: int) -> list[View]:
     return views
 
 
-def find_board(image: Image, board: Board, name: str, *, thorough: bool = True) -> View | LeftOut:
+def find_board(image: Image, board: Board, name: str, *, thorough: bool = True, small: bool = False) -> View | LeftOut:
     """The view in `image` (H, W, 3) uint8 BGR, or why there is none.
 
     cv2.findChessboardCornersSB: Duda and Frese, Accurate detection and localization of checkerboard corners for
-    calibration, BMVC 2018. `thorough` takes a second where the board is hard to find or absent.
+    calibration, BMVC 2018. `thorough` takes a second where the board is hard to find or absent, `small` four more: it
+    looks again at twice the size, where squares of 6 px are found.
     """
     cv2: Any = need("cv2", "cpu")
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     size = (board.columns, board.rows)
     corners = _corners(grey, size, thorough)
-    if corners is None and thorough and grey.shape[1] <= SMALL_PX:
+    if corners is None and small:
         twice = _corners(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), size, thorough)
         corners = None if twice is None else (twice + 0.5) / 2 - 0.5
     if corners is None:
