@@ -115,7 +115,7 @@ def views_of_camera(uri: str, board: Board, shots: int) -> list[View]:
     Ends after `shots` views, at the end of the source, or at Ctrl-C.
     """
     views: list[View] = []
-    seen = "no frame yet"
+    seen = ""
     said_s = time.monotonic()
     with open_source(uri) as source:
         try:
@@ -135,6 +135,8 @@ def views_of_camera(uri: str, board: Board, shots: int) -> list[View]:
         except KeyboardInterrupt:
             log.warning("ended by Ctrl-C with %d of %d views", len(views), shots)
             return views
+    if not seen:
+        raise CameraUnavailable(f"--source {source.uri}: gives no frames; expected a camera or a video of the board")
     if len(views) < shots:
         log.warning("--source %s ended with %d of %d views; the last: %s", source.uri, len(views), shots, seen)
     return views

@@ -23,6 +23,8 @@ from helmsight.runtime.boards import (
 from helmsight.runtime.calibration import calibrate, geometry_of, mount_doubts, mount_over_floor
 from helmsight.runtime.lens import CalibratedCamera, Lens, Mount, Straightener, load_camera, save_camera
 from helmsight.runtime.mapping.geometry import FloorView
+from helmsight.runtime.results import Frame
+from helmsight.runtime.sources.fake import FakeSource
 
 from ..chessboards import BOARD, LENS, on_floor, picture, pose, poses, write_pictures
 
@@ -323,6 +325,30 @@ def test_a_camera_file_that_is_absent_or_none(tmp_path):
         load_camera(tmp_path / "list.json")
     with pytest.raises(UsageError, match="cannot be written"):
         save_camera(tmp_path / "none" / "camera.json", CalibratedCamera(LENS, 0.25, 14))
+
+
+class Interrupted(FakeSource):
+    """Ctrl-C in the third frame."""
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        assert frame is not None
+        if frame.index == 2:
+            raise KeyboardInterrupt
+        return replace(frame, image=picture(*poses()[frame.index * 4]))
+
+
+def test_ctrl_c_keeps_the_views_that_there_are(monkeypatch, caplog):
+    monkeypatch.setattr("helmsight.runtime.boards.open_source", lambda uri: Interrupted(10, live=True))
+    views = views_of_camera("0", BOARD, shots=20)
+    assert [view.name for view in views] == ["frame 0", "frame 1"]
+    assert "ended by Ctrl-C with 2 of 20 views" in caplog.text
+
+
+def test_a_camera_that_gives_nothing(monkeypatch):
+    monkeypatch.setattr("helmsight.runtime.boards.open_source", lambda uri: FakeSource(0, live=True))
+    with pytest.raises(CameraUnavailable, match="gives no frames"):
+        views_of_camera("0", BOARD, shots=20)
 
 
 def test_a_camera_gives_views_that_differ(tmp_path: Path, caplog):
