@@ -1,0 +1,149 @@
+"""The next arc to drive, chosen on the map around the robot: near the network's steering and clear of what stands.
+
+After the dynamic window approach (Fox, Burgard and Thrun 1997): circular arcs of constant curvature are scored by how
+far they go, how clear they are of occupied cells, and how well they suit what is wanted. Here the wanted direction is
+the network's steering or, with a goal, the way that the distance to it falls fastest along (Brock and Khatib 1999,
+Global dynamic window approach). The robot turns on the spot where no arc is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...devices.errors import need
+from ..mapping.geometry import Points, Pose
+from ..mapping.grid import OccupancyGrid
+from ..results import Command
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RobotShape:
+    """A disc that turns and rolls: metres, metres per second, radians per second. Those of the simulator's robot."""
+
+    radius_m: float = 0.17
+    max_speed_mps: float = 0.6
+    max_yaw_rate_rps: float = 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """`arcs` curvatures, `horizon_m` long. A cell counts as occupied from `occupied` log-odds on.
+
+    `margin_m` is kept around the robot; from `clear_m` on more room is worth nothing. The weights are per metre of free
+    arc, per metre of mean clearance, and per unit of steering away from what is wanted and from the last command.
+    """
+
+    arcs: int = 33
+    horizon_m: float = 1.3
+    step_m: float = 0.05
+    occupied: float = 0.4
+    margin_m: float = 0.06
+    clear_m: float = 0.5
+    free_weight: float = 1.5
+    clear_weight: float = 1.0
+    wanted_weight: float = 0.5
+    steady_weight: float = 0.1
+    stop_m: float = 0.12
+    slow_m: float = 0.55
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The chosen command, how many metres its arc is free, and the arc as floor points (n, 2) in the robot's frame."""
+
+    command: Command
+    free_m: float
+    arc: Points
+
+
+class LocalPlanner:
+    """Keeps what it chose last, so that it neither wavers nor turns to and fro."""
+
+    def __init__(self, robot: RobotShape = RobotShape(), options: LocalOptions = LocalOptions()) -> None:
+        self._cv2: Any = need("cv2", "cpu")
+        self.robot, self.options = robot, options
+        self._steers: Array = np.linspace(-1, 1, options.arcs)
+        self._along: Array = options.step_m * np.arange(1, round(options.horizon_m / options.step_m) + 1, dtype=float)
+        curvature: Array = self._steers * robot.max_yaw_rate_rps / robot.max_speed_mps
+        self._arcs = _arcs(curvature, self._along)
+        # An arc ends where it has turned by three quarters of a half circle: farther on it would come back.
+        self._within = np.abs(curvature[:, None] * self._along) < 0.75 * np.pi
+        self._last = 0.0
+        self._turning = 0.0
+
+    def plan(
+        self, grid: OccupancyGrid, pose: Pose, wanted: float, worth: Callable[[Points], Array] | None = None
+    ) -> Plan:
+        """The plan at `pose` for the steering `wanted` (-1..1).
+
+        `worth` values floor points (n, 2) of the map in metres (more is better), in place of the wanted steering.
+        """
+        options = self.options
+        points = pose.to_world(self._arcs.reshape(-1, 2))
+        room: Array = self._room(grid, pose, points).reshape(self._within.shape)
+        count = self._free_steps(room)
+        free = count * options.step_m
+        used = np.arange(len(self._along)) < np.maximum(count, 1)[:, None]
+        clear = np.where(used, np.minimum(room, options.clear_m), 0).sum(1) / used.sum(1)
+        score = options.free_weight * np.where(count >= self._within.sum(1), options.horizon_m, free)
+        score += options.clear_weight * clear - options.steady_weight * np.abs(self._steers - self._last)
+        if worth is None:
+            score -= options.wanted_weight * np.abs(self._steers - wanted)
+        else:
+            ends = points.reshape(*self._arcs.shape)[np.arange(len(count)), np.maximum(count, 1) - 1]
+            score += worth(ends)
+        best = int(score.argmax())
+        if free[best] < options.stop_m:
+            return Plan(self._turn(wanted, room), 0.0, self._arcs[best, :1])
+        self._turning, self._last = 0.0, float(self._steers[best])
+        speed = float(np.clip((free[best] - options.step_m) / options.slow_m, 0.15, 1))
+        return Plan(Command(self._last, speed), float(free[best]), self._arcs[best, : count[best]])
+
+    def _turn(self, wanted: float, room: Array) -> Command:
+        """On the spot, always to the same side until there is a way: to the wanted one, or else where there is room."""
+        if not self._turning:
+            half = len(room) // 2
+            side = wanted if abs(wanted) > 0.1 else float(room[half + 1 :].sum() - room[:half].sum())
+            self._turning = 1.0 if side > 0 else -1.0
+        self._last = self._turning
+        return Command(self._turning, 0.0)
+
+    def _free_steps(self, room: Array) -> NDArray[np.intp]:
+        """(arcs,) how many steps of each arc are free. Where the robot is too near already, steps away are free too."""
+        options = self.options
+        needed = self.robot.radius_m + options.margin_m
+        leaving = np.diff(room, axis=1, prepend=room[:, :1]) > 0
+        blocked = (room < needed) & ~(leaving & (room > self.robot.radius_m * 0.6)) | ~self._within
+        return np.asarray(np.where(blocked.any(1), blocked.argmax(1), len(self._along)), np.intp)
+
+    def _room(self, grid: OccupancyGrid, pose: Pose, points: Points) -> Array:
+        """(n,) metres from each point to the nearest occupied cell; what is unknown is free."""
+        options, step = self.options, grid.options.resolution_m
+        reach = round((options.horizon_m + options.clear_m + self.robot.radius_m) / step)
+        ((row, column),) = grid.cell(np.array([[pose.x_m, pose.y_m]]))
+        top, left = max(0, int(row) - reach), max(0, int(column) - reach)
+        window = grid.log_odds[top : max(0, int(row) + reach), left : max(0, int(column) + reach)]
+        if not window.size:
+            return np.full(len(points), options.clear_m)
+        free = (window <= options.occupied).astype(np.uint8)
+        if free.all():
+            return np.full(len(points), options.clear_m)
+        distance = self._cv2.distanceTransform(free, self._cv2.DIST_L2, 3) * step
+        cells = np.clip(grid.cell(points) - (top, left), 0, np.array(window.shape) - 1)
+        return np.asarray(distance[cells[:, 0], cells[:, 1]], np.float64)
+
+
+def _arcs(curvature: Array, along: Array) -> Array:
+    """(arcs, steps, 2) x, y of the points `along` metres down circles of `curvature` (1/m) that leave ahead."""
+    angle = curvature[:, None] * along
+    # sin(a)/k and (1 - cos(a))/k, written so that k may be 0.
+    x = along * np.sinc(angle / np.pi)
+    y = along * np.sinc(angle / 2 / np.pi) * np.sin(angle / 2)
+    return np.stack([x, y], axis=-1)

@@ -1,0 +1,99 @@
+"""The pilot: maps what the network sees while it drives, and chooses each command on that map.
+
+The network alone steers by one frame; the pilot remembers what has left the picture, keeps the robot's width clear of
+it, does not turn back the way it came, and, with a goal, follows the shortest known way there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..mapping.geometry import Pose
+from ..mapping.mapper import Mapper
+from ..results import Command, Drive, Stop
+from .local import LocalPlanner, Plan
+from .route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class PilotOptions:
+    """`slow_from`: collision probability from which the network's word slows the robot down, to a stand at 1.
+
+    The robot has turned back when it is within `same_place_m` of where it was `memory_s[0]` to `memory_s[1]` seconds
+    ago and looks the other way by more than `turned_rad`.
+    """
+
+    slow_from: float = 0.5
+    same_place_m: float = 0.6
+    memory_s: tuple[float, float] = (3.0, 60.0)
+    turned_rad: float = math.radians(120)
+    straight_rad: float = math.radians(35)
+    patience_s: float = 20.0
+
+
+class Pilot:
+    """One drive. Give it each frame's reading once, in order, after `mapper` was updated with it."""
+
+    def __init__(self, mapper: Mapper, route: Route | None = None, options: PilotOptions = PilotOptions()) -> None:
+        self.mapper, self.route, self.options = mapper, route, options
+        self.planner = LocalPlanner()
+        self.plan: Plan | None = None
+        self._trail: list[tuple[float, Pose]] = []
+        self._back_to: float | None = None
+        self._ignored_until = -math.inf
+
+    def command(self, drive: Drive, time_s: float) -> Command | Stop:
+        """What to do now, at `time_s` seconds of the drive, after the network said `drive` of the newest frame.
+
+        A Stop at the goal, and where the map says that there is no way to it.
+        """
+        pose, route = self.mapper.pose, self.route
+        if route and route.reached(pose):
+            return Stop(f"goal {route} reached")
+        turn = self._turn_again(pose, time_s)
+        self._trail.append((time_s, pose))
+        if turn is not None:
+            return turn
+        worth = route.worth(self.mapper.grid, pose) if route else None
+        if route and route.unreachable:
+            return Stop(f"goal {route}: what stands around it or the robot leaves no way; choose another one")
+        self.plan = self.planner.plan(self.mapper.grid, pose, drive.steer, worth)
+        chosen = self.plan.command
+        slow_from = self.options.slow_from
+        share = min(1.0, (1 - drive.collision_probability) / (1 - slow_from))
+        return Command(chosen.steer, chosen.speed * share)
+
+    def _turn_again(self, pose: Pose, time_s: float) -> Command | None:
+        """The command to turn round where the robot drives back on its own path; None where it does not.
+
+        One that finds no way forward there either is left to go back, for a while.
+        """
+        options = self.options
+        if self._back_to is None and self.route is None and time_s > self._ignored_until:
+            self._back_to = self._heading_before(pose, time_s)
+        if self._back_to is None:
+            return None
+        off = math.remainder(self._back_to - pose.yaw_rad, math.tau)
+        if abs(off) > options.straight_rad:
+            return Command(math.copysign(1.0, off), 0.0)
+        self._back_to = None
+        self._ignored_until = time_s + options.patience_s
+        return None
+
+    def _heading_before(self, pose: Pose, time_s: float) -> float | None:
+        """The heading that the robot had here before, where it was the opposite one."""
+        options = self.options
+        newest, oldest = options.memory_s
+        near = [
+            before.yaw_rad
+            for then, before in self._trail
+            if newest <= time_s - then <= oldest
+            and math.hypot(before.x_m - pose.x_m, before.y_m - pose.y_m) < options.same_place_m
+        ]
+        if not near:
+            return None
+        heading = math.atan2(float(np.sin(near).sum()), float(np.cos(near).sum()))
+        return heading if abs(math.remainder(heading - pose.yaw_rad, math.tau)) > options.turned_rad else None
