@@ -38,6 +38,7 @@ class LocalOptions:
 
     `margin_m` is kept around the robot; from `clear_m` on more room is worth nothing. The weights are per metre of free
     arc, per metre of mean clearance, and per unit of steering away from what is wanted and from the last command.
+    The robot turns on the spot from where no arc is free for `stop_m` to where one is for `go_m`.
     """
 
     arcs: int = 33
@@ -51,6 +52,7 @@ class LocalOptions:
     wanted_weight: float = 0.5
     steady_weight: float = 0.1
     stop_m: float = 0.12
+    go_m: float = 0.5
     slow_m: float = 0.55
 
 
@@ -100,7 +102,7 @@ class LocalPlanner:
             ends = points.reshape(*self._arcs.shape)[np.arange(len(count)), np.maximum(count, 1) - 1]
             score += worth(ends)
         best = int(score.argmax())
-        if free[best] < options.stop_m:
+        if free[best] < (options.go_m if self._turning else options.stop_m):
             return Plan(self._turn(wanted, room), 0.0, self._arcs[best, :1])
         self._turning, self._last = 0.0, float(self._steers[best])
         speed = float(np.clip((free[best] - options.step_m) / options.slow_m, 0.15, 1))
