@@ -90,6 +90,22 @@ class FloorView:
         """Pixels (N, 2) of floor points (N, 2), outside the raster too; NaN for a point behind the camera."""
         return _through(self.floor_to_image, points)
 
+    def at_depth(self, depth_m: NDArray[np.float64], columns: NDArray[np.float64]) -> Points:
+        """Floor points (N, 2) at the forward distance `depth_m` (N,) in `columns` (N,) of the raster."""
+        pitch = math.radians(self.geometry.pitch_deg)
+        along_axis = depth_m * math.cos(pitch) + self.geometry.height_m * math.sin(pitch)
+        right = (columns - (self.raster_hw[1] - 1) / 2) / self.focal_x_px
+        return np.stack([depth_m, -right * along_axis], axis=1)
+
+    def pixel_by_motion(self, points: Points) -> NDArray[np.float64]:
+        """d(pixel) / d(dx, dy, dyaw) (N, 2, 3) of floor points (N, 2) that move as one with the robot's frame fixed."""
+        homography = self.floor_to_image
+        third = points @ homography[2, :2] + homography[2, 2]
+        pixels = (points @ homography[:2, :2].T + homography[:2, 2]) / third[:, None]
+        by_point = (homography[None, :2, :2] - pixels[:, :, None] * homography[None, 2:, :2]) / third[:, None, None]
+        turned = np.stack([-points[:, 1], points[:, 0]], axis=1)
+        return np.concatenate([by_point, by_point @ turned[:, :, None]], axis=2)
+
     def row_depth_m(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The forward distance x of the floor in each row, inf at and above the horizon; any shape."""
         height, _ = self.raster_hw

@@ -90,7 +90,10 @@ class OccupancyGrid:
 
     def update(self, pose: Pose, free_space: Floats, view: FloorView) -> None:
         """Add what one frame shows, taken at `pose`. `free_space` is (h, w) and `view` describes a raster of h x w."""
-        edge = floor_edge(free_space, view, self.options.edge_rows)
+        self.insert(pose, floor_edge(free_space, view, self.options.edge_rows), view)
+
+    def insert(self, pose: Pose, edge: FloorEdge, view: FloorView) -> None:
+        """Add a floor edge that was seen from `pose` in a raster that `view` describes."""
         rows, columns, centres = self._window(pose, view)
         seen = pose.inverse().to_world(centres)
         pixels = view.to_pixels(seen)

@@ -1,12 +1,14 @@
 """The mapper: from frames and the floor that a network sees in them to a path and an occupancy grid.
 
-The first frame's pose is the origin. There is no loop closure: the error of the path grows with its length.
+The first frame's pose is the origin. The path's error grows with its length until the robot comes back to a place that
+it knows; then path and grid are made to agree with it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +18,40 @@ from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
 from ..sources import CameraGeometry
 from .geometry import FloorView, Pose
-from .grid import GridOptions, OccupancyGrid
+from .grid import GridOptions, OccupancyGrid, floor_edge
+from .loops import LoopOptions, Loops, Scan
 from .mapfile import save_map
-from .odometry import Motion, Odometry, OdometryOptions
+from .motion import Motion, fuse, path_variance
+from .odometry import Odometry, OdometryOptions
 from .picture import draw_map
 
 
 @dataclass(frozen=True, slots=True)
 class MapperOptions:
-    """`flow_width_px`: frames that are wider are halved until they are not, before corners are followed."""
+    """`flow_width_px`: frames that are wider are halved until they are not, before the floor is laid over.
+
+    A scan is added to the grid after `scan_m`, `scan_rad` or `scan_frames`, whichever comes first, for looks from one
+    and the same place tell the same (as Cartographer's motion filter). `bridge_frames`: a lost motion goes on as the
+    last one for so long. `loops` None looks for none.
+    """
 
     flow_width_px: int = 320
+    scan_m: float = 0.08
+    scan_rad: float = 0.06
+    scan_frames: int = 10
+    bridge_frames: int = 10
+    rebuild_scans: int = 2
     odometry: OdometryOptions = field(default_factory=OdometryOptions)
     grid: GridOptions = field(default_factory=GridOptions)
+    loops: LoopOptions | None = field(default_factory=LoopOptions)
 
 
 class Mapper:
     """Builds `grid` and `trajectory` (a pose a frame). Frames of any one size; another size starts odometry anew.
 
-    `motion` is the last frame's; `lost` counts the frames whose motion is unknown. Such a frame adds nothing to the
-    grid, and the path goes on from where it was.
+    `motion` is the last frame's. `lost` counts the frames whose visual motion is unknown, `bridged` those of them for
+    which wheels told it. For the others the last motion is taken to go on, and after `bridge_frames` of them the robot
+    to stand; they add nothing to the grid.
     """
 
     def __init__(self, geometry: CameraGeometry, options: MapperOptions = MapperOptions()) -> None:
@@ -43,37 +59,106 @@ class Mapper:
         self.geometry = geometry
         self.options = options
         self.grid = OccupancyGrid(options.grid)
-        self.trajectory: list[Pose] = []
         self.motion = Motion()
         self.lost = 0
+        self.bridged = 0
+        self.loops = Loops(options.loops)
+        self._frames: list[tuple[int, Pose]] = []  # a node and the pose in its frame
+        self._blind = 0
+        self._since_scan = (math.inf, math.inf, 0)
+        self._rebuilding: Generator[None, None, OccupancyGrid] | None = None
         self._odometry: Odometry | None = None
         self._frame_hw = (0, 0)
 
     @property
+    def trajectory(self) -> list[Pose]:
+        """The pose at each frame so far, as it is believed now."""
+        nodes = [self.loops.graph.pose(index) for index in range(len(self.loops.graph))]
+        return [nodes[node].then(offset) for node, offset in self._frames]
+
+    @property
     def pose(self) -> Pose:
         """Where the robot is now."""
-        return self.trajectory[-1] if self.trajectory else Pose()
+        if not self._frames:
+            return Pose()
+        node, offset = self._frames[-1]
+        return self.loops.graph.pose(node).then(offset)
 
-    def update(self, frame: Frame, drive: Drive) -> Pose:
-        """Add a frame and what the network said about this same frame; the robot's pose at its capture."""
+    def update(self, frame: Frame, drive: Drive, wheels: Motion | None = None) -> Pose:
+        """Add a frame and what the network said about this same frame; the robot's pose at its capture.
+
+        `wheels` is the motion since the frame before as wheel odometry has it.
+        """
         frame_hw = (frame.image.shape[0], frame.image.shape[1])
         view = FloorView(self.geometry, frame_hw, (drive.free_space.shape[0], drive.free_space.shape[1]))
-        self.motion = self._move(frame.image, drive.free_space)
-        pose = self.pose.then(self.motion.pose)
-        self.trajectory.append(pose)
-        if self.motion.lost:
-            self.lost += 1
-        else:
-            self.grid.update(pose, drive.free_space, view)
-        return pose
+        seen = self._move(frame.image, drive.free_space)
+        self.motion, variance = self._settle(seen, wheels)
+        self._frames.append(self.loops.advance(self.motion.pose, *variance))
+        if not self.motion.lost:
+            self._scan(drive.free_space, view)
+        if self.loops.step():
+            self._rebuilding = self._rebuild()
+        if self._rebuilding is not None:
+            self._advance_rebuild()
+        return self.pose
+
+    def finish(self) -> None:
+        """End what is under way, so that `grid` agrees with `trajectory`."""
+        while self._rebuilding is not None:
+            self._advance_rebuild()
 
     def image(self, size: int) -> Image:
         """The map with the path and the robot, `size` x `size` x 3 uint8 BGR; see `draw_map`."""
+        self.finish()
         return draw_map(self.grid, self.trajectory, size)
 
     def save(self, path: Path) -> tuple[Path, Path]:
         """Write the map as `save_map` does; the two files."""
-        return save_map(self.grid, path)
+        self.finish()
+        return save_map(self.grid, path, self.geometry)
+
+    def _settle(self, seen: Motion, wheels: Motion | None) -> tuple[Motion, tuple[float, float]]:
+        """The motion to go by, and its variances in square metres and square radians."""
+        self.lost += seen.lost
+        known = fuse(seen, wheels)
+        if not known.lost:
+            self.bridged += seen.lost
+            self._blind = 0
+            return known, path_variance(known, seen.lost)
+        self._blind += 1
+        last = self.motion if self._blind <= self.options.bridge_frames else Motion()
+        return replace(last, lost=True), (0.05**2, 0.05**2)
+
+    def _scan(self, free_space: Floats, view: FloorView) -> None:
+        """Add what is seen to the grid, when it is something new."""
+        way, turn, frames = self._since_scan
+        way += math.hypot(self.motion.dx_m, self.motion.dy_m)
+        turn += abs(self.motion.dyaw_rad)
+        self._since_scan = (way, turn, frames + 1)
+        options = self.options
+        if way < options.scan_m and turn < options.scan_rad and frames + 1 < options.scan_frames:
+            return
+        self._since_scan = (0.0, 0.0, 0)
+        edge = floor_edge(free_space, view, options.grid.edge_rows)
+        self.loops.scans.append(Scan(*self._frames[-1], edge, view))
+        if self._rebuilding is None:
+            self.grid.insert(self.pose, edge, view)
+
+    def _rebuild(self) -> Generator[None, None, OccupancyGrid]:
+        """The grid anew from all scans, a few a frame; those that come meanwhile included."""
+        grid = OccupancyGrid(self.options.grid)
+        for number, scan in enumerate(self.loops.scans, 1):
+            grid.insert(self.loops.graph.pose(scan.node).then(scan.offset), scan.edge, scan.view)
+            if number % self.options.rebuild_scans == 0:
+                yield
+        return grid
+
+    def _advance_rebuild(self) -> None:
+        assert self._rebuilding is not None
+        try:
+            next(self._rebuilding)
+        except StopIteration as ended:
+            self.grid, self._rebuilding = ended.value, None
 
     def _move(self, image: Image, free_space: Floats) -> Motion:
         cv2 = self._cv2
@@ -83,12 +168,12 @@ class Mapper:
         changed = self._odometry is not None and self._frame_hw != (height, width)
         if self._odometry is None or changed:
             self._frame_hw = (height, width)
-            self._odometry = Odometry(FloorView(self.geometry, (height, width), flow_hw), self.options.odometry)
+            view = FloorView(self.geometry, (height, width), flow_hw)
+            self._odometry = Odometry(view, (height, width), self.options.odometry)
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if halvings:
             grey = cv2.resize(grey, flow_hw[::-1], interpolation=cv2.INTER_AREA)
-        # Corners at the floor's edge belong to what stands there; one cell of the network is kept away from it.
+        # The edge belongs to what stands there; one cell of the network is kept away from it.
         floor = cv2.erode((free_space > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8))
-        floor = cv2.resize(floor, flow_hw[::-1], interpolation=cv2.INTER_NEAREST)
         motion = self._odometry.step(grey, floor)
         return Motion(lost=True) if changed else motion

@@ -70,3 +70,4 @@ class MapSink(BaseSink):
         need("cv2", "cpu").imwrite(str(drawn), self.mapper.image(DRAWN_PX))
         if self.mapper.lost:
             log.warning("%s: the motion of %d of %d frames is unknown", self.path, self.mapper.lost, mapped)
+        log.info("%s: %d loops closed", self.path, len(self.mapper.loops.graph.closures))
