@@ -82,6 +82,21 @@ def test_face_threshold_and_suppression() -> None:
     assert task.decode(face_outputs(), (240, 320)).xyxy.shape == (0, 4)
 
 
+def test_a_face_is_the_mean_of_what_was_found_of_it_by_the_scores() -> None:
+    task = task_for(face_manifest())
+    outputs = face_outputs((0, 0.9, (1, 1, 4, 4)), (1, 0.6, (2, 1, 3, 5)), (20, 0.9, (1, 1, 1, 1)))
+    outputs["landmarks"][0, 1] += 1
+    faces = task.decode(outputs, (240, 320))
+    alone = [
+        task.decode(face_outputs(cell), (240, 320)).xyxy[0] for cell in ((0, 0.9, (1, 1, 4, 4)), (1, 0.9, (2, 1, 3, 5)))
+    ]
+    assert faces.score[0] == pytest.approx(0.9)
+    assert faces.xyxy[0] == pytest.approx((0.9 * alone[0] + 0.6 * alone[1]) / 1.5)
+    nose = np.array([[4.0, 4.0], [12.0 + 8, 4.0 + 8]])  # centre of each cell, moved by its landmark
+    assert faces.landmarks[0, 2] == pytest.approx((0.9 * nose[0] + 0.6 * nose[1]) / 1.5)
+    assert faces.xyxy[1] == pytest.approx(task.decode(face_outputs((20, 0.9, (1, 1, 1, 1))), (240, 320)).xyxy[0])
+
+
 def test_face_letterbox_keeps_the_aspect_and_clears_what_was_there() -> None:
     task = task_for(face_manifest())
     wide = task.prepare(np.full((100, 400, 3), 200, np.uint8))["image"]

@@ -12,7 +12,7 @@ from helmsight.runtime.bundle import Bundle
 from helmsight.runtime.results import Faces
 from helmsight.runtime.tasks import task_for
 from helmsight.runtime.tasks._tiles import views
-from helmsight.runtime.tasks.face import _best_of_same, _suppress
+from helmsight.runtime.tasks.face import _same, _suppress
 
 from ..bundles import FACE_CELLS, face_manifest
 
@@ -151,6 +151,5 @@ def test_a_weak_whole_box_takes_the_score_of_the_parts_that_it_replaces() -> Non
     score = np.array([0.23, 0.9, 0.4], np.float32)
     order = _suppress(boxes, score, 0.45, np.array([False, True, False]))
     assert sorted(order.tolist()) == [0, 2]
-    assert _best_of_same(boxes[order], boxes, score, 0.45).tolist() == [
-        pytest.approx(0.9) if i == 0 else pytest.approx(0.4) for i in order
-    ]
+    same = _same(boxes[order], boxes, 0.45)
+    assert np.where(same, score, 0).max(axis=1).tolist() == [pytest.approx(0.9 if i == 0 else 0.4) for i in order]
