@@ -1,52 +1,64 @@
-"""Courses: what stands where, from a name and a seed. Pure geometry; `scene.py` draws it."""
+"""Courses: what stands and moves where, from a name and a seed. Pure geometry; `scene.py` draws it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...devices.errors import UsageError
-from .layout import LINE_STEP_M, PlanSizes, Points, Rect, Side, middle_line, plan, random_loop, resample
-from .looks import Look, make_look
+from .furnish import SIDES, furnish, narrow, scatter, wall_spots, without_crossings
+from .layout import LINE_STEP_M, Cell, PlanSizes, Points, Rect, middle_line, plan, random_loop, resample
+from .looks import Look, Split, make_look, split_of
+from .movers import Mover, place_movers
+from .side_ways import add_side_ways
+from .things import STOCK, Obstacle, Stock
 from .world import Segments, clearance_m, polygon_segments, relax
 
 WANTED_CLEARANCE_M = 0.6
 """How far the line keeps from solids where there is room: a robot's radius and a margin for its errors."""
+LEAST_CLEARANCE_M = 0.4
+"""How far it keeps everywhere: what would leave less is not placed."""
 
 SIZES = {
     "corridor": PlanSizes(pitch=2.4, corridor=2.4, door=2.4),
     "office": PlanSizes(pitch=4.0, corridor=2.2, door=1.6),
 }
 BLOCKS = {"corridor": (3, 6), "office": (2, 4)}
-"""Blocks of four cells in a course, from (inclusive) to (exclusive)."""
+"""Blocks of four cells in a short course, from (inclusive) to (exclusive)."""
+LONG_BLOCKS = {"corridor": (9, 12), "office": (5, 7)}
+LONG_LAP_M = (79.0, 98.0)
+MOST_BLOCKS = 30
+GAP_M = {"corridor": 4.5, "office": 7.0}
+"""One small thing in the way about every so many metres."""
 
 PAINTINGS = ("hans_holbein1", "giovanni_bellini1", "parmigianino1", "velazquez_diego1", "francisco_goya_lucientes1")
 """Portraits in MiniWorld's textures by painters dead for more than 150 years."""
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
-    """A thing on the floor: a `box`, a `cabinet`, or one of MiniWorld's meshes by its name.
+class Recipe:
+    """What courses of a split have beside rooms, corridors and things in the way.
 
-    Its footprint is the rectangle `length_m` (along `heading_rad`) x `width_m` around (`x`, `y`).
+    `side_ways` is the share of cells passed straight through that get one, where there is room for it;
+    `moving` the share of courses in which up to `movers` things move; `narrow` the most narrow places in a course.
     """
 
-    kind: str
-    x: float
-    y: float
-    heading_rad: float
-    length_m: float
-    width_m: float
-    height_m: float
+    long: bool = False
+    side_ways: float = 0.0
+    moving: float = 0.0
+    movers: int = 0
+    narrow: int = 0
 
-    @property
-    def corners(self) -> Points:
-        """The footprint's corners (4, 2), counter-clockwise."""
-        cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
-        half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (self.length_m / 2, self.width_m / 2)
-        return np.asarray(half @ np.array([[cos, sin], [-sin, cos]]) + (self.x, self.y))
+
+RECIPES: dict[Split, Recipe] = {
+    "train": Recipe(side_ways=0.7, moving=0.5, movers=2, narrow=3),
+    "validation": Recipe(long=True, side_ways=0.7, moving=0.5, movers=4, narrow=5),
+    "test": Recipe(long=True, side_ways=0.7, moving=0.5, movers=4, narrow=5),
+    "free": Recipe(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +76,25 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class Course:
     """A closed way. `line` (N, 2) is the closed line that a good driver follows, a point every 5 cm; `solids` (S, 4)
-    are the walls, the first `wall_count` of them, and the outlines of the obstacles."""
+    are the walls, the first `wall_count` of them, and the outlines of the obstacles.
+
+    `side_ways` are those of `rects` that lead nowhere. As `make_course` gives it, what moves is in `movers` only;
+    `course_at` puts it among the obstacles and solids.
+    """
 
     name: str
     seed: int
     sizes: PlanSizes
     rects: tuple[Rect, ...]
+    side_ways: tuple[Rect, ...]
     obstacles: tuple[Obstacle, ...]
+    movers: tuple[Mover, ...]
     pictures: tuple[Picture, ...]
     solids: Segments
     wall_count: int
     line: Points
     look: Look
+    time_s: float = 0.0
 
     @property
     def length_m(self) -> float:
@@ -83,31 +102,59 @@ class Course:
         return float(np.linalg.norm(self.line - np.roll(self.line, 1, axis=0), axis=1).sum())
 
 
-def make_course(name: str, seed: int) -> Course:
-    """The course `name` (`office` or `corridor`) of a seed; raises UsageError for another name."""
+def make_course(name: str, seed: int, blocks: int | None = None) -> Course:
+    """The course `name` (`office` or `corridor`) of a seed; raises UsageError for another name.
+
+    `blocks` (1 to `MOST_BLOCKS`) of four cells each, 7 to 9 m in corridors and 14 m in offices, make it so long;
+    None leaves that to the seed: 75 to 100 m for validation and tests, 24 to 48 m else.
+    """
     if name not in SIZES:
         raise UsageError(f"sim://{name}: no course of that name; expected one of {', '.join(sorted(SIZES))}")
+    if blocks is not None and not 1 <= blocks <= MOST_BLOCKS:
+        raise UsageError(f"sim://{name}: blocks is {blocks}; expected 1 to {MOST_BLOCKS}")
     rng = np.random.default_rng((seed, sorted(SIZES).index(name)))
-    sizes = SIZES[name]
-    cells = random_loop(rng, int(rng.integers(*BLOCKS[name])))
+    more = np.random.default_rng((seed, sorted(SIZES).index(name), 61))
+    sizes, split = SIZES[name], split_of(seed)
+    recipe, stock = RECIPES[split], STOCK[split]
+    cells = _loop(rng, name, recipe.long, blocks)
     rooms = [name == "office" and bool(rng.random() < 0.5) for _ in cells]
     rects = plan(cells, rooms, sizes)
-    middle = middle_line(cells, sizes.pitch)
-    walls = wall_segments(rects)
-    obstacles = _furnish(rng, rects, middle, walls) + _scatter(rng, middle, walls, name)
-    solids = np.concatenate([walls, *(polygon_segments(o.corners) for o in obstacles)])
+    side_ways = add_side_ways(more, cells, rects, sizes, recipe.side_ways) if recipe.side_ways else []
+    rects += side_ways
+    middle, walls = middle_line(cells, sizes.pitch), wall_segments(rects)
+    furniture = furnish(rng, rects, middle, walls, stock)
+    small = scatter(rng, middle, walls, GAP_M[name], stock)
+    if recipe.narrow:
+        small = without_crossings(narrow(more, middle, walls, int(more.integers(recipe.narrow + 1))), small)
+        furniture = without_crossings(small, furniture)
+        small = []
+    obstacles, line = _clear_line(furniture + small, middle, walls)
+    solids = _solids(walls, obstacles)
     return Course(
         name=name,
         seed=seed,
         sizes=sizes,
         rects=tuple(rects),
+        side_ways=tuple(side_ways),
         obstacles=tuple(obstacles),
+        movers=_movers(more, line, solids, stock, recipe),
         pictures=tuple(_hang(rng, rects) if name == "office" else ()),
         solids=solids,
         wall_count=len(walls),
-        line=resample(relax(resample(middle, 0.15), solids, WANTED_CLEARANCE_M), LINE_STEP_M),
+        line=line,
         look=make_look(seed),
     )
+
+
+def course_at(course: Course, time_s: float, dropped: Sequence[Obstacle] = ()) -> Course:
+    """The course as it stands `time_s` into a drive: what moves, and what was `dropped`, among obstacles and solids.
+
+    `course` is one that `make_course` gave.
+    """
+    loose = [*(m.at(time_s) for m in course.movers), *dropped]
+    if not loose:
+        return course
+    return replace(course, obstacles=(*course.obstacles, *loose), solids=_solids(course.solids, loose), time_s=time_s)
 
 
 def wall_segments(rects: list[Rect]) -> Segments:
@@ -122,97 +169,37 @@ def wall_segments(rects: list[Rect]) -> Segments:
     return np.array(segments, float)
 
 
-SIDES: tuple[Side, ...] = ("east", "north", "west", "south")
-FACING: dict[Side, float] = {"east": np.pi, "north": -np.pi / 2, "west": 0.0, "south": np.pi / 2}
-"""The heading that something on the inner face of a side looks to."""
+def _solids(walls: Segments, obstacles: Sequence[Obstacle]) -> Segments:
+    return np.concatenate([walls, *(polygon_segments(o.corners) for o in obstacles)])
 
 
-def wall_spots(rects: list[Rect], wanted_m: float) -> list[tuple[float, float, float]]:
-    """(x, y, facing heading) in the middle of every stretch of wall at least `wanted_m` long."""
-    spots = []
-    for rect in rects:
-        for side in SIDES:
-            level = rect.edge(side)[0]
-            for low, high in rect.walls(side):
-                if high - low >= wanted_m:
-                    middle = (low + high) / 2
-                    x, y = (level, middle) if side in ("east", "west") else (middle, level)
-                    spots.append((x, y, FACING[side]))
-    return spots
+def _loop(rng: np.random.Generator, name: str, long: bool, blocks: int | None) -> list[Cell]:
+    """The cells of the way: of so many blocks, or of a lap in the wanted range, or of a few blocks."""
+    if blocks is not None or not long:
+        return random_loop(rng, int(rng.integers(*BLOCKS[name])) if blocks is None else blocks)
+    while True:
+        cells = random_loop(rng, int(rng.integers(*LONG_BLOCKS[name])))
+        lap_m = len(middle_line(cells, SIZES[name].pitch)) * LINE_STEP_M
+        if LONG_LAP_M[0] <= lap_m <= LONG_LAP_M[1]:
+            return cells
 
 
-def _furnish(rng: np.random.Generator, rects: list[Rect], line: Points, walls: Segments) -> list[Obstacle]:
-    """Desks with chairs and cabinets along the walls of rooms, plants in their corners, all clear of the way."""
-    placed: list[Obstacle] = []
-    for rect in (r for r in rects if r.kind == "room"):
-        for x, y, facing in wall_spots([rect], 2.0):
-            inward = np.array([np.cos(facing), np.sin(facing)])
-            if rng.random() < 0.6:
-                desk = np.array([x, y]) + inward * 0.5
-                placed.append(Obstacle("office_desk", float(desk[0]), float(desk[1]), facing + np.pi, 0.75, 1.5, 0.74))
-                chair = desk + inward * 0.65
-                placed.append(
-                    Obstacle(
-                        "office_chair",
-                        float(chair[0]),
-                        float(chair[1]),
-                        facing + rng.uniform(-0.6, 0.6),
-                        0.5,
-                        0.5,
-                        0.95,
-                    )
-                )
-            else:
-                at = np.array([x, y]) + inward * 0.26
-                placed.append(
-                    Obstacle(
-                        "cabinet",
-                        float(at[0]),
-                        float(at[1]),
-                        facing,
-                        0.42,
-                        rng.uniform(0.8, 1.4),
-                        rng.uniform(0.8, 1.7),
-                    )
-                )
-        for cx, cy in ((rect.x0, rect.y0), (rect.x1, rect.y0), (rect.x1, rect.y1), (rect.x0, rect.y1)):
-            if rng.random() < 0.4:
-                x, y = cx + np.sign(rect.x0 + rect.x1 - 2 * cx) * 0.55, cy + np.sign(rect.y0 + rect.y1 - 2 * cy) * 0.55
-                placed.append(Obstacle("tree", x, y, rng.uniform(0, 6.28), 0.4, 0.4, rng.uniform(1.0, 1.5)))
-    return _without_overlaps(placed, line, walls, 0.75)
+def _clear_line(obstacles: list[Obstacle], middle: Points, walls: Segments) -> tuple[list[Obstacle], Points]:
+    """The line bent around obstacles, and those of them that leave it room: what narrows it too much is taken away."""
+    while True:
+        line = resample(relax(resample(middle, 0.15), _solids(walls, obstacles), WANTED_CLEARANCE_M), LINE_STEP_M)
+        kept = [o for o in obstacles if clearance_m(line, polygon_segments(o.corners)).min() >= LEAST_CLEARANCE_M]
+        if len(kept) == len(obstacles):
+            return obstacles, line
+        obstacles = kept
 
 
-def _scatter(rng: np.random.Generator, line: Points, walls: Segments, name: str) -> list[Obstacle]:
-    """Boxes and cones that stand into the way from one side and leave at least 0.8 m on the other."""
-    placed = []
-    normals = np.roll(line, -1, axis=0) - line
-    normals = np.stack([-normals[:, 1], normals[:, 0]], axis=1) / np.linalg.norm(normals, axis=1, keepdims=True)
-    gap = 4.5 if name == "corridor" else 7.0
-    for at in np.arange(rng.uniform(2, 4), len(line) * 0.05 - 1.5, gap):
-        i = int((at + rng.uniform(-1, 1)) / 0.05) % len(line)
-        kind = ("box", "box", "cone", "barrel")[rng.integers(4)]
-        wide = float(rng.uniform(0.25, 0.5)) if kind == "box" else (0.3 if kind == "cone" else 0.45)
-        high = float(rng.uniform(0.2, 0.7)) if kind == "box" else (0.5 if kind == "cone" else 0.65)
-        offset = rng.choice([-1, 1]) * rng.uniform(0.42, 0.8)
-        x, y = line[i] + normals[i] * offset
-        placed.append(Obstacle(kind, float(x), float(y), float(rng.uniform(0, 6.28)), wide, wide, high))
-    return _without_overlaps(placed, line, walls, 0.15)
-
-
-def _without_overlaps(placed: list[Obstacle], line: Points, walls: Segments, way_m: float) -> list[Obstacle]:
-    """Those that stand free of the walls and leave `way_m` to the middle line, the first of those that overlap."""
-    kept: list[Obstacle] = []
-    for thing in placed:
-        corners = thing.corners
-        centre = np.array([[thing.x, thing.y]])
-        reach = max(thing.length_m, thing.width_m) / 2
-        in_way = clearance_m(line[::4], polygon_segments(corners)).min() < way_m
-        in_wall = clearance_m(corners, walls).min() < 0.02 or clearance_m(centre, walls)[0] < 0.15
-        others = [np.hypot(thing.x - o.x, thing.y - o.y) - max(o.length_m, o.width_m) / 2 for o in kept]
-        close = thing.kind != "office_chair" and bool(others) and min(others) < reach
-        if not (in_way or in_wall or close):
-            kept.append(thing)
-    return kept
+def _movers(
+    rng: np.random.Generator, line: Points, solids: Segments, stock: Stock, recipe: Recipe
+) -> tuple[Mover, ...]:
+    if rng.random() >= recipe.moving:
+        return ()
+    return place_movers(rng, line, solids, stock, int(rng.integers(1, recipe.movers + 1)))
 
 
 def _hang(rng: np.random.Generator, rects: list[Rect]) -> list[Picture]:

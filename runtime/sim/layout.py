@@ -19,8 +19,8 @@ Points = NDArray[np.float64]
 
 FILLET_M = 1.2
 LINE_STEP_M = 0.05
-_OPPOSITE: dict[Side, Side] = {"east": "west", "west": "east", "north": "south", "south": "north"}
-_STEPS: dict[Side, Cell] = {"east": (1, 0), "north": (0, 1), "west": (-1, 0), "south": (0, -1)}
+OPPOSITE: dict[Side, Side] = {"east": "west", "west": "east", "north": "south", "south": "north"}
+STEPS: dict[Side, Cell] = {"east": (1, 0), "north": (0, 1), "west": (-1, 0), "south": (0, -1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,10 @@ class Rect:
         if side in ("east", "west"):
             return (self.x1 if side == "east" else self.x0), self.y0, self.y1
         return (self.y1 if side == "north" else self.y0), self.x0, self.x1
+
+    def holds(self, x: float, y: float) -> bool:
+        """True when the point lies on this rectangle's floor."""
+        return self.x0 < x < self.x1 and self.y0 < y < self.y1
 
     def walls(self, side: Side) -> list[tuple[float, float]]:
         """The stretches of the side that are wall down to the floor."""
@@ -83,7 +87,7 @@ def random_loop(rng: np.random.Generator, blocks: int) -> list[Cell]:
     edges: set[frozenset[Cell]] = set(_ring((0, 0)))
     while len(tree) < blocks:
         x, y = tree[rng.integers(len(tree))]
-        dx, dy = list(_STEPS.values())[rng.integers(4)]
+        dx, dy = list(STEPS.values())[rng.integers(4)]
         new = (x + dx, y + dy)
         if new in tree:
             continue
@@ -100,16 +104,16 @@ def plan(cells: list[Cell], rooms: list[bool], sizes: PlanSizes) -> list[Rect]:
     rects: list[Rect] = []
     doors: list[dict[Side, Rect]] = []
     for i, cell in enumerate(cells):
-        back = _side(cell, cells[i - 1])
-        ahead = _side(cell, cells[(i + 1) % len(cells)])
+        back = side_towards(cell, cells[i - 1])
+        ahead = side_towards(cell, cells[(i + 1) % len(cells)])
         made = _room(cell, back, ahead, sizes) if rooms[i] else _corridor(cell, back, ahead, sizes)
         doors.append(made[1])
         rects += made[0]
     for i, cell in enumerate(cells):
         j = (i + 1) % len(cells)
-        ahead = _side(cell, cells[j])
+        ahead = side_towards(cell, cells[j])
         wide = not rooms[i] and not rooms[j]
-        _join(doors[i][ahead], doors[j][_OPPOSITE[ahead]], ahead, sizes.corridor if wide else sizes.door, sizes)
+        _join(doors[i][ahead], doors[j][OPPOSITE[ahead]], ahead, sizes.corridor if wide else sizes.door, sizes)
     return rects
 
 
@@ -163,9 +167,10 @@ def _walk(edges: set[frozenset[Cell]]) -> list[Cell]:
         cells.append(ahead)
 
 
-def _side(cell: Cell, other: Cell) -> Side:
+def side_towards(cell: Cell, other: Cell) -> Side:
+    """The side of `cell` on which its neighbour `other` lies."""
     step = (other[0] - cell[0], other[1] - cell[1])
-    return next(side for side, delta in _STEPS.items() if delta == step)
+    return next(side for side, delta in STEPS.items() if delta == step)
 
 
 def _room(cell: Cell, back: Side, ahead: Side, sizes: PlanSizes) -> tuple[list[Rect], dict[Side, Rect]]:
@@ -176,7 +181,7 @@ def _room(cell: Cell, back: Side, ahead: Side, sizes: PlanSizes) -> tuple[list[R
 
 def _corridor(cell: Cell, back: Side, ahead: Side, sizes: PlanSizes) -> tuple[list[Rect], dict[Side, Rect]]:
     x, y, half, wide = cell[0] * sizes.pitch, cell[1] * sizes.pitch, sizes.pitch / 2, sizes.corridor / 2
-    if ahead == _OPPOSITE[back]:
+    if ahead == OPPOSITE[back]:
         along, across = (half, wide) if ahead in ("east", "west") else (wide, half)
         strip = Rect(x - along, y - across, x + along, y + across, "corridor")
         return [strip], {back: strip, ahead: strip}
@@ -185,7 +190,7 @@ def _corridor(cell: Cell, back: Side, ahead: Side, sizes: PlanSizes) -> tuple[li
         return [corner], {back: corner, ahead: corner}
     rects, doors = [corner], {}
     for side in (back, ahead):
-        dx, dy = _STEPS[side]
+        dx, dy = STEPS[side]
         far, near = half, wide
         xs = sorted((x + dx * near, x + dx * far)) if dx else [x - wide, x + wide]
         ys = sorted((y + dy * near, y + dy * far)) if dy else [y - wide, y + wide]
@@ -197,8 +202,12 @@ def _corridor(cell: Cell, back: Side, ahead: Side, sizes: PlanSizes) -> tuple[li
 
 
 def _join(a: Rect, b: Rect, side: Side, width: float, sizes: PlanSizes) -> None:
+    open_between(a, b, side, width, sizes.ceiling if width >= sizes.corridor else sizes.door_top)
+
+
+def open_between(a: Rect, b: Rect, side: Side, width: float, top: float) -> None:
+    """Open the middle of a `side` of `a`, and of the side of `b` that lies on it, `width` wide and `top` high."""
     _, low, high = a.edge(side)
     middle = (low + high) / 2
-    top = sizes.ceiling if width >= sizes.corridor else sizes.door_top
-    for rect, at in ((a, side), (b, _OPPOSITE[side])):
+    for rect, at in ((a, side), (b, OPPOSITE[side])):
         rect.openings.append(Opening(at, middle - width / 2, middle + width / 2, top))

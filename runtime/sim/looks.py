@@ -18,7 +18,7 @@ Split = Literal["train", "validation", "test", "free"]
 Colour = tuple[float, float, float]
 """Red, green, blue in 0..1."""
 
-SEEDS: dict[Split, range] = {"train": range(1000, 2000), "validation": range(2000, 2100), "test": range(3000, 3100)}
+SEEDS: dict[Split, range] = {"train": range(1000, 2000), "validation": range(2000, 2100), "test": range(4000, 4100)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,24 @@ TRIMS: tuple[Colour, ...] = ((0.93, 0.93, 0.9), (0.3, 0.32, 0.35), (0.55, 0.4, 0
 PATTERNED = 0.6
 """Share of a training course's floors, walls and boxes that have a pattern of their own, see patterns.py."""
 
-FOV_Y_DEG = (70.0, 90.0)
-HEIGHT_M = (0.22, 0.40)
-PITCH_DEG = (0.0, 10.0)
+Limits = tuple[float, float]
+"""Lowest and highest."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraLimits:
+    """Between what a course's camera is drawn."""
+
+    fov_y_deg: Limits = (70.0, 90.0)
+    height_m: Limits = (0.22, 0.40)
+    pitch_deg: Limits = (0.0, 10.0)
+
+
+CAMERAS: dict[Split, CameraLimits] = {"train": CameraLimits((64.0, 96.0), (0.18, 0.45), (-3.0, 13.0))}
+"""Wider in training, so that a camera of the other splits, mounted a little askew, is still nothing new."""
+AMBIENT, LAMP = (0.35, 0.65), (0.35, 0.8)
+DARK_SHARE, DARKEST = 0.25, 0.5
+"""Share of training courses that are dark, and down to how much of the lowest usual light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,7 @@ def make_look(seed: int) -> Look:
     split = split_of(seed)
     textures = TEXTURES.get(split, OFFICE)
     wild = split != "free"
+    dark = split == "train" and bool(np.random.default_rng((seed, 71)).random() < DARK_SHARE)
 
     def pick(names: tuple[str, ...], patterned: float = PATTERNED) -> str:
         if split == "train" and rng.random() < patterned:
@@ -120,13 +136,21 @@ def make_look(seed: int) -> Look:
         ceiling=Surface(pick(textures.ceilings, PATTERNED / 3), _tint(rng, 0.15 if wild else 0.03)),
         box=Surface(pick(textures.boxes), _tint(rng, 0.3 if wild else 0.1)),
         trim=_tint(rng, 0.8) if wild else TRIMS[rng.integers(len(TRIMS))],
-        ambient=float(rng.uniform(0.35, 0.65)),
-        lamp=float(rng.uniform(0.35, 0.8)),
-        camera=CameraGeometry(
-            fov_y_deg=float(rng.uniform(*FOV_Y_DEG)),
-            height_m=float(rng.uniform(*HEIGHT_M)),
-            pitch_deg=float(rng.uniform(*PITCH_DEG)),
-        ),
+        ambient=_light(rng, AMBIENT, dark),
+        lamp=_light(rng, LAMP, dark),
+        camera=_camera(rng, CAMERAS.get(split, CameraLimits())),
+    )
+
+
+def _light(rng: np.random.Generator, usual: Limits, dark: bool) -> float:
+    return float(rng.uniform(DARKEST * usual[0], usual[0]) if dark else rng.uniform(*usual))
+
+
+def _camera(rng: np.random.Generator, limits: CameraLimits) -> CameraGeometry:
+    return CameraGeometry(
+        fov_y_deg=float(rng.uniform(*limits.fov_y_deg)),
+        height_m=float(rng.uniform(*limits.height_m)),
+        pitch_deg=float(rng.uniform(*limits.pitch_deg)),
     )
 
 

@@ -19,7 +19,8 @@ from ..bundle import SHIPPED
 from ..results import Image
 from ..sources import CameraGeometry
 from . import expert
-from .course import Course, Picture, make_course, wall_spots
+from .course import Course, Picture, make_course
+from .furnish import wall_spots
 from .robot import Pose
 from .simulator import Simulator, SimulatorOptions
 

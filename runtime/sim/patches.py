@@ -6,18 +6,23 @@ Vertices are in OpenGL's axes: x as in the plane, y up, z = -y of the plane.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .course import FACING, SIDES, Course, Obstacle, Picture
+from .course import Course, Picture
+from .furnish import FACING, SIDES
 from .layout import Rect, Side
-from .looks import Colour, Surface
-from .world import Segments, clearance_m
+from .looks import AMBIENT, LAMP, Colour, Surface
+from .things import BUILT, POT_M, POTTED, Obstacle
+from .world import Segments, clearance_m, close_to
 
 TILE_M = 0.5
 TEXELS_PER_M = 512
+DIMMEST = AMBIENT[0] + LAMP[0]
+"""Below this sum of ambient light and lamp a course is dark, and its pictures with it."""
+POT = Surface("white_1", (0.62, 0.4, 0.3))
 Array = NDArray[np.float32]
 Vector = NDArray[np.float64]
 """(3,) or (..., 3) metres: x, y of the plane and z up."""
@@ -41,12 +46,30 @@ def patches(course: Course) -> list[Patch]:
     for rect in course.rects:
         made += _shell(course, rect, light)
     for thing in course.obstacles:
-        if thing.kind in ("box", "cabinet"):
-            surface = course.look.box if thing.kind == "box" else Surface("wood_1", (0.8, 0.72, 0.65))
-            made += _block(thing, surface, light)
+        made += _thing(thing, light)
     for picture in course.pictures:
         made += _picture(picture, light)
     return made
+
+
+def thing_patches(course: Course, thing: Obstacle) -> list[Patch]:
+    """What is not a mesh of one thing more, in the light of the course."""
+    return list(_thing(thing, _Light(course)))
+
+
+def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
+    """A built thing's blocks, or the pot of a plant."""
+    if thing.kind in POTTED:
+        yield from _block(replace(thing, height_m=POT_M), POT, light)
+    cos, sin = np.cos(thing.heading_rad), np.sin(thing.heading_rad)
+    size = np.array([thing.length_m, thing.width_m, thing.height_m])
+    for part in BUILT.get(thing.kind, ()):
+        low, high = np.array(part.low) * size, np.array(part.high) * size
+        forward, left = (low + high)[:2] / 2 - size[:2] / 2
+        x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos
+        block = Obstacle(thing.kind, x, y, thing.heading_rad, *(high - low))
+        surface = Surface(part.texture, part.tint) if part.texture else light.look.box
+        yield from _block(block, surface, light, base_m=float(low[2]))
 
 
 class _Light:
@@ -80,13 +103,15 @@ class _Light:
         """Ambient occlusion in closed form: less light within half a metre of where surfaces meet."""
         if abs(normal[2]) > 0.5:
             solids = self.solids if normal[2] > 0 else self.walls
-            distance = clearance_m(points[:, :2], solids)
+            near = close_to(points[:, :2], solids, 0.5)
+            distance = clearance_m(points[:, :2], near) if len(near) else np.full(len(points), np.inf)
         else:
             distance = np.minimum(points[:, 2], self.ceiling - points[:, 2])
         return np.asarray(0.68 + 0.32 * np.minimum(distance / 0.5, 1))
 
 
 def _hidden(lamp: Vector, points: Vector, walls: Segments) -> NDArray[np.bool_]:
+    walls = close_to(np.concatenate([points, lamp[None]]), walls, 0.0)
     a, b = walls[:, :2], walls[:, 2:]
     way = points - lamp  # N 2
     wall = b - a  # S 2
@@ -200,7 +225,7 @@ def _picture(picture: Picture, light: _Light) -> Iterator[Patch]:
         Surface(str(picture.image)),
         points,
         np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float),
-        np.clip(light.shade(points, inward), 0.75, 1),
+        np.clip(light.shade(points, inward), 0.75, 1) * min(1, (light.look.ambient + light.look.lamp) / DIMMEST),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2  # noqa: TID253 - this file is the drawing: importing it is what loads the packages
@@ -20,11 +21,12 @@ from pyglet import gl  # noqa: TID253
 
 from ..results import Floats, Image
 from ..sources import CameraGeometry
-from .course import Course, Obstacle
+from .course import Course
 from .framebuffer import FrameBuffer, Texture
-from .patches import Patch, patches
+from .patches import Patch, patches, thing_patches
 from .patterns import PREFIX, pattern
 from .robot import Pose
+from .things import BUILT, POT_M, POTTED, TURNED_DEG, Obstacle
 
 NEAR_M, FAR_M = 0.04, 100.0
 
@@ -41,7 +43,9 @@ class Scene:
         self._buffers: dict[tuple[int, int], FrameBuffer] = {}
         self._drawn: FrameBuffer | None = None
         self._textures: dict[str, Texture] = {}
-        self._meshes = {o.kind: ObjMesh.get(o.kind) for o in course.obstacles if o.kind not in ("box", "cabinet")}
+        things = [*course.obstacles, *(mover.thing for mover in course.movers)]
+        self._meshes = {thing.kind: ObjMesh.get(thing.kind) for thing in things if thing.kind not in BUILT}
+        self._blocks: dict[tuple[str, float, float, float], tuple[int, float, float]] = {}
         self._list = gl.glGenLists(1)
         made = patches(course)
         for patch in made:
@@ -49,21 +53,35 @@ class Scene:
         gl.glNewList(self._list, gl.GL_COMPILE)
         self._draw_patches(made)
         for thing in course.obstacles:
-            if thing.kind in self._meshes:
+            if thing.kind not in BUILT:
                 self._draw_mesh(thing)
         gl.glEndList()
 
-    def draw(self, pose: Pose, camera: CameraGeometry, image_hw: tuple[int, int]) -> Image:
-        """The picture (H, W, 3) uint8 BGR, the caller's to keep, that the camera at `pose` sees."""
+    def draw(
+        self, pose: Pose, camera: CameraGeometry, image_hw: tuple[int, int], loose: Sequence[Obstacle] = ()
+    ) -> Image:
+        """The picture (H, W, 3) uint8 BGR, the caller's to keep, that the camera at `pose` sees.
+
+        `loose` are the things that are not the course's own: they may stand elsewhere in each picture.
+        """
         if self._window is None:
             raise RuntimeError("this scene is closed")
         self._window.switch_to()
         if image_hw not in self._buffers:
             self._buffers[image_hw] = FrameBuffer(image_hw)
         self._drawn = self._buffers[image_hw]
+        lists = [self._block_list(thing) for thing in loose if thing.kind in BUILT]
         self._drawn.bind()
         self._look(pose, camera, image_hw[1] / image_hw[0])
         gl.glCallList(self._list)
+        for number, dx, dy in lists:
+            gl.glPushMatrix()
+            gl.glTranslatef(dx, 0.0, -dy)
+            gl.glCallList(number)
+            gl.glPopMatrix()
+        for thing in loose:
+            if thing.kind not in BUILT:
+                self._draw_mesh(thing)
         return self._drawn.read()
 
     def depth_m(self) -> Floats:
@@ -78,9 +96,25 @@ class Scene:
         """Free the context; may be called twice."""
         if self._window is not None:
             self._window.switch_to()
-            gl.glDeleteLists(self._list, 1)
+            for number in (self._list, *(made for made, _, _ in self._blocks.values())):
+                gl.glDeleteLists(number, 1)
             self._window.close()
             self._window = None
+
+    def _block_list(self, thing: Obstacle) -> tuple[int, float, float]:
+        """A display list for a built thing that moves, in the light of where it stood first, and how far it went."""
+        key = (thing.kind, thing.length_m, thing.width_m, thing.height_m)
+        if key not in self._blocks:
+            made = thing_patches(self.course, thing)
+            for patch in made:
+                self._texture(patch.texture)
+            number = gl.glGenLists(1)
+            gl.glNewList(number, gl.GL_COMPILE)
+            self._draw_patches(made)
+            gl.glEndList()
+            self._blocks[key] = (number, thing.x, thing.y)
+        number, x, y = self._blocks[key]
+        return number, thing.x - x, thing.y - y
 
     def _look(self, pose: Pose, camera: CameraGeometry, aspect: float) -> None:
         gl.glMatrixMode(gl.GL_PROJECTION)
@@ -118,7 +152,7 @@ class Scene:
             )
 
     def _draw_mesh(self, thing: Obstacle) -> None:
-        """One of MiniWorld's meshes, scaled to the obstacle's height, under a soft light from above."""
+        """One of MiniWorld's meshes, scaled to the obstacle's size, under a soft light from above."""
         mesh = self._meshes[thing.kind]
         look = self.course.look
         # Textured meshes come without a colour of their own and take the light's.
@@ -131,15 +165,30 @@ class Scene:
         gl.glLightfv(gl.GL_LIGHT0, gl.GL_POSITION, _floats(thing.x + 0.6, 2.5, -thing.y + 0.4, 1))
         gl.glLightfv(gl.GL_LIGHT0, gl.GL_AMBIENT, _floats(*(look.ambient * 0.8,) * 3, 1))
         gl.glLightfv(gl.GL_LIGHT0, gl.GL_DIFFUSE, _floats(*(look.lamp * 0.9,) * 3, 1))
-        scale = thing.height_m / float(mesh.max_coords[1])
+        turn, base_m, scale = _fitted(mesh, thing)
+        middle = (mesh.min_coords + mesh.max_coords) / 2
         gl.glPushMatrix()
-        gl.glTranslatef(thing.x, 0.0, -thing.y)
-        gl.glScalef(scale, scale, scale)
-        gl.glRotatef(math.degrees(thing.heading_rad), 0, 1, 0)
+        gl.glTranslatef(thing.x, base_m, -thing.y)
+        gl.glRotatef(math.degrees(thing.heading_rad) + turn, 0, 1, 0)
+        gl.glScalef(*scale)
+        gl.glTranslatef(-middle[0], 0.0, -middle[2])
         gl.glColor3f(1, 1, 1)
         mesh.render()
         gl.glPopMatrix()
         gl.glDisable(gl.GL_LIGHTING)
+
+
+def _fitted(mesh: ObjMesh, thing: Obstacle) -> tuple[float, float, tuple[float, float, float]]:
+    """The turn in degrees, the height of the foot and the scales (x, y, z) that make a mesh fill the thing's sizes."""
+    x, y, z = (float(v) for v in mesh.max_coords - mesh.min_coords)
+    if thing.kind in POTTED:
+        foot_m = 0.8 * POT_M
+        scale = (thing.height_m - foot_m) / y
+        return 0.0, foot_m, (scale, scale, scale)
+    turn = TURNED_DEG.get(thing.kind, 0)
+    along, across = (z, x) if turn else (x, z)
+    long, wide = thing.length_m / along, thing.width_m / across
+    return turn, 0.0, (wide if turn else long, thing.height_m / y, long if turn else wide)
 
 
 def _draw_quads(xyz: NDArray[np.float32], uv: NDArray[np.float32], rgb: NDArray[np.float32]) -> None:

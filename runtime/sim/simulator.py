@@ -1,9 +1,9 @@
-"""The simulator: a robot on a course, what its camera sees, and what is true about it."""
+"""The simulator: a robot on a course (`motion.py`) and what its camera sees."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...devices.errors import MissingExtra, need
+from ...devices.errors import MissingExtra, UsageError, need
 from ..results import Image
 from ..sources import CameraGeometry
-from . import expert
 from .course import Course
-from .layout import LINE_STEP_M
-from .robot import RADIUS_M, Pose, advance, wrap
-from .world import clearance_m, crosses
+from .motion import Motion
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -29,88 +26,51 @@ DEBIAN_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"
 
 @dataclass(frozen=True, slots=True)
 class SimulatorOptions:
-    """`camera` None takes the camera that the course's look has."""
+    """`camera` None takes the camera that the course's look has.
+
+    For tests of robustness: the real camera looks `pitch_offset_deg` farther down than `geometry` says (negative:
+    farther up), and the lamps and the ambient light are `light` times as bright as the course's look says.
+    """
 
     camera: CameraGeometry | None = None
+    pitch_offset_deg: float = 0.0
+    light: float = 1.0
 
 
-class Simulator:
-    """One robot that drives one course.
+class Simulator(Motion):
+    """One robot that drives one course, with a camera.
 
     Make, use and close it in one thread: its OpenGL context belongs to that thread. Raises MissingExtra when
-    MiniWorld or the system's EGL is missing.
+    MiniWorld or the system's EGL is missing, UsageError for options that no camera has.
     """
 
     def __init__(self, course: Course, seed: int = 0, options: SimulatorOptions | None = None) -> None:
-        self.course = course
-        self.geometry = (options or SimulatorOptions()).camera or course.look.camera
-        self._start = int(np.random.default_rng((seed, 29)).integers(len(course.line)))
-        self._scene = _open_scene(course)
-        self.reset()
-
-    def reset(self) -> None:
-        """Back to the start, which the seed chose, on the line and along it."""
-        self.place(self.pose_on_line(self._start))
-
-    def pose_on_line(self, index: int) -> Pose:
-        """The pose on the line's point `index`, looking along it."""
-        line = self.course.line
-        here, ahead = line[index % len(line)], line[(index + 4) % len(line)]
-        return Pose(float(here[0]), float(here[1]), math.atan2(ahead[1] - here[1], ahead[0] - here[0]))
-
-    def place(self, pose: Pose) -> None:
-        """Put the robot somewhere; what it has driven so far counts no more."""
-        self.pose = pose
-        self.nearest = self._origin = expert.nearest_index(self.course, pose)
-        self.progress_m = 0.0
-        self.collided = self._touches(pose, pose)
-
-    def put_back(self, progress_m: float) -> None:
-        """Help the robot back onto the line, where it has driven `progress_m` of its lap; the lap goes on."""
-        origin = self._origin
-        self.place(self.pose_on_line(origin + round(progress_m / LINE_STEP_M)))
-        self._origin, self.progress_m = origin, progress_m
-
-    def step(self, steer: float, speed: float, dt_s: float) -> None:
-        """Drive `dt_s` seconds: `steer` -1..1 (positive left) and `speed` 0..1, see `robot.advance`.
-
-        A robot that touches something stays where it was, with `collided` true from then on.
-        """
-        new = advance(self.pose, steer, speed, dt_s)
-        if self._touches(self.pose, new):
-            self.collided = True
-            return
-        self.pose = new
-        self._follow()
+        options = options or SimulatorOptions()
+        super().__init__(course, seed)
+        self.geometry = options.camera or course.look.camera
+        pitch_deg = self.geometry.pitch_deg + options.pitch_offset_deg
+        if not -45 <= pitch_deg <= 60 or not 0 < options.light <= 4:
+            raise UsageError(
+                f"simulator: pitch {pitch_deg:g} degrees and light {options.light:g}; expected a pitch of -45 to 60, "
+                "offset included, and a light above 0 and up to 4"
+            )
+        self._camera = replace(self.geometry, pitch_deg=pitch_deg)
+        self._scene = _open_scene(lit(course, options.light))
 
     def render(self, image_hw: tuple[int, int]) -> Image:
         """What the camera sees: (H, W, 3) uint8 BGR, the caller's to keep."""
-        return self._scene.draw(self.pose, self.geometry, image_hw)
+        return self._scene.draw(self.pose, self._camera, image_hw, self.course.obstacles[len(self._plan.obstacles) :])
 
     def free_space_mask(self) -> NDArray[np.bool_]:
         """(H, W): where the picture rendered last shows floor, exact from its depth."""
         depth = self._scene.depth_m()
         height, _ = depth.shape
-        focal = height / 2 / math.tan(math.radians(self.geometry.fov_y_deg) / 2)
+        focal = height / 2 / math.tan(math.radians(self._camera.fov_y_deg) / 2)
         down = (np.arange(height) + 0.5 - height / 2) / focal
-        pitch = math.radians(self.geometry.pitch_deg)
+        pitch = math.radians(self._camera.pitch_deg)
         drop = math.sin(pitch) + down * math.cos(pitch)  # metres below the camera per metre of depth
-        above_floor = self.geometry.height_m - depth * drop[:, None]
+        above_floor = self._camera.height_m - depth * drop[:, None]
         return np.asarray(above_floor < FLOOR_HEIGHT_M)
-
-    @property
-    def lateral_deviation_m(self) -> float:
-        """Distance from the line, positive to its left."""
-        line = self.course.line
-        here = line[self.nearest]
-        along = line[(self.nearest + 1) % len(line)] - here
-        dx, dy = self.pose.x - here[0], self.pose.y - here[1]
-        return float((along[0] * dy - along[1] * dx) / np.hypot(*along))
-
-    @property
-    def lap_done(self) -> bool:
-        """True once the robot has been all the way around."""
-        return self.progress_m >= self.course.length_m
 
     def close(self) -> None:
         """Free the graphics; may be called twice."""
@@ -124,22 +84,11 @@ class Simulator:
     ) -> None:
         self.close()
 
-    def _touches(self, old: Pose, new: Pose) -> bool:
-        start, end = np.array([old.x, old.y]), np.array([new.x, new.y])
-        near = clearance_m(end[None], self.course.solids)[0] < RADIUS_M
-        return bool(near) or crosses(start, end, self.course.solids)
 
-    def _follow(self) -> None:
-        """Move `nearest` along the line, looking only close by: the next corridor may be nearer through a wall."""
-        line = self.course.line
-        window = (self.nearest + np.arange(-20, 21)) % len(line)
-        moved = int(((line[window] - (self.pose.x, self.pose.y)) ** 2).sum(1).argmin()) - 20
-        self.nearest = (self.nearest + moved) % len(line)
-        self.progress_m += moved * LINE_STEP_M
-
-    def heading_error_rad(self) -> float:
-        """The robot's heading less the line's."""
-        return wrap(self.pose.heading_rad - self.pose_on_line(self.nearest).heading_rad)
+def lit(course: Course, factor: float) -> Course:
+    """The course with `factor` times the light."""
+    look = course.look
+    return replace(course, look=replace(look, ambient=look.ambient * factor, lamp=look.lamp * factor))
 
 
 def _open_scene(course: Course) -> Scene:

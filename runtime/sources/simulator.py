@@ -1,6 +1,6 @@
 """The simulator as a camera on a robot: frames out, commands in.
 
-`sim://COURSE?seed=N&frames=N&pace=lockstep|realtime&fps=20&size=640x480&driver=command|expert`
+`sim://COURSE?seed=N&frames=N&pace=lockstep|realtime&fps=20&size=640x480&driver=command|expert&blocks=N`
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from ...devices.errors import CameraUnavailable, UsageError
 from ..results import Command, Frame, Stop
 from ..sim import expert
-from ..sim.course import make_course
+from ..sim.course import MOST_BLOCKS, make_course
 from ..sim.looks import make_look
 from ..sim.simulator import Simulator
 from ._base import BaseSource
@@ -29,7 +29,8 @@ COMMAND_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DriveSettings:
-    """What a `sim://` address says. `frames` 0 is no limit; `lockstep` waits for each frame's command."""
+    """What a `sim://` address says. `frames` 0 is no limit; `lockstep` waits for each frame's command; `blocks` None
+    leaves the size of the course to its seed."""
 
     course: str
     seed: int = 0
@@ -38,6 +39,7 @@ class DriveSettings:
     fps: float = 20.0
     image_hw: tuple[int, int] = (480, 640)
     driver: str = "command"
+    blocks: int | None = None
 
 
 class SimulatorSource(BaseSource):
@@ -67,7 +69,9 @@ class SimulatorSource(BaseSource):
     def open(self) -> None:
         if self.ended:
             raise UsageError(f"--source {self.uri}: this drive is over ({self._account['end']}); start another one")
-        self._simulator = Simulator(make_course(self.settings.course, self.settings.seed), self.settings.seed)
+        settings = self.settings
+        course = make_course(settings.course, settings.seed, settings.blocks)
+        self._simulator = Simulator(course, settings.seed)
         self._frames, self._next_s = 0, time.perf_counter()
         self._deviation_m = []
         self._command_frame = -1
@@ -162,7 +166,7 @@ def parse_address(uri: str) -> DriveSettings:
     """What a `sim://` address says; raises UsageError that names what is wrong in it."""
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = {"seed", "frames", "pace", "fps", "size", "driver"}
+    known = {"seed", "frames", "pace", "fps", "size", "driver", "blocks"}
     unknown = sorted(set(options) - known)
     if unknown:
         raise UsageError(f"--source {uri}: {unknown[0]} is unknown; expected {', '.join(sorted(known))}")
@@ -179,6 +183,7 @@ def parse_address(uri: str) -> DriveSettings:
         fps=_number(uri, options, "fps", "20", 1, 240),
         image_hw=_size(uri, options.get("size", "640x480")),
         driver=driver,
+        blocks=int(_number(uri, options, "blocks", "", 1, MOST_BLOCKS)) if "blocks" in options else None,
     )
 
 

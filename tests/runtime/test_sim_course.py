@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,16 +19,47 @@ from helmsight.runtime.sim.layout import random_loop
 from helmsight.runtime.sim.looks import SEEDS, TEXTURES, make_look, split_of
 from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
+from helmsight.runtime.sim.things import BUILT, MESHES, POTTED, STOCK, TURNED_DEG
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
 ROOM = np.array([[0, 0, 4, 0], [4, 0, 4, 4], [4, 4, 0, 4], [0, 4, 0, 0]], float)
 
 
-def test_splits_share_no_seed_and_no_texture():
+BLANK = "white_1"
+"""Plain white: skirting, frames and painted blocks of all splits, and walls of training."""
+
+
+def textures(split):
+    """All textures of a split, those that its built things bring included."""
+    built = {part.texture for kind in STOCK[split].kinds & set(BUILT) for part in BUILT[kind]}
+    return (TEXTURES[split].all | built) - {"", BLANK}
+
+
+def test_splits_share_no_seed_no_texture_and_nothing_that_stands_about_but_the_plain_box():
     for a, b in combinations(SEEDS, 2):
         assert not set(SEEDS[a]) & set(SEEDS[b])
-        assert not TEXTURES[a].all & TEXTURES[b].all
+        assert not textures(a) & textures(b)
+        assert STOCK[a].kinds & STOCK[b].kinds == {"box"}
+
+
+@pytest.mark.parametrize("split", SEEDS)
+def test_what_stands_in_a_course_is_of_its_split_and_each_kind_is_met(split):
+    courses = [make_course(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
+    things = {o.kind for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
+    assert things == STOCK[split].kinds
+    assert things <= set(BUILT) | set(MESHES) | set(POTTED)
+
+
+@pytest.mark.parametrize("kind", sorted(MESHES))
+def test_a_mesh_keeps_its_proportions(kind):
+    package = importlib.util.find_spec("miniworld")
+    if package is None or package.origin is None:
+        pytest.skip("miniworld is not installed (helmsight[sim])")
+    lines = (Path(package.origin).parent / "meshes" / f"{kind}.obj").read_text().splitlines()
+    x, y, z = np.ptp([[float(v) for v in line.split()[1:4]] for line in lines if line.startswith("v ")], axis=0)
+    length, width = MESHES[kind]
+    assert (length, width) == pytest.approx((z / y, x / y) if kind in TURNED_DEG else (x / y, z / y), abs=0.005)
 
 
 @pytest.mark.parametrize("split", SEEDS)
@@ -51,11 +84,11 @@ def test_a_loop_visits_each_cell_once_and_closes(seed, blocks):
 
 
 @pytest.mark.parametrize("name", ["office", "corridor"])
-@pytest.mark.parametrize("seed", [0, 3, 1000, 2000, 3000])
+@pytest.mark.parametrize("seed", [0, 3, 1000, 2000, 4000])
 def test_a_course_has_a_way_that_a_robot_fits_through(name, seed):
     course = make_course(name, seed)
     assert course.length_m > 15
-    assert clearance_m(course.line, course.solids).min() > RADIUS_M + 0.1
+    assert clearance_m(course.line, course.solids).min() >= 0.75 / 2
     steps = np.linalg.norm(course.line - np.roll(course.line, 1, axis=0), axis=1)
     assert steps.max() < 0.06
 
@@ -65,6 +98,39 @@ def test_a_seed_makes_the_same_course_again():
     assert np.array_equal(a.line, b.line)
     assert a.obstacles == b.obstacles
     assert a.look == b.look
+
+
+@pytest.mark.parametrize("seed", [2000, 2001, 4000, 4001])
+def test_laps_of_validation_and_test_courses_are_long(seed):
+    assert 75 <= make_course(("office", "corridor")[seed % 2], seed).length_m <= 100
+
+
+def test_blocks_make_a_course_longer_and_have_limits():
+    assert make_course("office", 3, blocks=1).length_m < 17
+    assert make_course("corridor", 3, blocks=9).length_m > 60
+    for blocks in (0, 31):
+        with pytest.raises(UsageError, match=f"blocks is {blocks}; expected 1 to 30"):
+            make_course("office", 3, blocks)
+
+
+@pytest.mark.parametrize(("name", "seed"), [("office", 4000), ("corridor", 4003), ("office", 1002)])
+def test_side_ways_lead_nowhere_and_open_where_the_loop_goes_straight_on(name, seed):
+    course = make_course(name, seed)
+    assert len(course.side_ways) >= 3
+    for way in course.side_ways:
+        assert len(way.openings) == 1
+        assert not any(way.holds(x, y) for x, y in course.line)
+        door = way.openings[0]
+        level = way.edge(door.side)[0]
+        along = (door.low + door.high) / 2
+        here = np.array([level, along] if door.side in ("east", "west") else [along, level])
+        at = int(((course.line - here) ** 2).sum(1).argmin())
+        ahead = course.line[(at + 15) % len(course.line)] - course.line[at - 15]
+        across = 0 if door.side in ("east", "west") else 1
+        assert abs(ahead[across]) < 0.5 * abs(ahead[1 - across])
+        others = [r for r in course.rects if r is not way]
+        centre = (way.x0 + way.x1) / 2, (way.y0 + way.y1) / 2
+        assert not any(r.holds(*centre) for r in others)
 
 
 def test_an_unknown_course_lists_the_known_ones():

@@ -13,7 +13,8 @@ import pytest
 
 from helmsight.devices.errors import CameraUnavailable, MissingExtra, UsageError
 from helmsight.runtime.results import Command, Stop
-from helmsight.runtime.sim.course import make_course, wall_spots
+from helmsight.runtime.sim.course import make_course
+from helmsight.runtime.sim.furnish import wall_spots
 from helmsight.runtime.sim.robot import RADIUS_M, Pose
 from helmsight.runtime.sim.simulator import Simulator, SimulatorOptions
 from helmsight.runtime.sim.world import free_ahead_m
@@ -201,11 +202,52 @@ def test_real_time_keeps_its_pace_and_stands_still_without_commands(simulated):
         ("sim://office?driver=me", "driver is 'me'"),
         ("sim://office?size=640", "size is '640'"),
         ("sim://office?frames=-1", "frames is '-1'"),
+        ("sim://office?blocks=0", "blocks is '0'; expected a number from 1 to 30"),
+        ("sim://office?blocks=", "blocks is ''"),
     ],
 )
 def test_an_address_that_cannot_be_meant_says_what_is_wrong(uri, says):
     with pytest.raises(UsageError, match=says):
         parse_address(uri)
+
+
+def test_an_address_can_say_how_long_a_course_is():
+    assert parse_address("sim://office?seed=3").blocks is None
+    with SimulatorSource("sim://corridor?seed=2&size=80x60&blocks=1&driver=expert") as source:
+        source.read()
+    assert source.drive_summary()["lap_m"] < 10
+
+
+def test_the_real_camera_may_be_askew_and_the_light_dim(corridor):
+    def seen(**options):
+        with Simulator(corridor, options=SimulatorOptions(LEVEL, **options)) as simulator:
+            image = simulator.render(HW)
+            return image, simulator.free_space_mask(), simulator.geometry
+
+    level, tilted, dim = seen(), seen(pitch_offset_deg=10.0), seen(light=0.5)
+    assert level[2] == tilted[2] == LEVEL  # what the robot believes
+    # 10 degrees at 80 degrees over 60 rows lift the floor by about 6 rows, and its mask with it.
+    assert np.flatnonzero(level[1][:, 40])[0] - np.flatnonzero(tilted[1][:, 40])[0] == pytest.approx(6, abs=2)
+    assert dim[0].mean() == pytest.approx(0.5 * level[0].mean(), rel=0.1)
+    assert np.array_equal(level[1], dim[1])
+    with pytest.raises(UsageError, match="light 0"):
+        Simulator(corridor, options=SimulatorOptions(light=0.0))
+
+
+def test_a_dropped_box_and_a_moving_thing_are_seen_where_they_stand():
+    course = next(c for c in (make_course("office", seed) for seed in range(1000, 1100, 2)) if c.movers)
+    with Simulator(course) as simulator:
+        mover = course.movers[0]
+        start, end = mover.at(-mover.phase_s), mover.at(-mover.phase_s + mover.wait_s + np.hypot(*mover.way) / 0.1)
+        assert (start.x, start.y) != (end.x, end.y)
+        for standing in (-mover.phase_s, 0.0):
+            simulator._set_time(standing)
+            assert simulator.course.obstacles[len(course.obstacles)] == mover.at(standing)
+        simulator.reset()
+        before, mask = simulator.render(HW), simulator.free_space_mask()
+        simulator.drop()
+        assert np.abs(simulator.render(HW).astype(int) - before).max() > 10
+        assert mask.sum() > simulator.free_space_mask().sum() + 20
 
 
 def test_geometry_is_known_before_opening():

@@ -68,4 +68,4 @@ def test_a_network_that_stands_still_is_helped_on(monkeypatch):
 
 def test_unseen_laps_are_test_courses():
     laps = drive.unseen_laps(4)
-    assert laps == [("office", 3000), ("corridor", 3001), ("office", 3002), ("corridor", 3003)]
+    assert laps == [("office", 4000), ("corridor", 4001), ("office", 4002), ("corridor", 4003)]

@@ -19,7 +19,7 @@ from ..fetch import cache_folder, locked
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, Frames, collect, join, load_frames
 
-VERSION = 2
+VERSION = 3
 """Goes up when the simulator or the labels change: older collections are not used any more."""
 VALIDATION_COURSES = 18
 

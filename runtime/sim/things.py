@@ -1,0 +1,216 @@
+"""Things that stand and move about: the kinds, their proportions, what they are built of, and which split has which.
+
+Training, validation and test share none but the plain box, whose texture is of the split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .layout import Points
+from .looks import Split
+
+POT_M = 0.3
+"""Height of the pot of a tree. Its footprint is the tree's: the rest is above a robot."""
+
+MESHES: dict[str, tuple[float, float]] = {
+    "ball": (1.0, 1.0),
+    "ball_blue": (1.0, 1.0),
+    "ball_red": (1.0, 1.0),
+    "barrel": (0.692, 0.692),
+    "barrier": (3.557, 0.711),
+    "cone": (0.634, 0.634),
+    "duckie": (1.09, 0.758),
+    "medkit": (1.102, 0.612),
+    "office_chair": (0.61, 0.58),
+    "office_desk": (0.517, 1.052),
+    "potion": (0.509, 0.509),
+}
+"""MiniWorld's meshes that are used: length (along the heading) and width as shares of the height."""
+TURNED_DEG = {"office_desk": 90, "office_chair": -90}
+"""Turns, counter-clockwise from above, that make a mesh's front look along the heading; else its x axis does."""
+POTTED = ("tree", "tree_pine")
+"""Meshes of plants; they are drawn in a pot, with their own proportions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A thing on the floor, of a kind in `BUILT`, `MESHES` or `POTTED`.
+
+    Its footprint is the rectangle `length_m` (along `heading_rad`) x `width_m` around (`x`, `y`).
+    """
+
+    kind: str
+    x: float
+    y: float
+    heading_rad: float
+    length_m: float
+    width_m: float
+    height_m: float
+
+    @property
+    def corners(self) -> Points:
+        """The footprint's corners (4, 2), counter-clockwise."""
+        cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
+        half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (self.length_m / 2, self.width_m / 2)
+        return np.asarray(half @ np.array([[cos, sin], [-sin, cos]]) + (self.x, self.y))
+
+    def holds(self, x: float, y: float) -> bool:
+        """True when the point lies on its footprint."""
+        cos, sin, dx, dy = np.cos(self.heading_rad), np.sin(self.heading_rad), x - self.x, y - self.y
+        along, across = dx * cos + dy * sin, dy * cos - dx * sin
+        return bool(abs(along) < self.length_m / 2 and abs(across) < self.width_m / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A block of a built thing: from and to as shares of its length, width and height; texture "" is the look's box."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+    texture: str
+    tint: tuple[float, float, float]
+
+
+_WOOD, _STEEL, _CLOTH, _WHITE = (0.8, 0.72, 0.65), (0.42, 0.44, 0.47), (0.45, 0.3, 0.32), (0.92, 0.92, 0.9)
+
+
+def _legs(thick: float, top: float, texture: str, tint: tuple[float, float, float]) -> tuple[Part, ...]:
+    ends = ((0.0, thick), (1 - thick, 1.0))
+    return tuple(Part((x0, y0, 0.0), (x1, y1, top), texture, tint) for x0, x1 in ends for y0, y1 in ends)
+
+
+def _boards(levels: tuple[float, ...]) -> tuple[Part, ...]:
+    return tuple(Part((0.0, 0.03, z), (1.0, 0.97, z + 0.03), "white_1", _WHITE) for z in levels)
+
+
+BUILT: dict[str, tuple[Part, ...]] = {
+    "box": (Part((0, 0, 0), (1, 1, 1), "", (1, 1, 1)),),
+    "cabinet": (Part((0, 0, 0), (1, 1, 1), "wood_1", _WOOD),),
+    # validation
+    "table": (Part((0, 0, 0.93), (1, 1, 1), "wood_planks_1", _WOOD), *_legs(0.08, 0.93, "white_1", _STEEL)),
+    "stool": (Part((0, 0, 0.85), (1, 1, 1), "wood_planks_1", _WOOD), *_legs(0.14, 0.85, "white_1", _STEEL)),
+    "bin": (
+        Part((0.04, 0.04, 0), (0.96, 0.96, 0.88), "white_1", (0.3, 0.45, 0.38)),
+        Part((0, 0, 0.88), (1, 1, 1), "white_1", (0.2, 0.2, 0.22)),
+    ),
+    # test
+    "shelf": (
+        *_boards((0.0, 0.24, 0.48, 0.72, 0.97)),
+        Part((0, 0, 0), (1, 0.03, 1), "white_1", _WHITE),
+        Part((0, 0.97, 0), (1, 1, 1), "white_1", _WHITE),
+        Part((0, 0.03, 0), (0.05, 0.97, 1), "white_1", (0.8, 0.8, 0.78)),
+    ),
+    "sofa": (
+        Part((0, 0, 0.06), (1, 1, 0.5), "white_1", _CLOTH),
+        Part((0, 0, 0.5), (0.25, 1, 1), "white_1", _CLOTH),
+        Part((0.25, 0, 0.5), (1, 0.12, 0.72), "white_1", _CLOTH),
+        Part((0.25, 0.88, 0.5), (1, 1, 0.72), "white_1", _CLOTH),
+    ),
+    "hedge": (
+        Part((0, 0, 0), (1, 1, 0.35), "white_1", (0.35, 0.33, 0.3)),
+        Part((0.08, 0.08, 0.35), (0.92, 0.92, 1), "grass_2", (0.75, 0.9, 0.7)),
+    ),
+    "trolley": (
+        Part((0, 0, 0.06), (1, 1, 0.22), "white_1", _STEEL),
+        Part((0.05, 0.08, 0.22), (0.7, 0.92, 0.75), "metal_grill_2", (1, 1, 1)),
+        Part((0.92, 0.0, 0.22), (1, 1, 1), "white_1", (0.75, 0.25, 0.2)),
+    ),
+}
+"""Things of blocks; their front is at the high end of the length, as the heading points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A kind with the range of its height and, unless it is a mesh, of its length and width (0: as the length)."""
+
+    kind: str
+    height_m: tuple[float, float]
+    length_m: tuple[float, float] = (0.0, 0.0)
+    width_m: tuple[float, float] = (0.0, 0.0)
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
+        """Length, width and height in metres of one of them."""
+        if self.kind in MESHES:
+            height_m = _between(rng, self.height_m)
+            length, width = MESHES[self.kind]
+            return height_m * length, height_m * width, height_m
+        length_m = _between(rng, self.length_m)
+        return length_m, (_between(rng, self.width_m) if self.width_m[1] else length_m), _between(rng, self.height_m)
+
+
+def _between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    return float(rng.uniform(*limits)) if limits[0] < limits[1] else limits[0]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What a split has: `desk` with `seat` before it, `storage` along walls, plants in corners, small things in the
+    way, and what moves."""
+
+    desk: Sized
+    seat: Sized | None
+    storage: Sized
+    plant: Sized
+    small: tuple[Sized, ...]
+    moving: tuple[Sized, ...]
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The names of all of them."""
+        alone: tuple[Any, ...] = (self.desk, self.seat, self.storage, self.plant)
+        return frozenset(s.kind for s in (*alone, *self.small, *self.moving) if s is not None)
+
+
+_BOX = Sized("box", (0.2, 0.7), (0.25, 0.5))
+_DESK = Sized("office_desk", (1.3, 1.3))
+_CHAIR = Sized("office_chair", (0.95, 0.95))
+_CABINET = Sized("cabinet", (0.8, 1.7), (0.42, 0.42), (0.8, 1.4))
+_TREE = Sized("tree", (1.2, 1.7), (0.36, 0.36))
+STOCK: dict[Split, Stock] = {
+    "train": Stock(
+        desk=_DESK,
+        seat=_CHAIR,
+        storage=_CABINET,
+        plant=_TREE,
+        small=(
+            _BOX,
+            _BOX,
+            Sized("cone", (0.35, 0.7)),
+            Sized("barrel", (0.45, 0.75)),
+            Sized("medkit", (0.2, 0.4)),
+            Sized("ball", (0.2, 0.45)),
+            Sized("ball_blue", (0.2, 0.45)),
+            Sized("ball_red", (0.2, 0.45)),
+        ),
+        moving=(Sized("barrel", (0.55, 0.75)), Sized("ball_red", (0.35, 0.5)), Sized("box", (0.5, 1.6), (0.3, 0.45))),
+    ),
+    "validation": Stock(
+        desk=Sized("table", (0.7, 0.78), (0.6, 0.75), (1.1, 1.6)),
+        seat=Sized("stool", (0.42, 0.5), (0.34, 0.38)),
+        storage=Sized("table", (0.7, 0.95), (0.4, 0.5), (0.8, 1.2)),
+        plant=Sized("tree_pine", (1.2, 1.6), (0.36, 0.36)),
+        small=(_BOX, _BOX, Sized("potion", (0.35, 0.6)), Sized("stool", (0.42, 0.5), (0.34, 0.38))),
+        moving=(Sized("bin", (0.7, 1.2), (0.35, 0.45)), Sized("box", (0.5, 1.4), (0.3, 0.45))),
+    ),
+    "test": Stock(
+        desk=Sized("sofa", (0.7, 0.85), (0.75, 0.9), (1.3, 1.8)),
+        seat=None,
+        storage=Sized("shelf", (1.0, 1.8), (0.32, 0.42), (0.8, 1.2)),
+        plant=Sized("hedge", (0.8, 1.2), (0.36, 0.44)),
+        small=(_BOX, _BOX, Sized("duckie", (0.25, 0.4)), Sized("barrier", (0.2, 0.26))),
+        moving=(Sized("trolley", (0.7, 1.0), (0.5, 0.6), (0.35, 0.42)), Sized("box", (0.5, 1.4), (0.3, 0.45))),
+    ),
+    "free": Stock(
+        desk=_DESK,
+        seat=_CHAIR,
+        storage=_CABINET,
+        plant=Sized("tree", (1.0, 1.5), (0.36, 0.36)),
+        small=(_BOX, _BOX, Sized("cone", (0.5, 0.5)), Sized("barrel", (0.65, 0.65))),
+        moving=(Sized("barrel", (0.6, 0.7)), Sized("box", (0.5, 1.2), (0.3, 0.45))),
+    ),
+}
