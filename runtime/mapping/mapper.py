@@ -77,6 +77,17 @@ class Mapper:
         return [nodes[node].then(offset) for node, offset in self._frames]
 
     @property
+    def node_frames(self) -> list[int]:
+        """The frame, counted from 0, at which each node of the pose graph was made."""
+        nodes = [node for node, _ in self._frames]
+        return [at for at, node in enumerate(nodes) if at == 0 or node != nodes[at - 1]]
+
+    def unclosed(self, frame: int) -> Pose:
+        """The pose at a frame, counted from 0, as odometry alone has it."""
+        node, offset = self._frames[frame]
+        return self.loops.graph.unclosed(node).then(offset)
+
+    @property
     def pose(self) -> Pose:
         """Where the robot is now."""
         if not self._frames:

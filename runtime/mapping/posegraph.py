@@ -56,7 +56,12 @@ class PoseGraph:
         return len(self.poses)
 
     def pose(self, index: int) -> Pose:
+        """A pose as it is believed now."""
         return Pose(*self.poses[index].tolist())
+
+    def unclosed(self, index: int) -> Pose:
+        """A pose as the measured steps alone have it."""
+        return Pose(*compose(np.array(self._measured[:index]))[-1].tolist()) if index else Pose()
 
     def add(self, step: Pose, variance_m2: float, variance_rad2: float) -> None:
         """A pose after the last one, with the variances of the step that leads to it."""

@@ -4,13 +4,14 @@ import math
 import numpy as np
 import pytest
 
-from helmsight.devices.errors import UsageError
+from helmsight.devices.errors import BadArtefact, UsageError
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
-from helmsight.runtime.mapping.mapfile import save_map
+from helmsight.runtime.mapping.mapfile import FREE, OCCUPIED, UNKNOWN, load_map, save_map
 from helmsight.runtime.mapping.picture import PATH_BGR, ROBOT_BGR, draw_map
 from helmsight.runtime.results import Reading, Result
 from helmsight.runtime.sinks.map import MapSink
+from helmsight.runtime.sources import CameraGeometry
 
 cv2 = pytest.importorskip("cv2")
 
@@ -105,3 +106,64 @@ def test_sink_says_how_often_it_was_lost(room, tmp_path, caplog):
 def test_sink_refuses_a_path_at_once(room, tmp_path, name, what):
     with pytest.raises(UsageError, match=what):
         MapSink(tmp_path / name, room.geometry)
+
+
+@pytest.fixture
+def saved(lap, tmp_path):
+    return lap.mapper.save(tmp_path / "map.png")[1]
+
+
+def test_a_saved_map_is_loaded_again_cell_for_cell(lap, saved):
+    loaded = load_map(saved, lap.world.geometry, 0.05)
+    grid = lap.mapper.grid
+    assert loaded.resolution_m == 0.05
+    for x, y in ((1.0, 0.0), (-1.5, 3.0), (5.1, 0.5), (1.6, 1.3), (2.6, 3.1)):
+        (row, column), *_ = grid.cell(np.array([[x, y]]))
+        odds = grid.log_odds[row, column]
+        expected = OCCUPIED if odds > 0.62 else FREE if odds < -1.42 else UNKNOWN
+        at = math.floor((y - loaded.origin[1]) / 0.05), math.floor((x - loaded.origin[0]) / 0.05)
+        assert loaded.cells[at] == expected
+
+
+def test_a_map_of_another_run_is_refused(lap, saved):
+    with pytest.raises(UsageError, match=r"a map of another run, made with camera 75\.000,0\.4000,10\.000"):
+        load_map(saved, CameraGeometry(75.0, 0.3, 10.0))
+    with pytest.raises(UsageError, match=r"cells of 0\.05 m; expected 0\.1 m"):
+        load_map(saved, resolution_m=0.1)
+    assert load_map(saved).camera == "75.000,0.4000,10.000"
+
+
+def _replaced(yaml, line, new):
+    lines = [new if text.startswith(line) else text for text in yaml.read_text().splitlines()]
+    yaml.write_text("\n".join(text for text in lines if text) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "new", "what"),
+    [
+        ("resolution", "resolution: nan", "resolution is 'nan'"),
+        ("resolution", "resolution: -1", "resolution is '-1'"),
+        ("resolution", "", "has no resolution"),
+        ("origin", "origin: [1, 2]", "expected \\[x, y, 0.0\\]"),
+        ("origin", "origin: [inf, 0, 0]", "origin is"),
+        ("helmsight_sha256", "", "has no helmsight_sha256"),
+        ("helmsight_sha256", "helmsight_sha256: 00", "is not the picture"),
+        ("image", "image: other.png", "expected the picture that map.yaml names"),
+    ],
+)
+def test_a_broken_or_foreign_yaml_is_one_clear_line(saved, line, new, what):
+    _replaced(saved, line, new)
+    with pytest.raises(BadArtefact, match=what) as error:
+        load_map(saved)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_missing_or_no_text_or_another_picture(saved, tmp_path):
+    with pytest.raises(BadArtefact, match="No such file"):
+        load_map(tmp_path / "none.yaml")
+    saved.with_suffix(".png").write_bytes(b"cut")
+    with pytest.raises(BadArtefact, match="is not the picture"):
+        load_map(saved)
+    saved.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadArtefact, match="is no text"):
+        load_map(saved)
