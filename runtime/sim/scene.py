@@ -29,6 +29,8 @@ from .robot import Pose
 from .things import BUILT, POT_M, POTTED, TURNED_DEG, Obstacle
 
 NEAR_M, FAR_M = 0.04, 100.0
+CROWN_M = 1.0
+"""The widest that a plant is drawn: it stands 0.55 m from the walls of its corner."""
 
 
 class Scene:
@@ -184,7 +186,8 @@ def _fitted(mesh: ObjMesh, thing: Obstacle) -> tuple[float, float, tuple[float, 
     if thing.kind in POTTED:
         foot_m = 0.8 * POT_M
         scale = (thing.height_m - foot_m) / y
-        return 0.0, foot_m, (scale, scale, scale)
+        wide = min(scale, CROWN_M / max(x, z))
+        return 0.0, foot_m, (wide, scale, wide)
     turn = TURNED_DEG.get(thing.kind, 0)
     along, across = (z, x) if turn else (x, z)
     long, wide = thing.length_m / along, thing.width_m / across
