@@ -43,6 +43,10 @@ def camera(
     track: Annotated[
         bool, typer.Option("--track", help="Follow faces: ids that last, boxes that do not flicker.")
     ] = False,
+    pilot: Annotated[bool, typer.Option("--pilot", help="Choose commands on the map that is made on the way.")] = False,
+    goal: Annotated[
+        str, typer.Option(metavar="X,Y", help="Drive there: metres ahead and to the left of the start.")
+    ] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
     max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
@@ -68,6 +72,8 @@ def camera(
         image_hw=image_size(imgsz) if imgsz else None,
         tile=tile,
         track=track,
+        pilot=pilot,
+        goal=_goal(goal) if goal else None,
         device=device,
         threads=threads,
         allow_fallback=allow_fallback,
@@ -146,6 +152,16 @@ def _geometry(text: str) -> CameraGeometry:
             f"--geometry {text}: expected camera.json or three numbers FOV_Y_DEG,HEIGHT_M,PITCH_DEG"
         ) from None
     return CameraGeometry(fov_y_deg, height_m, pitch_deg)
+
+
+def _goal(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--goal {text}: expected two numbers X,Y, metres ahead and to the left of the start"
+        ) from None
+    return x, y
 
 
 def _on_signal(number: int, running: Camera, caught: list[int]) -> signal.Handlers:

@@ -16,6 +16,10 @@ from .backends import Session, SessionOptions, load
 from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
+from .driving.pilot import Pilot
+from .driving.piloted import PilotedSinks
+from .driving.route import Route
+from .mapping.from_results import ResultMapper
 from .meter import Summary
 from .pipeline import Model, Pipeline, PipelineOptions, Sink
 from .results import Result
@@ -37,7 +41,8 @@ class CameraOptions:
 
     `threads` 0 shares the cores among the models and leaves one for the rest. `image_hw` is the input's size for the
     networks that take several. `tile`: faces are also looked for in parts of the frame at full size.
-    `track`: faces get ids that last, and smooth boxes.
+    `track`: faces get ids that last, and smooth boxes. `pilot`: commands are chosen on the map that is made on the way,
+    with `goal` (metres ahead and to the left of the start) until that is reached.
     """
 
     bundles: Sequence[str]
@@ -50,6 +55,8 @@ class CameraOptions:
     image_hw: tuple[int, int] | None = None
     tile: bool = False
     track: bool = False
+    pilot: bool = False
+    goal: tuple[float, float] | None = None
     device: str = "cpu"
     threads: int = 0
     allow_fallback: bool = False
@@ -88,8 +95,8 @@ class Camera:
         names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
             raise UsageError(f"two bundles of the same task ({', '.join(names)}); expected one bundle a task")
-        if options.map is not None and "navigate" not in names:
-            raise UsageError(f"--map {options.map}: the map is made by a navigation bundle; add one, such as navigate")
+        if "navigate" not in names:
+            _need_no_map(options)
         _check_files(options)
         self._source = open_source(options.source)
         self._pipeline: Pipeline | None = None
@@ -109,13 +116,18 @@ class Camera:
             robot = self._robot()
             self._pipeline = pipeline = Pipeline(self._source, models, self._options.pipeline)
             recorder = self._recorder(opened)
-            first: list[Sink] = [partial(_send, robot)] if robot else []  # so that nothing delays its command
-            sinks: list[Sink] = [*self._sinks(opened), *([recorder] if recorder else []), *more]
+            results = self._results()
+            sinks: list[Sink] = [*self._sinks(opened, results), *([recorder] if recorder else []), *more]
             if self._tracker:
                 sinks = [TrackedSinks(self._tracker, self._source, sinks)]
+            if robot:
+                sinks = [partial(_send, robot), *sinks]  # first, so that nothing delays its command
+            if results and self._piloted:
+                pilot = Pilot(results.mapper, Route(self._options.goal) if self._options.goal else None)
+                sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop)]
             if self._stopped:
                 pipeline.stop()
-            summary = pipeline.run([*first, *sinks])
+            summary = pipeline.run(sinks)
         return CameraReport(
             source=self._source.uri,
             models={
@@ -150,14 +162,23 @@ class Camera:
             return None
         return opened.enter_context(Recorder(self._options.record, Overlay(self._tasks), self._source))
 
-    def _sinks(self, opened: ExitStack) -> list[Sink]:
+    @property
+    def _piloted(self) -> bool:
+        return self._options.pilot or self._options.goal is not None
+
+    def _results(self) -> ResultMapper | None:
+        """What makes the map, for the pilot and for the file."""
+        wanted = self._piloted or self._options.map is not None
+        return ResultMapper(self._geometry()) if wanted else None
+
+    def _sinks(self, opened: ExitStack, results: ResultMapper | None) -> list[Sink]:
         """Those that only write or show."""
         options = self._options
         sinks: list[Sink] = []
         if options.log is not None:
             sinks.append(opened.enter_context(JsonLines(options.log)))
-        if options.map is not None:
-            sinks.append(opened.enter_context(MapSink(options.map, self._geometry())))
+        if options.map is not None and results:
+            sinks.append(opened.enter_context(MapSink(options.map, results)))
         if options.show:
             sinks.append(opened.enter_context(Window(Overlay(self._tasks), self.stop)))
         return sinks
@@ -167,7 +188,7 @@ class Camera:
         if geometry is None:
             geometry = DEFAULT_GEOMETRY
             log.warning(
-                "--map: how %s looks at the floor is not known; taken to be %g degrees high, %g m over the floor and "
+                "map: how %s looks at the floor is not known; taken to be %g degrees high, %g m over the floor and "
                 "level, so distances are a guess; measure it with: helmsight calibrate 'boards/*.jpg' --board 9x6 "
                 "--square 0.025 --floor floor.jpg --out camera.json, and give --geometry camera.json",
                 self._source.uri,
@@ -175,6 +196,15 @@ class Camera:
                 geometry.height_m,
             )
         return geometry
+
+
+def _need_no_map(options: CameraOptions) -> None:
+    """Raise UsageError for what only a navigation network makes possible."""
+    wishes = {"--map": options.map, "--pilot": options.pilot or None, "--goal": options.goal}
+    for option, wish in wishes.items():
+        if wish is not None:
+            value = "" if wish is True else f" {wish}"
+            raise UsageError(f"{option}{value}: the map is made by a navigation bundle; add one, such as navigate")
 
 
 def _bundles(options: CameraOptions) -> list[Bundle]:

@@ -41,6 +41,7 @@ class Pilot:
         self.mapper, self.route, self.options = mapper, route, options
         self.planner = LocalPlanner()
         self.plan: Plan | None = None
+        self.arrived = False
         self._trail: list[tuple[float, Pose]] = []
         self._back_to: float | None = None
         self._ignored_until = -math.inf
@@ -52,6 +53,7 @@ class Pilot:
         """
         pose, route = self.mapper.pose, self.route
         if route and route.reached(pose):
+            self.arrived = True
             return Stop(f"goal {route} reached")
         turn = self._turn_again(pose, time_s)
         self._trail.append((time_s, pose))

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import MissingExtra, UsageError, need
+from ..mapping.geometry import FloorView, Points
+from ..mapping.geometry import Pose as MapPose
 from ..results import Image
 from ..sources import CameraGeometry
 from .course import Course
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from .scene import Scene
 
 FLOOR_HEIGHT_M = 0.02
+NEAREST_M = 0.05
+"""Footprints are cut off nearer to the camera than this: what lies beside or behind it has no place in the picture."""
 DEBIAN_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"
 
 
@@ -72,6 +76,20 @@ class Simulator(Motion):
         above_floor = self._camera.height_m - depth * drop[:, None]
         return np.asarray(above_floor < FLOOR_HEIGHT_M)
 
+    def drivable_mask(self) -> NDArray[np.bool_]:
+        """(H, W): the same without the floor under things: one sees it between their legs, but cannot drive there."""
+        import cv2
+
+        mask = self.free_space_mask().astype(np.uint8)
+        view = FloorView(self._camera, (mask.shape[0], mask.shape[1]))
+        here = MapPose(self.pose.x, self.pose.y, self.pose.heading_rad).inverse()
+        for thing in self.course.obstacles:
+            corners = _ahead_of(here.to_world(thing.corners), NEAREST_M)
+            if len(corners):
+                pixels = np.clip(view.to_pixels(corners), -1e4, 1e4).round().astype(np.int32)
+                cv2.fillConvexPoly(mask, pixels, 0)
+        return mask.astype(bool)
+
     def close(self) -> None:
         """Free the graphics; may be called twice."""
         self._scene.close()
@@ -83,6 +101,17 @@ class Simulator(Motion):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _ahead_of(corners: Points, x_m: float) -> Points:
+    """The part of a convex polygon (K, 2) with x of `x_m` and more (Sutherland and Hodgman 1974); (0, 2) for none."""
+    kept = []
+    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if a[0] >= x_m:
+            kept.append(a)
+        if (a[0] >= x_m) != (b[0] >= x_m):
+            kept.append(a + (b - a) * (x_m - a[0]) / (b[0] - a[0]))
+    return np.array(kept).reshape(-1, 2)
 
 
 def lit(course: Course, factor: float) -> Course:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from ...devices.errors import UsageError, need
-from ..lens import Straightener
-from ..mapping.mapper import Mapper
-from ..results import Drive, Result
-from ..sources import CameraGeometry
+from ..mapping.from_results import ResultMapper
+from ..results import Result
 from ._base import BaseSink
 
 log = logging.getLogger(__name__)
@@ -20,41 +17,26 @@ DRAWN_PX = 640
 
 
 class MapSink(BaseSink):
-    """Maps what it is given, without the lens's distortion where that is known.
+    """Maps what it is given with `results`, which others may share.
 
-    `close` writes, once, `path`, a `.png`, and beside it a `.yaml` and `NAME-drive.png`, a drawing with the path.
-    `skipped` counts the results whose frame had no `navigate` reading of its own. When nothing was mapped, nothing is
-    written, so that a camera that fails does not cost an earlier map.
+    `close` writes, once, `path`, a `.png`, and beside it a `.yaml` and `NAME-drive.png`, a drawing with the path. When
+    nothing was mapped, nothing is written, so that a camera that fails does not cost an earlier map.
     """
 
-    def __init__(self, path: Path, geometry: CameraGeometry) -> None:
+    def __init__(self, path: Path, results: ResultMapper) -> None:
         if path.suffix.lower() != ".png":
             raise UsageError(f"--map {path}: {path.suffix or 'no suffix'} is unknown; expected a .png")
         if not path.parent.is_dir():
             raise UsageError(f"--map {path}: there is no folder {path.parent}; make it first")
         self.path = path
-        self.mapper = Mapper(geometry)
-        self._straighten = Straightener(geometry.lens) if geometry.lens else None
-        self.skipped = 0
-        self._last_index = -1
+        self.mapper = results.mapper
+        self._results = results
         self._closed = False
 
     def __call__(self, result: Result) -> None:
         if self._closed:
             raise RuntimeError("this sink is closed")
-        if result.frame.index == self._last_index:
-            return  # a Stop for silence shows the last frame again
-        self._last_index = result.frame.index
-        reading = result.readings.get("navigate")
-        if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
-            self.skipped += 1
-            return
-        frame, drive = result.frame, reading.record
-        if self._straighten:
-            self._straighten.check((frame.image.shape[0], frame.image.shape[1]))
-            frame = replace(frame, image=self._straighten(frame.image))
-            drive = replace(drive, free_space=self._straighten(drive.free_space))
-        self.mapper.update(frame, drive)
+        self._results(result)
 
     def close(self) -> None:
         """Write the map; UsageError when it cannot be written. May be called twice."""

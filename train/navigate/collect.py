@@ -121,7 +121,7 @@ class _Recorder:
     def record(self) -> Image:
         simulator = self.simulator
         image = resize(simulator.render(RENDER_HW), IMAGE_HW)
-        mask = simulator.free_space_mask().reshape(MASK_HW[0], 4, MASK_HW[1], 4).mean((1, 3)) > 0.5
+        mask = simulator.drivable_mask().reshape(MASK_HW[0], 4, MASK_HW[1], 4).mean((1, 3)) > 0.5
         steer = expert.steer(simulator.course, simulator.pose, simulator.nearest)
         collision = expert.collision_ahead(simulator.course, simulator.pose)
         self._rows.append((image, steer, collision, mask))

@@ -113,12 +113,14 @@ def augment(image: Image, rng: np.random.Generator) -> Image:
         image = image[..., rng.permutation(3)]
     if rng.random() < 0.2:
         image = np.repeat(image.mean(2, keepdims=True).astype(np.uint8), 3, axis=2)
-    gain = rng.uniform(0.6, 1.5) * rng.uniform(0.85, 1.15, 3)
+    gain = (rng.uniform(0.6, 1.5) if rng.random() < 0.8 else rng.uniform(0.3, 0.6)) * rng.uniform(0.85, 1.15, 3)
     # One look-up table a channel: brightness, contrast and colour in one pass.
     levels = np.clip((np.arange(256)[:, None] - 128) * rng.uniform(0.7, 1.3) + 128, 0, 255) * gain
     table = np.clip(levels + rng.uniform(-20, 20), 0, 255).astype(np.uint8)[None]
     image = np.asarray(cv2.LUT(np.ascontiguousarray(image), table), np.uint8)
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:  # the camera turns while the shutter is open
+        image = np.asarray(cv2.blur(image, (int(rng.integers(2, 6)), 1)), np.uint8)
+    elif rng.random() < 0.3:
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.3, 1.2))), np.uint8)
     if rng.random() < 0.5:
         noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 10))

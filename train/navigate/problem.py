@@ -49,9 +49,9 @@ class NavigateOptions:
 
     seed: int = 0
     batch_size: int = 32
-    courses: int = 110
+    courses: int = 160
     rounds: int = 2
-    round_courses: int = 36
+    round_courses: int = 60
     workers: int = 2
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import BadArtefact, UsageError
+from helmsight.runtime.mapping.from_results import ResultMapper
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
 from helmsight.runtime.mapping.mapfile import FREE, OCCUPIED, UNKNOWN, load_map, save_map
@@ -70,14 +71,15 @@ def test_picture_shows_path_and_robot(lap):
 
 
 def test_sink_maps_only_frames_with_their_own_reading(room, tmp_path, caplog):
-    with MapSink(tmp_path / "map.png", room.geometry) as sink:
+    results = ResultMapper(room.geometry)
+    with MapSink(tmp_path / "map.png", results) as sink:
         for index in range(4):
             pose = Pose(0.04 * index)
             of_frame = index - index % 2  # the network runs at half the rate
             sink(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), of_frame)}))
         sink(Result(room.frame(5, Pose()), {}))
         assert len(sink.mapper.trajectory) == 2
-        assert sink.skipped == 3
+        assert results.skipped == 3
     assert load_as_map_server(tmp_path / "map.yaml")(1.0, 0.0) != "occupied"
     sink.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -87,14 +89,14 @@ def test_sink_maps_only_frames_with_their_own_reading(room, tmp_path, caplog):
 
 def test_sink_leaves_an_earlier_map_alone_when_it_has_nothing(room, tmp_path, caplog):
     (tmp_path / "map.png").write_bytes(b"earlier")
-    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", room.geometry) as sink:
+    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", ResultMapper(room.geometry)) as sink:
         sink(Result(room.frame(0, Pose()), {}))
     assert (tmp_path / "map.png").read_bytes() == b"earlier"
     assert "no frame had a navigate reading" in caplog.text
 
 
 def test_sink_says_how_often_it_was_lost(room, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", room.geometry) as sink:
+    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", ResultMapper(room.geometry)) as sink:
         for index, pose in enumerate([Pose(), Pose(2.0, 2.0, 2.5)]):
             sink(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), index)}))
     assert "the motion of 1 of 2 frames is unknown" in caplog.text
@@ -105,7 +107,7 @@ def test_sink_says_how_often_it_was_lost(room, tmp_path, caplog):
 )
 def test_sink_refuses_a_path_at_once(room, tmp_path, name, what):
     with pytest.raises(UsageError, match=what):
-        MapSink(tmp_path / name, room.geometry)
+        MapSink(tmp_path / name, ResultMapper(room.geometry))
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""The pilot between the pipeline and its sinks: they get what it commands in place of what the network would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ..mapping.from_results import ResultMapper
+from ..results import Command, Drive, Result, Stop
+from ..sources import Source
+from .pilot import Pilot
+
+USUAL_FPS = 20.0
+"""Of a source that is no live one and does not say how many frames a second it has."""
+
+
+class PilotedSinks:
+    """A sink that passes on to `sinks` what the pilot made of each result.
+
+    A Stop of the pipeline stays one: the pilot has no say while a result is too old. `at_goal` is called once, when the
+    goal is reached.
+    """
+
+    def __init__(
+        self,
+        pilot: Pilot,
+        results: ResultMapper,
+        source: Source,
+        sinks: Sequence[Callable[[Result], None]],
+        at_goal: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pilot, self._map, self._source, self._sinks, self._at_goal = pilot, results, source, sinks, at_goal
+        self._there = False
+
+    def __call__(self, result: Result) -> None:
+        if isinstance(result.command, Command) and self._map(result):
+            result = replace(result, command=self._command(result))
+        for sink in self._sinks:
+            sink(result)
+        if self._pilot.arrived and not self._there:
+            self._there = True
+            self._at_goal()
+
+    def _command(self, result: Result) -> Command | Stop:
+        drive = result.readings["navigate"].record
+        assert isinstance(drive, Drive)
+        return self._pilot.command(drive, self._time_s(result))
+
+    def _time_s(self, result: Result) -> float:
+        """When the frame was captured; a source that waits is read at any pace, so there its frames tell the time."""
+        if self._source.live:
+            return result.frame.captured_ns / 1e9
+        return result.frame.index / (self._source.fps or USUAL_FPS)

@@ -1,0 +1,43 @@
+"""From what the pipeline gives to the mapper: each frame once, straightened, with the reading of this same frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..lens import Straightener
+from ..results import Drive, Result
+from ..sources import CameraGeometry
+from .mapper import Mapper
+
+
+class ResultMapper:
+    """Maps the results that it is called with, without the lens's distortion where that is known.
+
+    `skipped` counts those whose frame had no `navigate` reading of its own.
+    """
+
+    def __init__(self, geometry: CameraGeometry) -> None:
+        self.mapper = Mapper(geometry)
+        self.skipped = 0
+        self._straighten = Straightener(geometry.lens) if geometry.lens else None
+        self._last = (-1, False)
+
+    def __call__(self, result: Result) -> bool:
+        """Whether the map has this frame. Called again with the same frame, such as by a Stop for silence, it says the
+        same and maps nothing."""
+        if result.frame.index != self._last[0]:
+            self._last = (result.frame.index, self._add(result))
+        return self._last[1]
+
+    def _add(self, result: Result) -> bool:
+        reading = result.readings.get("navigate")
+        if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
+            self.skipped += 1
+            return False
+        frame, drive = result.frame, reading.record
+        if self._straighten:
+            self._straighten.check((frame.image.shape[0], frame.image.shape[1]))
+            frame = replace(frame, image=self._straighten(frame.image))
+            drive = replace(drive, free_space=self._straighten(drive.free_space))
+        self.mapper.update(frame, drive)
+        return True

@@ -1,0 +1,118 @@
+"""The pilot on a map that is drawn here, and between a pipeline and its sinks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="opencv-python is not installed")
+
+from helmsight.runtime.driving.pilot import Pilot
+from helmsight.runtime.driving.piloted import PilotedSinks
+from helmsight.runtime.driving.route import Route
+from helmsight.runtime.mapping.geometry import Pose
+from helmsight.runtime.mapping.grid import OccupancyGrid
+from helmsight.runtime.results import Command, Drive, Frame, Reading, Result, Stop
+
+from .test_local import grid_with
+
+FREE = np.ones((36, 48), np.float32)
+AHEAD = Drive(0.0, 0.0, FREE)
+
+
+@dataclass
+class Known:
+    """A mapper whose map and pose are known."""
+
+    grid: OccupancyGrid = field(default_factory=grid_with)
+    pose: Pose = field(default_factory=Pose)
+
+
+@dataclass
+class Source:
+    live: bool = False
+    fps: float = 10.0
+
+
+def follow(mapper: Known, pilot: Pilot, seconds: float, start_s: float = 0.0) -> list[Command | Stop]:
+    """Drive by the pilot's commands, ten a second."""
+    commands = []
+    for step in range(round(seconds * 10)):
+        command = pilot.command(AHEAD, start_s + step / 10)
+        commands.append(command)
+        if isinstance(command, Command):
+            turn = command.steer * 0.16
+            way = command.speed * 0.06
+            mapper.pose = mapper.pose.then(Pose(way * math.cos(turn / 2), way * math.sin(turn / 2), turn))
+    return commands
+
+
+def test_the_network_slows_the_pilot_down() -> None:
+    pilot = Pilot(Known())
+    speeds = [pilot.command(Drive(0.0, p, FREE), 0.1).speed for p in (0.0, 0.4, 0.75, 1.0)]
+    assert speeds == pytest.approx([1, 1, 0.5, 0])
+
+
+def test_turned_back_it_turns_again_and_goes_on_as_before() -> None:
+    mapper = Known()
+    pilot = Pilot(mapper)
+    follow(mapper, pilot, 5)
+    assert mapper.pose.x_m > 2
+    mapper.pose = Pose(mapper.pose.x_m, mapper.pose.y_m, math.pi - 0.1)  # something pushed it round
+    commands = follow(mapper, pilot, 8, 5)
+    assert any(c.speed == 0 and abs(c.steer) == 1 for c in commands)
+    assert abs(mapper.pose.yaw_rad) < math.radians(40)
+    assert mapper.pose.x_m > 2.5
+
+
+def test_where_the_way_it_came_is_the_only_one_it_may_go_back() -> None:
+    mapper = Known(grid_with((1.6, -0.5, 1.8, 0.5), (-2, 0.35, 1.8, 0.5), (-2, -0.5, 1.8, -0.35)))
+    follow(mapper, Pilot(mapper), 40)
+    assert mapper.pose.x_m < 0
+
+
+def test_it_drives_to_a_goal_around_what_is_in_the_way_and_stops_there() -> None:
+    mapper = Known(grid_with((0.9, -1.5, 1.1, 0.6)))
+    pilot = Pilot(mapper, Route((2.0, 0.0)))
+    commands = follow(mapper, pilot, 15)
+    assert pilot.arrived
+    assert commands[-1] == Stop("goal 2,0 reached")
+    assert math.hypot(mapper.pose.x_m - 2, mapper.pose.y_m) < 0.25
+
+
+def test_with_the_goal_walled_off_it_stands_still_and_says_why() -> None:
+    walls = (0.5, -0.7, 0.6, 0.7), (0.5, 0.6, 1.9, 0.7), (0.5, -0.7, 1.9, -0.6), (1.8, -0.7, 1.9, 0.7)
+    command = Pilot(Known(grid_with(*walls)), Route((1.2, 0.0))).command(AHEAD, 0.0)
+    assert isinstance(command, Stop)
+    assert "goal 1.2,0: what stands around it or the robot leaves no way" in command.reason
+
+
+def result(index: int, command: Command | Stop | None) -> Result:
+    reading = Reading("navigate", AHEAD, index, 0, 1, {})
+    return Result(Frame(np.zeros((4, 4, 3), np.uint8), index, 0), {"navigate": reading}, command)
+
+
+def test_sinks_get_the_pilots_command_but_a_stop_stays() -> None:
+    mapper, got, ended = Known(grid_with((0.25, -3, 0.4, 3))), [], []
+    piloted = PilotedSinks(Pilot(mapper), lambda r: r.frame.index != 1, Source(), [got.append], lambda: ended.append(1))
+    for index, command in enumerate((Command(0.0, 1.0), Command(0.5, 1.0), Stop("too old"), None)):
+        piloted(result(index, command))
+    assert got[0].command.speed == 0
+    assert abs(got[0].command.steer) == 1, "a wall ahead: it turns"
+    assert got[1].command == Command(0.5, 1.0), "not on the map: what the network would do"
+    assert got[2].command == Stop("too old")
+    assert got[3].command is None
+    assert not ended
+
+
+def test_the_run_is_told_once_that_the_goal_is_reached() -> None:
+    mapper, got, ended = Known(pose=Pose(1.0, 0.0, 0.0)), [], []
+    pilot = Pilot(mapper, Route((1.1, 0.0)))
+    piloted = PilotedSinks(pilot, lambda _: True, Source(), [got.append], lambda: ended.append(1))
+    for index in range(3):
+        piloted(result(index, Command(0.0, 1.0)))
+    assert all(isinstance(r.command, Stop) for r in got)
+    assert ended == [1]
