@@ -18,6 +18,14 @@ def evaluate(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or one that ships.")],
     data: Annotated[str | None, typer.Option(help="Faces: a folder with boxes.json, or wider:DIR.")] = None,
     courses: Annotated[int, typer.Option(min=0, help="Navigation: laps to drive; 0: only look at frames.")] = 10,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the first course; else the first of the tests.")] = None,
+    pilot: Annotated[
+        bool, typer.Option(help="Drive on the map that is made on the way, or by the network alone.")
+    ] = True,
+    late: Annotated[int, typer.Option(min=0, max=20, help="Commands act so many tenths of a second late.")] = 0,
+    drop_every: Annotated[int, typer.Option(min=0, help="Of so many frames one is lost; 0: none.")] = 0,
+    pitch_offset: Annotated[float, typer.Option(help="The camera looks so many degrees lower than is known.")] = 0.0,
+    light: Annotated[float, typer.Option(min=0.01, max=4, help="Times the usual light.")] = 1.0,
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, where the network takes several.")
     ] = "",
@@ -39,10 +47,12 @@ def evaluate(
     if tile:
         (opened,) = tile_faces([opened])
     need("torch", "train")
+    hard = {"late": late, "drop_every": drop_every, "pitch_offset_deg": pitch_offset, "light": light}
+    drive = {"courses": courses, "seed": seed, "pilot": pilot, **hard}
     from ..train.tasks import evaluate as measure
 
     with OneByOne(load(opened, SessionOptions(device=device))) as session:
-        metrics = measure(session, opened.manifest, data, courses)
+        metrics = measure(session, opened.manifest, data, drive if courses else None)
         ran = {"device": session.device, "precision": session.precision}
     record = {"bundle": opened.manifest.name, "task": opened.manifest.task, **ran, "metrics": metrics}
     if as_json:

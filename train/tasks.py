@@ -31,7 +31,17 @@ def defaults(task: str, out: Path) -> Options:
             freeze_norm=50,
         )
     if task == "navigate":
-        return Options(out, epochs=14, batch_size=32, optimizer="adamw", lr=1e-3, weight_decay=0.02, patience=2)
+        return Options(
+            out,
+            epochs=16,
+            batch_size=32,
+            optimizer="adamw",
+            lr=1e-3,
+            weight_decay=0.02,
+            patience=2,
+            ema=0.998,
+            freeze_norm=10,
+        )
     raise _unknown(task)
 
 
@@ -56,11 +66,14 @@ def problem_for(task: str, options: Options, size: int | None = None, data: str 
     raise _unknown(task)
 
 
-def evaluate(session: Session, manifest: Manifest, data: str | None, courses: int) -> dict[str, dict[str, Any]]:
+def evaluate(
+    session: Session, manifest: Manifest, data: str | None, drive: dict[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
     """The metrics of the bundle's task.
 
-    Faces: on `data`, a folder with `boxes.json` or `wider:DIR`, or else on the photographs held back. Navigation:
-    `courses` laps in the simulator, or, with 0, the frames of the validation courses.
+    Faces: on `data`, a folder with `boxes.json` or `wider:DIR`, or else on the photographs held back. Navigation: laps
+    in the simulator, `drive` being the fields of `DriveTest` and of `Conditions`, or, without, the frames of the
+    validation courses.
     """
     if manifest.task == "face":
         from .face.evaluate import evaluate_data, score
@@ -69,12 +82,15 @@ def evaluate(session: Session, manifest: Manifest, data: str | None, courses: in
     if data:
         raise UsageError(f"--data {data}: bundle {manifest.name} has task {manifest.task!r}; only faces take a folder")
     if manifest.task == "navigate":
-        from .navigate import drive
+        from .navigate.drive import Conditions, DriveTest
+        from .navigate.drive import evaluate as closed_loop
         from .navigate.evaluate import score as open_loop
 
-        if not courses:
+        if not drive:
             return open_loop(session.run, manifest)
-        return drive.summary(drive.drive(drive.network(session.run, manifest), drive.unseen_laps(courses)))
+        hard = {name: drive[name] for name in Conditions.__dataclass_fields__ if name in drive}
+        test = {name: value for name, value in drive.items() if name not in hard}
+        return closed_loop(session.run, manifest, DriveTest(**test, conditions=Conditions(**hard)))
     raise _unknown(manifest.task)
 
 

@@ -44,7 +44,7 @@ def test_workers_give_the_frames_in_the_order_of_the_seeds(monkeypatch):
 
 def test_the_map_drives_a_lap_and_straight_on_does_not():
     laps = [("corridor", 14)]
-    good, bad = (drive.summary(drive.drive(d, laps)) for d in (drive.with_map, drive.straight_on))
+    good, bad = (drive.summary(drive.drive_blind(d, laps)) for d in (drive.with_map, drive.straight_on))
     assert good["laps_without_collision"]["value"] == 1
     assert good["autonomy"]["value"] == 1
     assert good["deviation_p95_m"]["value"] < 0.1
@@ -54,18 +54,18 @@ def test_the_map_drives_a_lap_and_straight_on_does_not():
 
 def test_a_network_that_stands_still_is_helped_on(monkeypatch):
     """Collision probability 1 means speed 0: without help the lap would never end."""
-    monkeypatch.setattr(drive, "RENDER_HW", (18, 24))
+    monkeypatch.setattr(drive, "FRAME_HW", (18, 24))
     outputs = {
         "steer": np.zeros((1, 1), np.float32),
         "collision": np.ones((1, 1), np.float32),
         "free_space": np.ones((1, *MASK_HW), np.float32),
     }
-    driver = drive.network(lambda feeds: outputs, navigate_manifest())
-    (lap,) = drive.drive(driver, [("corridor", 14)])
+    make = drive.by_network(lambda feeds: outputs, navigate_manifest())
+    (lap,) = drive.drive(make, [("corridor", 14)])
     assert lap.stuck > 3
     assert not lap.collisions
 
 
-def test_unseen_laps_are_test_courses():
-    laps = drive.unseen_laps(4)
-    assert laps == [("office", 4000), ("corridor", 4001), ("office", 4002), ("corridor", 4003)]
+def test_laps_are_those_of_the_test_courses_or_from_a_seed_on():
+    assert drive.laps_from(2001, 2) == [("corridor", 2001), ("office", 2002)]
+    assert drive.laps_from(None, 4) == [("office", 4000), ("corridor", 4001), ("office", 4002), ("corridor", 4003)]
