@@ -38,6 +38,12 @@ class OdometryOptions:
     `range_m`: floor farther ahead is left out, because there a pixel is decimetres. `pixels`: of each level at most so
     many take part. `min_correlation` of the two looks, and `min_visible` of the key frame's pixels still in view, or
     the motion is lost. `renew_visible`, `renew_m` and `renew_rad` end a key frame.
+
+    `sideways_m`, and `sideways_m_per_rad` of what it turns, is how far a robot on wheels may slide in a frame (standard
+    deviation; the second allows for a camera that is not over its axle): where the grain of the floor runs across, its
+    look alone does not tell (the constraint of Scaramuzza 2011, 1-point RANSAC for vehicles, here as a prior).
+    0 takes none. The differences of so many pixels as `alike` count as one there: what their noise has in common does
+    not average out.
     """
 
     levels: int = 3
@@ -52,6 +58,9 @@ class OdometryOptions:
     renew_rad: float = 0.25
     max_sigma_m: float = 0.01
     enough: float = 2e-4
+    sideways_m: float = 0.002
+    sideways_m_per_rad: float = 0.1
+    alike: float = 36.0
     turns_rad: tuple[float, ...] = (0.0, 0.03, -0.03, 0.06, -0.06, 0.1, -0.1)
 
 
@@ -195,17 +204,30 @@ class Odometry:
             scale = 1.4826 * float(np.median(rest)) + 0.5
             weight = 1 / (1 + (rest / (CAUCHY * scale)) ** 2)
             weighted = jacobian.T * weight
+            slide, by_motion = self._slide(pose)
+            prior = self.options.alike * (scale / slide[1]) ** 2 if slide[1] else 0.0
             try:
-                inverse = np.linalg.inv(weighted @ jacobian)
+                inverse = np.linalg.inv(weighted @ jacobian + prior * np.outer(by_motion, by_motion))
             except np.linalg.LinAlgError:  # no texture at all
                 return None
-            step = inverse @ (weighted @ error)
+            step = inverse @ (weighted @ error - prior * slide[0] * by_motion)
             change = step[3:]
             pose = pose.then(Pose(*step[:3].tolist()).inverse())
             if max(map(abs, step[:3].tolist())) < self.options.enough:
                 break
         correlation = _correlation(now, before, weight)
         return _Fit(pose, inverse[:3, :3] * scale**2, correlation, len(before) / len(template.grey))
+
+    def _slide(self, pose: Pose) -> tuple[tuple[float, float], Array]:
+        """How far sideways in metres the robot went since the last frame if `pose` is right, the standard deviation of
+        that, and by how much it changes with dx, dy, dyaw, gain and offset (5,)."""
+        now, before = pose.inverse(), self._since_key
+        step = before.inverse().then(now)
+        sideways = step.y_m - step.x_m * math.tan(step.yaw_rad / 2)  # an arc's chord points half the turn ahead
+        sigma = self.options.sideways_m + self.options.sideways_m_per_rad * abs(step.yaw_rad)
+        cos, sin = math.cos(before.yaw_rad), math.sin(before.yaw_rad)
+        by_motion = np.array([-sin, cos, sin * now.y_m + cos * now.x_m, 0.0, 0.0])
+        return (sideways, sigma if self.options.sideways_m else 0.0), by_motion
 
     def _look(self, template: _Template, grey: Floats, pose: Pose) -> tuple[NDArray[np.intp], Array] | None:
         """Which of the template's points are in view when its floor lies at `pose`, and the grey that is there."""

@@ -26,7 +26,7 @@ MESHES: dict[str, tuple[float, float]] = {
     "cone": (0.634, 0.634),
     "duckie": (1.09, 0.758),
     "medkit": (1.102, 0.612),
-    "office_chair": (0.61, 0.58),
+    "office_chair": (0.58, 0.61),
     "office_desk": (0.517, 1.052),
     "potion": (0.509, 0.509),
 }

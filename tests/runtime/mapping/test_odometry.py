@@ -3,7 +3,8 @@ import math
 import pytest
 
 from helmsight.runtime.mapping.geometry import Pose
-from helmsight.runtime.mapping.mapper import Mapper
+from helmsight.runtime.mapping.mapper import Mapper, MapperOptions
+from helmsight.runtime.mapping.odometry import OdometryOptions
 
 pytest.importorskip("cv2")
 
@@ -38,7 +39,9 @@ def test_standing_still_adds_up_to_nothing(room):
 
 @pytest.mark.parametrize("hw", [(480, 640), (180, 320), (120, 160)])
 def test_any_size_of_frame(room, hw):
-    poses = [Pose(0.04 * i, 0.0, 0.01 * i) for i in range(25)]
+    poses = [Pose()]
+    for _ in range(24):  # arcs, as wheels make them
+        poses.append(poses[-1].then(Pose(0.04 * math.cos(0.005), 0.04 * math.sin(0.005), 0.01)))
     mapper, _ = drive(room, poses, hw)
     assert mapper.lost == 0
     assert distance(mapper.pose, poses[-1]) < 0.03
@@ -86,3 +89,16 @@ def test_another_frame_size_in_between_is_lost_once(room):
         mapper.update(room.frame(index, pose, hw), room.drive(pose, hw))
     assert mapper.lost == 1
     assert mapper.pose.x_m == pytest.approx(0.12, abs=0.01)  # bridged by the last motion
+
+
+def test_wheels_do_not_slide_unless_they_may(room):
+    """What moves across its own heading is believed where `sideways_m` is 0, and resisted where it is not."""
+    reached = []
+    for sideways_m in (0.0, 0.0002):
+        mapper = Mapper(room.geometry, MapperOptions(odometry=OdometryOptions(sideways_m=sideways_m)))
+        for index in range(20):
+            pose = Pose(0.0, 0.002 * index, 0.0)
+            mapper.update(room.frame(index, pose), room.drive(pose, (240, 320)))
+        reached.append(mapper.pose.y_m)
+    assert reached[0] == pytest.approx(0.038, abs=0.005)
+    assert reached[1] < 0.75 * reached[0]
