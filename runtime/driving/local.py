@@ -34,7 +34,9 @@ class RobotShape:
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """`arcs` curvatures, `horizon_m` long. A cell counts as occupied from `occupied` log-odds on.
+    """`arcs` curvatures, `horizon_m` long. Only a cell below `free` log-odds is free: what has left the picture before
+    it was told apart, such as the side of a box, is no place to drive. Around where it begins `begin_m` are taken for
+    free, for the camera does not see its own feet.
 
     `margin_m` is kept around the robot; from `clear_m` on more room is worth nothing. The weights are per metre of free
     arc, per metre of mean clearance, and per unit of steering away from what is wanted and from the last command.
@@ -44,7 +46,8 @@ class LocalOptions:
     arcs: int = 33
     horizon_m: float = 1.3
     step_m: float = 0.05
-    occupied: float = 0.4
+    free: float = -0.3
+    begin_m: float = 0.65
     margin_m: float = 0.06
     clear_m: float = 0.5
     free_weight: float = 1.5
@@ -79,6 +82,7 @@ class LocalPlanner:
         self._within = np.abs(curvature[:, None] * self._along) < 0.75 * np.pi
         self._last = 0.0
         self._turning = 0.0
+        self._begin: Pose | None = None
 
     def plan(
         self, grid: OccupancyGrid, pose: Pose, wanted: float, worth: Callable[[Points], Array] | None = None
@@ -126,7 +130,7 @@ class LocalPlanner:
         return np.asarray(np.where(blocked.any(1), blocked.argmax(1), len(self._along)), np.intp)
 
     def _room(self, grid: OccupancyGrid, pose: Pose, points: Points) -> Array:
-        """(n,) metres from each point to the nearest occupied cell; what is unknown is free."""
+        """(n,) metres from each point to the nearest cell that is not known to be free."""
         options, step = self.options, grid.options.resolution_m
         reach = round((options.horizon_m + options.clear_m + self.robot.radius_m) / step)
         ((row, column),) = grid.cell(np.array([[pose.x_m, pose.y_m]]))
@@ -134,7 +138,13 @@ class LocalPlanner:
         window = grid.log_odds[top : max(0, int(row) + reach), left : max(0, int(column) + reach)]
         if not window.size:
             return np.full(len(points), options.clear_m)
-        free = (window <= options.occupied).astype(np.uint8)
+        free = (window < options.free).astype(np.uint8)
+        self._begin = self._begin or pose
+        ((row, column),) = grid.cell(np.array([[self._begin.x_m, self._begin.y_m]])) - (top, left)
+        unknown = ((window <= -options.free) & (free == 0)).astype(np.uint8)
+        disc = np.zeros_like(free)
+        self._cv2.circle(disc, (int(column), int(row)), round(options.begin_m / step), 1, -1)
+        free |= unknown & disc
         if free.all():
             return np.full(len(points), options.clear_m)
         distance = self._cv2.distanceTransform(free, self._cv2.DIST_L2, 3) * step

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..mapping.geometry import Pose
 from ..mapping.mapper import Mapper
+from ..mapping.motion import Motion
 from ..results import Command, Drive, Stop
 from .local import LocalPlanner, Plan
 from .route import Route
@@ -23,15 +24,18 @@ class PilotOptions:
     """`slow_from`: collision probability from which the network's word slows the robot down, to a stand at 1.
 
     The robot has turned back when it is within `same_place_m` of where it was `memory_s[0]` to `memory_s[1]` seconds
-    ago and looks the other way by more than `turned_rad`.
+    ago and looks the other way by more than `turned_rad`. A command is `obeyed` to within this share (standard
+    deviation), and nothing is known from one that is older than `longest_s`.
     """
 
     slow_from: float = 0.5
-    same_place_m: float = 0.6
-    memory_s: tuple[float, float] = (3.0, 60.0)
+    same_place_m: float = 1.0
+    memory_s: tuple[float, float] = (2.0, 60.0)
     turned_rad: float = math.radians(120)
     straight_rad: float = math.radians(35)
     patience_s: float = 20.0
+    obeyed: float = 0.2
+    longest_s: float = 0.5
 
 
 class Pilot:
@@ -44,13 +48,35 @@ class Pilot:
         self.arrived = False
         self._trail: list[tuple[float, Pose]] = []
         self._back_to: float | None = None
+        self._last: tuple[Command | None, float] = (None, 0.0)
         self._ignored_until = -math.inf
+
+    def expected(self, time_s: float) -> Motion | None:
+        """The motion up to `time_s` by its last command: what bridges frames in which the eye is lost."""
+        last, since = self._last
+        passed_s = time_s - since
+        if last is None or not 0 < passed_s <= self.options.longest_s:
+            return None
+        robot = self.planner.robot
+        way, turn = last.speed * robot.max_speed_mps * passed_s, last.steer * robot.max_yaw_rate_rps * passed_s
+        chord = way * float(np.sinc(turn / 2 / math.pi))
+        ahead, left = chord * math.cos(turn / 2), chord * math.sin(turn / 2)
+        return Motion(ahead, left, turn, self.options.obeyed * way + 0.005, self.options.obeyed * abs(turn) + 0.01)
+
+    def overruled(self, command: Command | Stop | None, time_s: float) -> None:
+        """Say what the robot was told in place of what the pilot would have."""
+        self._last = (command if isinstance(command, Command) else None, time_s)
 
     def command(self, drive: Drive, time_s: float) -> Command | Stop:
         """What to do now, at `time_s` seconds of the drive, after the network said `drive` of the newest frame.
 
         A Stop at the goal, and where the map says that there is no way to it.
         """
+        command = self._choose(drive, time_s)
+        self.overruled(command, time_s)
+        return command
+
+    def _choose(self, drive: Drive, time_s: float) -> Command | Stop:
         pose, route = self.mapper.pose, self.route
         if route and route.reached(pose):
             self.arrived = True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..mapping.from_results import ResultMapper
-from ..results import Command, Drive, Result, Stop
+from ..results import Command, Drive, Result
 from ..sources import Source
 from .pilot import Pilot
 
@@ -33,18 +33,18 @@ class PilotedSinks:
         self._there = False
 
     def __call__(self, result: Result) -> None:
-        if isinstance(result.command, Command) and self._map(result):
-            result = replace(result, command=self._command(result))
+        time_s = self._time_s(result)
+        if self._map(result, self._pilot.expected(time_s)) and isinstance(result.command, Command):
+            drive = result.readings["navigate"].record
+            assert isinstance(drive, Drive)
+            result = replace(result, command=self._pilot.command(drive, time_s))
+        else:
+            self._pilot.overruled(result.command, time_s)
         for sink in self._sinks:
             sink(result)
         if self._pilot.arrived and not self._there:
             self._there = True
             self._at_goal()
-
-    def _command(self, result: Result) -> Command | Stop:
-        drive = result.readings["navigate"].record
-        assert isinstance(drive, Drive)
-        return self._pilot.command(drive, self._time_s(result))
 
     def _time_s(self, result: Result) -> float:
         """When the frame was captured; a source that waits is read at any pace, so there its frames tell the time."""

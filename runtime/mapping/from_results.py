@@ -8,6 +8,7 @@ from ..lens import Straightener
 from ..results import Drive, Result
 from ..sources import CameraGeometry
 from .mapper import Mapper
+from .motion import Motion
 
 
 class ResultMapper:
@@ -22,14 +23,16 @@ class ResultMapper:
         self._straighten = Straightener(geometry.lens) if geometry.lens else None
         self._last = (-1, False)
 
-    def __call__(self, result: Result) -> bool:
-        """Whether the map has this frame. Called again with the same frame, such as by a Stop for silence, it says the
-        same and maps nothing."""
+    def __call__(self, result: Result, wheels: Motion | None = None) -> bool:
+        """Whether the map has this frame; `wheels` as in `Mapper.update`.
+
+        Called again with the same frame, such as by a Stop for silence, it says the same and maps nothing.
+        """
         if result.frame.index != self._last[0]:
-            self._last = (result.frame.index, self._add(result))
+            self._last = (result.frame.index, self._add(result, wheels))
         return self._last[1]
 
-    def _add(self, result: Result) -> bool:
+    def _add(self, result: Result, wheels: Motion | None) -> bool:
         reading = result.readings.get("navigate")
         if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
             self.skipped += 1
@@ -39,5 +42,5 @@ class ResultMapper:
             self._straighten.check((frame.image.shape[0], frame.image.shape[1]))
             frame = replace(frame, image=self._straighten(frame.image))
             drive = replace(drive, free_space=self._straighten(drive.free_space))
-        self.mapper.update(frame, drive)
+        self.mapper.update(frame, drive, wheels)
         return True

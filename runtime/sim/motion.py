@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,13 +11,20 @@ from ...devices.errors import UsageError
 from . import expert
 from .course import Course, course_at
 from .layout import LINE_STEP_M
+from .movers import Mover
 from .robot import RADIUS_M, Pose, advance, wrap
 from .things import Obstacle
 from .world import clearance_m, close_to, crosses, free_ahead_m
 
+GIVE_WAY_M = 0.1
+"""How near to the robot a moving thing stops: as people and animals do, it does not run into it from the side."""
+
 
 class Motion:
-    """One robot that drives one course; the time that has passed is that of its steps."""
+    """One robot that drives one course; the time that has passed is that of its steps.
+
+    What moves waits where its next step would bring it against the robot; the robot has to see to what is ahead.
+    """
 
     def __init__(self, course: Course, seed: int = 0) -> None:
         self._plan = course
@@ -26,6 +34,7 @@ class Motion:
     def reset(self) -> None:
         """Back to time 0 and to the start that the seed chose, on the line and along it; what was dropped is gone."""
         self._dropped: list[Obstacle] = []
+        self._movers = self._plan.movers
         self._set_time(0.0)
         self._put_on_line(self._start)
         self._origin: int = self.nearest
@@ -69,6 +78,7 @@ class Motion:
         A robot that touches something stays where it was, with `collided` true from then on.
         """
         new = advance(self.pose, steer, speed, dt_s)
+        self._movers = tuple(self._held_back(mover, dt_s) for mover in self._movers)
         self._set_time(self._time_s + dt_s)
         if self._touches(self.pose, new):
             self.collided = True
@@ -115,7 +125,15 @@ class Motion:
 
     def _set_time(self, time_s: float) -> None:
         self._time_s = time_s
-        self._now = course_at(self._plan, time_s, self._dropped)
+        plan = replace(self._plan, movers=self._movers) if self._movers else self._plan
+        self._now = course_at(plan, time_s, self._dropped)
+
+    def _held_back(self, mover: Mover, dt_s: float) -> Mover:
+        """The mover, later by `dt_s` where it would else come against the robot."""
+        here = np.array([[self.pose.x, self.pose.y]] * 2)
+        now, then = mover.distance_m(here, np.array([self._time_s, self._time_s + dt_s]))
+        comes = then < now and then < RADIUS_M + GIVE_WAY_M
+        return replace(mover, phase_s=mover.phase_s - dt_s) if comes else mover
 
     def _put_on_line(self, index: int) -> int:
         """Place the robot on the line's point `index`, or the next where nothing stands; how many points farther."""

@@ -215,3 +215,36 @@ def test_a_signal_leaves_a_recording_that_plays(face_bundle: Bundle, tmp_path: P
     assert f"ended by {number.name}" in errors
     assert 20 < frame_count(video) < 3000
     assert frame_count(video) == len(log.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--goal", "1"], "expected two numbers X,Y"),
+        (["--goal", "1,b"], "expected two numbers X,Y"),
+        (["--goal", "nan,1"], "expected two numbers"),
+        (["--goal", "1,2"], "--goal (1.0, 2.0): the map is made by a navigation bundle"),
+        (["--pilot"], "--pilot: the map is made by a navigation bundle"),
+    ],
+)
+def test_driving_by_the_map_needs_a_place_and_a_navigation_bundle(
+    face_bundle: Bundle, navigate_bundle: Bundle, clip: Path, option: list[str], message: str
+) -> None:
+    bundle = face_bundle if "navigation" in message else navigate_bundle
+    done = helmsight("camera", bundle.path, "--source", clip, "--device", "fake", *option)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_pilot_chooses_the_commands(navigate_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    """The same readings, with and without the map."""
+    commands = []
+    for options in ([], ["--pilot"]):
+        log = tmp_path / "log.jsonl"
+        done = helmsight("camera", navigate_bundle.path, "--source", clip, "--device", "fake", "--log", log, *options)
+        assert done.returncode == 0, done.stderr
+        commands.append([json.loads(line)["command"] for line in log.read_text().splitlines()])
+    alone, piloted = commands
+    assert len(alone) == len(piloted) == 12
+    assert alone != piloted

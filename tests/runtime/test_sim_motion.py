@@ -106,7 +106,8 @@ def test_the_expert_slows_for_what_crosses_and_then_goes_on(corridor):
     assert robot.progress_m >= 2.0
 
 
-def test_a_moving_thing_can_hit_a_robot_that_stands_and_help_comes_where_it_is_free(corridor):
+def _toward(corridor):
+    """A robot on the line, and a box that comes to where it stands, from 0.7 m to its right after a wait of 1 s."""
     robot = Motion(corridor)
     base = robot.pose_on_line(100)
     left = np.array([-np.sin(base.heading_rad), np.cos(base.heading_rad)])
@@ -114,10 +115,32 @@ def test_a_moving_thing_can_hit_a_robot_that_stands_and_help_comes_where_it_is_f
     toward = Mover(replace(BOX, x=start[0], y=start[1]), (0.7 * left[0], 0.7 * left[1]), 0.4, 1.0, 0.0)
     robot = Motion(replace(corridor, movers=(toward,)))
     robot.place(base)
+    return robot, toward, base
+
+
+def test_a_moving_thing_waits_for_a_robot_in_its_way_and_then_goes_on(corridor):
+    robot, toward, base = _toward(corridor)
+    for _ in range(60):
+        robot.step(0.0, 0.0, 0.1)
     assert not robot.collided
+    waits = robot.course.obstacles[-1]
+    assert np.hypot(waits.x - toward.thing.x, waits.y - toward.thing.y) > 0.1, "it came nearer"
+    assert np.hypot(waits.x - base.x, waits.y - base.y) > RADIUS_M
+    robot.place(robot.pose_on_line(160))
+    for _ in range(20):
+        robot.step(0.0, 0.0, 0.1)
+    assert np.hypot(robot.course.obstacles[-1].x - base.x, robot.course.obstacles[-1].y - base.y) < 0.01
+    robot.reset()
+    assert robot.course.obstacles[-1] == toward.at(0.0)
+
+
+def test_help_comes_where_it_is_free(corridor):
+    robot, _, base = _toward(corridor)
+    robot.place(robot.pose_on_line(160))
     for _ in range(30):
         robot.step(0.0, 0.0, 0.1)
-    assert robot.collided
+    robot.place(base)
+    assert robot.collided, "put where the box is now"
     robot.put_back(0.0)
     assert not robot.collided
     assert 0 < robot.progress_m < 1

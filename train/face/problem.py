@@ -34,7 +34,7 @@ DECODING = {"strides": list(STRIDES), "score_threshold": 0.65, "nms_iou": 0.45}
 SEEN = (
     "It learnt from generated faces (gan-face-generate was trained, its author says, on DigiFace-1M, synthetic faces) "
     "and from some hundred photographs and paintings that packages carry, labelled by two other detectors: it repeats "
-    "their errors. Some of those held back for its scores are from the same packages."
+    "their errors. Those held back for its scores are of other packages or other people."
 )
 SEEN_ANNOTATED = (
     "It learnt from generated faces and from a set of annotated pictures; what that set allows, this network is bound "

@@ -149,7 +149,7 @@ def by_pilot(run: Run, manifest: Manifest) -> MakeDriver:
 
         def drive_by(simulator: Motion) -> tuple[float, float]:
             frame, drive = _look(task, run, simulator)
-            mapper.update(frame, drive)
+            mapper.update(frame, drive, pilot.expected(simulator.time_s))
             command = pilot.command(drive, simulator.time_s)
             return (0.0, 0.0) if isinstance(command, Stop) else (command.steer, command.speed)
 

@@ -97,7 +97,9 @@ def result(index: int, command: Command | Stop | None) -> Result:
 
 def test_sinks_get_the_pilots_command_but_a_stop_stays() -> None:
     mapper, got, ended = Known(grid_with((0.25, -3, 0.4, 3))), [], []
-    piloted = PilotedSinks(Pilot(mapper), lambda r: r.frame.index != 1, Source(), [got.append], lambda: ended.append(1))
+    piloted = PilotedSinks(
+        Pilot(mapper), lambda r, _: r.frame.index != 1, Source(), [got.append], lambda: ended.append(1)
+    )
     for index, command in enumerate((Command(0.0, 1.0), Command(0.5, 1.0), Stop("too old"), None)):
         piloted(result(index, command))
     assert got[0].command.speed == 0
@@ -111,7 +113,7 @@ def test_sinks_get_the_pilots_command_but_a_stop_stays() -> None:
 def test_the_run_is_told_once_that_the_goal_is_reached() -> None:
     mapper, got, ended = Known(pose=Pose(1.0, 0.0, 0.0)), [], []
     pilot = Pilot(mapper, Route((1.1, 0.0)))
-    piloted = PilotedSinks(pilot, lambda _: True, Source(), [got.append], lambda: ended.append(1))
+    piloted = PilotedSinks(pilot, lambda *_: True, Source(), [got.append], lambda: ended.append(1))
     for index in range(3):
         piloted(result(index, Command(0.0, 1.0)))
     assert all(isinstance(r.command, Stop) for r in got)
