@@ -163,6 +163,6 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     for batch_size in (32, 7):
         made = NavigateProblem(NavigateOptions(seed=1, batch_size=batch_size))._collections
         names.append([collection.file.name for collection in made])
-    assert names[0] == names[1] == ["expert-110.npz", "seed1-110-36-round1.npz", "seed1-110-36-round2.npz"]
+    assert names[0] == names[1] == ["expert-160.npz", "seed1-160-60-round1.npz", "seed1-160-60-round2.npz"]
     assert trained[:2] == trained[2:]
     assert {options.batch_size for pair in trained for options in pair} == {32}
