@@ -22,6 +22,7 @@ def evaluate(
     pilot: Annotated[
         bool, typer.Option(help="Drive on the map that is made on the way, or by the network alone.")
     ] = True,
+    boxes: Annotated[int, typer.Option(min=0, help="Navigation: boxes to drop before the moving robot.")] = 0,
     late: Annotated[int, typer.Option(min=0, max=20, help="Commands act so many tenths of a second late.")] = 0,
     drop_every: Annotated[int, typer.Option(min=0, help="Of so many frames one is lost; 0: none.")] = 0,
     pitch_offset: Annotated[float, typer.Option(help="The camera looks so many degrees lower than is known.")] = 0.0,
@@ -48,11 +49,11 @@ def evaluate(
         (opened,) = tile_faces([opened])
     need("torch", "train")
     hard = {"late": late, "drop_every": drop_every, "pitch_offset_deg": pitch_offset, "light": light}
-    drive = {"courses": courses, "seed": seed, "pilot": pilot, **hard}
+    drive = {"courses": courses, "seed": seed, "pilot": pilot, "boxes": boxes, **hard}
     from ..train.tasks import evaluate as measure
 
     with OneByOne(load(opened, SessionOptions(device=device))) as session:
-        metrics = measure(session, opened.manifest, data, drive if courses else None)
+        metrics = measure(session, opened.manifest, data, drive if courses or boxes else None)
         ran = {"device": session.device, "precision": session.precision}
     record = {"bundle": opened.manifest.name, "task": opened.manifest.task, **ran, "metrics": metrics}
     if as_json:

@@ -72,8 +72,8 @@ def evaluate(
     """The metrics of the bundle's task.
 
     Faces: on `data`, a folder with `boxes.json` or `wider:DIR`, or else on the photographs held back. Navigation: laps
-    in the simulator, `drive` being the fields of `DriveTest` and of `Conditions`, or, without, the frames of the
-    validation courses.
+    in the simulator, `drive` being the fields of `DriveTest` and of `Conditions` and how many `boxes` to drop, or,
+    without, the frames of the validation courses.
     """
     if manifest.task == "face":
         from .face.evaluate import evaluate_data, score
@@ -85,12 +85,15 @@ def evaluate(
         from .navigate.drive import Conditions, DriveTest
         from .navigate.drive import evaluate as closed_loop
         from .navigate.evaluate import score as open_loop
+        from .navigate.stops import evaluate as before_boxes
 
         if not drive:
             return open_loop(session.run, manifest)
         hard = {name: drive[name] for name in Conditions.__dataclass_fields__ if name in drive}
-        test = {name: value for name, value in drive.items() if name not in hard}
-        return closed_loop(session.run, manifest, DriveTest(**test, conditions=Conditions(**hard)))
+        fields = {name: value for name, value in drive.items() if name not in (*hard, "boxes")}
+        test = DriveTest(**fields, conditions=Conditions(**hard))
+        laps = closed_loop(session.run, manifest, test) if test.courses else {}
+        return laps | before_boxes(session.run, manifest, test, drive.get("boxes", 0))
     raise _unknown(manifest.task)
 
 
