@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -159,10 +161,11 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     trained: list[tuple[NavigateOptions, Options]] = []
     monkeypatch.setattr(problem, "folder", lambda: tmp_path)
     monkeypatch.setattr(problem, "fit", lambda before, options: trained.append((before._options, options)))
+    asked = NavigateOptions(seed=1, courses=5, round_courses=2)
     names = []
     for batch_size in (32, 7):
-        made = NavigateProblem(NavigateOptions(seed=1, batch_size=batch_size))._collections
+        made = NavigateProblem(replace(asked, batch_size=batch_size))._collections
         names.append([collection.file.name for collection in made])
-    assert names[0] == names[1] == ["expert-160.npz", "seed1-160-60-round1.npz", "seed1-160-60-round2.npz"]
+    assert names[0] == names[1] == ["expert-5.npz", "seed1-5-2-round1.npz", "seed1-5-2-round2.npz"]
     assert trained[:2] == trained[2:]
     assert {options.batch_size for pair in trained for options in pair} == {32}

@@ -49,9 +49,9 @@ class NavigateOptions:
 
     seed: int = 0
     batch_size: int = 32
-    courses: int = 160
+    courses: int = 300
     rounds: int = 2
-    round_courses: int = 60
+    round_courses: int = 100
     workers: int = 2
 
 
