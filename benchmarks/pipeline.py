@@ -14,12 +14,13 @@ from pathlib import Path
 
 from helmsight.runtime.backends import Session, SessionOptions, load
 from helmsight.runtime.bundle import open_bundle
-from helmsight.runtime.pipeline import Model, Pipeline
+from helmsight.runtime.pipeline import Pipeline
 from helmsight.runtime.profiler.others import OthersWatch
 from helmsight.runtime.sinks.overlay import Overlay
 from helmsight.runtime.sinks.recorder import Recorder
 from helmsight.runtime.sources import open_source
 from helmsight.runtime.tasks import Task, task_for
+from helmsight.runtime.worker import Model
 
 from .harness import Goal, Result, parser, spread, write_clip
 

@@ -15,6 +15,17 @@ def image_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def numbers(option: str, text: str, names: str, meaning: str) -> tuple[float, ...]:
+    """The finite numbers of `--option 1,2`, as many as `names` has: `X,Y`."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != names.count(",") + 1 or not all(map(isfinite, values)):
+        raise UsageError(f"{option} {text}: expected numbers {names}, {meaning}")
+    return values
+
+
 def share(text: str, option: str) -> float:
     """A share out of a percentage with its sign, so that 0.01 and 1 cannot be mistaken for each other."""
     try:

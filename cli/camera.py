@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..devices.errors import HelmsightError, UsageError
+from ._options import image_size, numbers
 from ._output import print_json, table
 
 if TYPE_CHECKING:
     from ..runtime.camera import Camera, CameraOptions, CameraReport
+    from ..runtime.driving.local import RobotShape
     from ..runtime.sources import CameraGeometry
 
 
@@ -43,9 +46,17 @@ def camera(
     track: Annotated[
         bool, typer.Option("--track", help="Follow faces: ids that last, boxes that do not flicker.")
     ] = False,
-    pilot: Annotated[bool, typer.Option("--pilot", help="Choose commands on the map that is made on the way.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep going along the way, by the map that is made of it.")
+    ] = False,
     goal: Annotated[
         str, typer.Option(metavar="X,Y", help="Drive there: metres ahead and to the left of the start.")
+    ] = "",
+    robot: Annotated[
+        str, typer.Option(metavar="URI", help="Send commands: udp://HOST:PORT, or - for JSON lines on stdout.")
+    ] = "",
+    robot_shape: Annotated[
+        str, typer.Option(metavar="R,V,W", help="Its radius in m, top speed in m/s and turn rate in rad/s.")
     ] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
@@ -55,11 +66,12 @@ def camera(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run one or more bundles on a camera, a video, pictures or the simulator."""
+    if robot == "-" and as_json:
+        raise UsageError("--json: standard output has the commands of --robot -; leave one of them out")
     if show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
     from ..runtime.camera import CameraOptions
     from ..runtime.pipeline import PipelineOptions
-    from ._options import image_size
 
     options = CameraOptions(
         bundles=bundles,
@@ -72,25 +84,44 @@ def camera(
         image_hw=image_size(imgsz) if imgsz else None,
         tile=tile,
         track=track,
-        pilot=pilot,
+        follow=follow,
         goal=_goal(goal) if goal else None,
+        robot=robot or None,
+        shape=_shape(robot_shape) if robot_shape else None,
         device=device,
         threads=threads,
         allow_fallback=allow_fallback,
         pipeline=PipelineOptions(max_age_ms=max_age_ms, max_frames=max_frames),
     )
-    report, code = run_camera(options)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_report(report)
-        for name, path in (("recording", record), ("log", log), ("map", map_)):
-            if path is not None and path.exists():
-                print(f"{name}: {path}")
-    if report.recording_error:
-        raise HelmsightError(f"--record {record}: not recorded whole: {report.recording_error}; the run itself went on")
+    with redirect_stdout(sys.stderr) if robot == "-" else nullcontext():
+        report, code = run_camera(options)
+        if as_json:
+            print_json(report.to_json())
+        else:
+            print_report(report)
+            for name, path in (("recording", record), ("log", log), ("map", map_)):
+                if path is not None and path.exists():
+                    print(f"{name}: {path}")
+    _check(report, options)
     if code:
         raise typer.Exit(code)
+    if options.goal and report.goal != "reached":
+        why = "what stands around it or the robot leaves no way" if report.goal == "no way" else "the run ended before"
+        raise HelmsightError(f"--goal {goal}: not reached: {why}; the robot stands")
+
+
+def _check(report: CameraReport, options: CameraOptions) -> None:
+    """Raise HelmsightError for what was to be sent or written and was not; the first of several."""
+    sent = report.robot
+    if sent and not sent.stopped:
+        raise HelmsightError(
+            f"--robot {sent.uri}: the last stop did not get there: {sent.error}; {sent.failed} of {sent.sent} commands "
+            "failed; see that the robot listens"
+        )
+    if report.recording_error:
+        raise HelmsightError(
+            f"--record {options.record}: not recorded whole: {report.recording_error}; the run itself went on"
+        )
 
 
 def run_camera(options: CameraOptions) -> tuple[CameraReport, int]:
@@ -124,6 +155,11 @@ def print_report(report: CameraReport) -> None:
         rows.append((f"{name} ms", f"p50 {t.p50_ms:.2f}   p90 {t.p90_ms:.2f}   p99 {t.p99_ms:.2f}   (n {t.n})"))
     if report.recorded_frames:
         rows.append(("recorded", f"{report.recorded_frames} frames, {report.recording_dropped} results dropped"))
+    if sent := report.robot:
+        rows.append((f"robot {sent.uri}", f"{sent.sent} commands, {sent.stops} of them stops"))
+        rows.append(("commands that failed", f"{sent.failed}, overtaken {sent.overtaken}"))
+    if report.goal:
+        rows.append(("goal", report.goal))
     for name, value in (report.drive or {}).items():
         rows.append((f"drive {name}", str(value)))
     table(f"camera: {report.source}", ("what", "value"), rows)
@@ -145,23 +181,21 @@ def _geometry(text: str) -> CameraGeometry:
                 file=sys.stderr,
             )
         return geometry
-    try:
-        fov_y_deg, height_m, pitch_deg = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--geometry {text}: expected camera.json or three numbers FOV_Y_DEG,HEIGHT_M,PITCH_DEG"
-        ) from None
+    fov_y_deg, height_m, pitch_deg = numbers(
+        "--geometry", text, "FOV_Y_DEG,HEIGHT_M,PITCH_DEG", "these three or camera.json"
+    )
     return CameraGeometry(fov_y_deg, height_m, pitch_deg)
 
 
 def _goal(text: str) -> tuple[float, float]:
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--goal {text}: expected two numbers X,Y, metres ahead and to the left of the start"
-        ) from None
+    x, y = numbers("--goal", text, "X,Y", "metres ahead and to the left of the start")
     return x, y
+
+
+def _shape(text: str) -> RobotShape:
+    from ..runtime.driving.local import RobotShape
+
+    return RobotShape(*numbers("--robot-shape", text, "RADIUS_M,MAX_SPEED_MPS,MAX_YAW_RATE_RPS", "of your robot"))
 
 
 def _on_signal(number: int, running: Camera, caught: list[int]) -> signal.Handlers:

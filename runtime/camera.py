@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,26 @@ from .backends import Session, SessionOptions, load
 from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
+from .camera_checks import check_driving, check_files
+from .driving.local import LocalPlanner, RobotShape
 from .driving.pilot import Pilot
 from .driving.piloted import PilotedSinks
 from .driving.route import Route
 from .mapping.from_results import ResultMapper
 from .meter import Summary
-from .pipeline import Model, Pipeline, PipelineOptions, Sink
+from .pipeline import Pipeline, PipelineOptions, Sink
 from .results import Result
 from .sinks.jsonlines import JsonLines
 from .sinks.map import MapSink
 from .sinks.overlay import Overlay
 from .sinks.recorder import Recorder
+from .sinks.robot import RobotReport, RobotSink
+from .sinks.shown import ShownMap
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
 from .tasks import Task, task_for, tile_faces
 from .tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
+from .worker import Model
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +46,10 @@ class CameraOptions:
 
     `threads` 0 shares the cores among the models and leaves one for the rest. `image_hw` is the input's size for the
     networks that take several. `tile`: faces are also looked for in parts of the frame at full size.
-    `track`: faces get ids that last, and smooth boxes. `pilot`: commands are chosen on the map that is made on the way,
-    with `goal` (metres ahead and to the left of the start) until that is reached.
+    `track`: faces get ids that last, and smooth boxes. With `follow` or `goal` a pilot drives on the map that it makes:
+    along the way, or to a place (metres ahead and to the left of the start) until that is reached; else the network's
+    own word goes. `robot` is where commands go (`udp://HOST:PORT`, or `-` for standard output), `shape` what robot it
+    is; None is that of the simulator.
     """
 
     bundles: Sequence[str]
@@ -55,17 +62,27 @@ class CameraOptions:
     image_hw: tuple[int, int] | None = None
     tile: bool = False
     track: bool = False
-    pilot: bool = False
+    follow: bool = False
     goal: tuple[float, float] | None = None
+    robot: str | None = None
+    shape: RobotShape | None = None
     device: str = "cpu"
     threads: int = 0
     allow_fallback: bool = False
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
 
+    @property
+    def piloted(self) -> bool:
+        """Whether a pilot drives."""
+        return self.follow or self.goal is not None
+
 
 @dataclass(frozen=True, slots=True)
 class CameraReport:
-    """What a run did. `models` says where and in what precision each ran; `drive` is the simulator's account."""
+    """What a run did. `models` says where and in what precision each ran; `drive` is the simulator's account.
+
+    `goal` is None without one, else `reached`, `not reached` or `no way`.
+    """
 
     source: str
     models: dict[str, dict[str, Any]]
@@ -74,6 +91,8 @@ class CameraReport:
     recording_dropped: int = 0
     recording_error: str | None = None
     drive: dict[str, Any] | None = None
+    robot: RobotReport | None = None
+    goal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,13 +111,14 @@ class Camera:
             self._bundles = follow_weak_faces(bundles)
             self._tracker = FaceTracker(score_threshold(bundles))
         self._tasks: list[Task] = [task_for(bundle.manifest) for bundle in self._bundles]
-        names = [task.name for task in self._tasks]
+        self._names = names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
             raise UsageError(f"two bundles of the same task ({', '.join(names)}); expected one bundle a task")
-        if "navigate" not in names:
-            _need_no_map(options)
-        _check_files(options)
+        check_files(options)
         self._source = open_source(options.source)
+        check_driving(options, names, self._source)
+        self._shape = options.shape or RobotShape()
+        self._route = Route(options.goal, self._shape.radius_m) if options.goal else None
         self._pipeline: Pipeline | None = None
         self._stopped = False
 
@@ -111,35 +131,51 @@ class Camera:
     def run(self, more: Sequence[Sink] = ()) -> CameraReport:
         """Run until the source ends or `stop`. `more` are sinks of the caller's, called after those of the options."""
         with ExitStack() as opened:
+            commands = self._commands(opened)
             sessions = [opened.enter_context(self._load(bundle)) for bundle in self._bundles]
             models = [Model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
             robot = self._robot()
-            self._pipeline = pipeline = Pipeline(self._source, models, self._options.pipeline)
+            self._pipeline = pipeline = Pipeline(self._source, models, self._pipeline_options())
             recorder = self._recorder(opened)
             results = self._results()
-            sinks: list[Sink] = [*self._sinks(opened, results), *([recorder] if recorder else []), *more]
+            pilot = self._pilot(results)
+            sinks = [*self._writers(opened, results), *self._shown(opened, recorder, results, pilot), *more]
             if self._tracker:
                 sinks = [TrackedSinks(self._tracker, self._source, sinks)]
+            if commands:
+                sinks = [commands, *sinks]
+                opened.push(commands)  # closed first: a stop does not wait for a file to be finished
             if robot:
                 sinks = [partial(_send, robot), *sinks]  # first, so that nothing delays its command
-            if results and self._piloted:
-                pilot = Pilot(results.mapper, Route(self._options.goal) if self._options.goal else None)
+            if results and pilot:
                 sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop)]
             if self._stopped:
                 pipeline.stop()
             summary = pipeline.run(sinks)
         return CameraReport(
             source=self._source.uri,
-            models={
-                m.task.name: {"bundle": str(b.path), "device": m.session.device, "precision": m.session.precision}
-                for b, m in zip(self._bundles, models, strict=True)
-            },
+            models={name: self._ran(name, session) for name, session in zip(self._names, sessions, strict=True)},
             summary=summary,
             recorded_frames=recorder.frames if recorder else 0,
             recording_dropped=recorder.dropped if recorder else 0,
             recording_error=str(recorder.error) if recorder and recorder.error else None,
             drive=robot.drive_summary() if robot else None,
+            robot=commands.report if commands else None,
+            goal=_outcome(pilot) if pilot else None,
         )
+
+    def _ran(self, name: str, session: Session) -> dict[str, Any]:
+        bundle = self._bundles[self._names.index(name)]
+        return {"bundle": str(bundle.path), "device": session.device, "precision": session.precision}
+
+    def _pipeline_options(self) -> PipelineOptions:
+        drives = self._options.piloted or self._options.robot is not None
+        return replace(self._options.pipeline, one_size=drives)
+
+    def _commands(self, opened: ExitStack) -> RobotSink | None:
+        """Opened before anything that may fail, so that whatever does ends with a stop."""
+        options = self._options
+        return opened.enter_context(RobotSink(options.robot, self._shape)) if options.robot else None
 
     def _load(self, bundle: Bundle) -> Session:
         cores = processor().usable_cores
@@ -162,26 +198,36 @@ class Camera:
             return None
         return opened.enter_context(Recorder(self._options.record, Overlay(self._tasks), self._source))
 
-    @property
-    def _piloted(self) -> bool:
-        return self._options.pilot or self._options.goal is not None
-
     def _results(self) -> ResultMapper | None:
         """What makes the map, for the pilot and for the file."""
-        wanted = self._piloted or self._options.map is not None
+        wanted = self._options.piloted or self._options.map is not None
         return ResultMapper(self._geometry()) if wanted else None
 
-    def _sinks(self, opened: ExitStack, results: ResultMapper | None) -> list[Sink]:
-        """Those that only write or show."""
+    def _pilot(self, results: ResultMapper | None) -> Pilot | None:
+        if results is None or not self._options.piloted:
+            return None
+        pilot = Pilot(results.mapper, self._route)
+        pilot.planner = LocalPlanner(self._shape)
+        return pilot
+
+    def _writers(self, opened: ExitStack, results: ResultMapper | None) -> list[Sink]:
+        """Those that only write. The map is made before it is shown."""
         options = self._options
         sinks: list[Sink] = []
         if options.log is not None:
             sinks.append(opened.enter_context(JsonLines(options.log)))
         if options.map is not None and results:
             sinks.append(opened.enter_context(MapSink(options.map, results)))
-        if options.show:
-            sinks.append(opened.enter_context(Window(Overlay(self._tasks), self.stop)))
         return sinks
+
+    def _shown(
+        self, opened: ExitStack, recorder: Recorder | None, results: ResultMapper | None, pilot: Pilot | None
+    ) -> list[Sink]:
+        """Those that draw."""
+        sinks: list[Sink] = [recorder] if recorder else []
+        if self._options.show:
+            sinks.insert(0, opened.enter_context(Window(Overlay(self._tasks), self.stop)))
+        return [ShownMap(results.mapper, pilot, sinks)] if results and sinks else sinks
 
     def _geometry(self) -> CameraGeometry:
         geometry = self._options.geometry or self._source.geometry
@@ -198,15 +244,6 @@ class Camera:
         return geometry
 
 
-def _need_no_map(options: CameraOptions) -> None:
-    """Raise UsageError for what only a navigation network makes possible."""
-    wishes = {"--map": options.map, "--pilot": options.pilot or None, "--goal": options.goal}
-    for option, wish in wishes.items():
-        if wish is not None:
-            value = "" if wish is True else f" {wish}"
-            raise UsageError(f"{option}{value}: the map is made by a navigation bundle; add one, such as navigate")
-
-
 def _bundles(options: CameraOptions) -> list[Bundle]:
     """The bundles, checked, and set up for the size and the tiles that are asked for."""
     bundles = [open_bundle(name) for name in options.bundles]
@@ -215,16 +252,11 @@ def _bundles(options: CameraOptions) -> list[Bundle]:
     return tile_faces(bundles) if options.tile else bundles
 
 
-def _check_files(options: CameraOptions) -> None:
-    """Two outputs in one file, or one over its own source, would each lose the other."""
-    files = {"--record": options.record, "--log": options.log, "--map": options.map, "--source": Path(options.source)}
-    taken: dict[Path, str] = {}
-    for option, file in files.items():
-        if file is None:
-            continue
-        other = taken.setdefault(file.resolve(), option)
-        if other != option:
-            raise UsageError(f"{other} and {option} name the same file {file}; expected one each")
+def _outcome(pilot: Pilot) -> str | None:
+    """What became of the goal, as the report has it."""
+    if pilot.route is None or pilot.arrived:
+        return "reached" if pilot.arrived else None
+    return "no way" if pilot.route.unreachable else "not reached"
 
 
 def _send(robot: Robot, result: Result) -> None:

@@ -16,24 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..devices.errors import CameraUnavailable
-from .backends import Feeds, Session
+from .frame_check import FrameCheck
 from .meter import Meter, Summary
 from .results import Command, Drive, Frame, Reading, Result, Stop
-from .slot import Slot
 from .sources import Source
-from .tasks import Task
+from .worker import Model, Worker
 
 log = logging.getLogger(__name__)
 
 Sink = Callable[[Result], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A loaded network and its task. The pipeline runs the session from one thread and does not close it."""
-
-    session: Session
-    task: Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +42,7 @@ class PipelineOptions:
     reopen_first_s: float = 0.1
     reopen_last_s: float = 2.0
     max_frames: int = 0
+    one_size: bool = False
 
 
 class Pipeline:
@@ -65,12 +57,13 @@ class Pipeline:
         self.options = options or PipelineOptions()
         self.meter = Meter()
         self._keep_every = not source.live
-        self._workers = [_Worker(m, self._keep_every, self.meter) for m in models]
+        self._workers = [Worker(m, self._keep_every, self.meter) for m in models]
         self._leader = next((w for w in self._workers if w.model.task.name == "navigate"), self._workers[0])
         self._stopping = threading.Event()
         self._capture_error: BaseException | None = None
         self._last_capture_ns = 0
-        self._lost = False
+        self._lost = self._standing = False
+        self._check = FrameCheck(source.uri, self.options.one_size)
 
     def stop(self) -> None:
         """End soon; may be called from a signal handler or another thread."""
@@ -146,9 +139,10 @@ class Pipeline:
             return Result(frame, readings, self._stopped("the network's output is not finite"), overwritten)
         if not self._keep_every and age_ms > self.options.max_age_ms:
             return Result(frame, readings, self._stopped(f"result is {age_ms:.0f} ms old"), overwritten)
+        self._standing = False
         return Result(frame, readings, Command.of(drive), overwritten)
 
-    def _join(self, worker: _Worker, frame: Frame) -> bool:
+    def _join(self, worker: Worker, frame: Frame) -> bool:
         """Take the worker's newest reading; for a file, that of `frame`. False when the run is over before."""
         worker.take(timeout_s=0)
         while self._keep_every and (worker.newest is None or worker.newest.frame_index < frame.index):
@@ -173,7 +167,9 @@ class Pipeline:
         )
 
     def _stopped(self, reason: str) -> Stop:
-        log.warning("STOP: %s (max age %.0f ms)", reason, self.options.max_age_ms)
+        if not self._standing:  # the first one tells; the others are in the log of results
+            log.warning("STOP: %s (max age %.0f ms)", reason, self.options.max_age_ms)
+        self._standing = True
         self.meter.stops += 1
         return Stop(reason)
 
@@ -202,6 +198,7 @@ class Pipeline:
                         if not self.source.live or self.source.ended or not self._reopen():
                             return
                         continue
+                    self._check(frame)
                     self._last_capture_ns = frame.captured_ns
                     self.meter.add("capture", time.perf_counter_ns() - started)
                     for worker in self._workers:
@@ -228,76 +225,3 @@ class Pipeline:
                 log.warning("%s is back", self.source.uri)
                 return True
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A frame for a worker, with the network's feeds and what they took once they are made."""
-
-    frame: Frame
-    feeds: Feeds | None = None
-    prepare_ns: int = 0
-
-
-class _Worker:
-    """One model in its thread: frame in, reading out."""
-
-    def __init__(self, model: Model, keep_every: bool, meter: Meter) -> None:
-        self.model = model
-        self._keep_every = keep_every
-        self.inbox: Slot[_Job] = Slot(keep_every)
-        self.outbox: Slot[tuple[Frame, Reading]] = Slot(keep_every)
-        self.newest: Reading | None = None
-        self.error: BaseException | None = None
-        self._meter = meter
-
-    def run(self) -> None:
-        try:
-            while (job := self.inbox.get()) is not None:
-                self.outbox.put((job.frame, self._read(job)))
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            self.error = error
-        finally:
-            self.inbox.abandon()
-            self.outbox.close()
-
-    def offer(self, frame: Frame) -> None:
-        """Called in the capture thread. Prepares the feeds there when every frame will be looked at."""
-        self.inbox.put(self._prepare(frame) if self._keep_every else _Job(frame))
-
-    def take(self, timeout_s: float) -> None:
-        """Keep the next reading, if it comes in time, for the results to come."""
-        done = self.outbox.get(timeout_s)
-        if done is not None:
-            self.newest = done[1]
-
-    def abandon(self) -> None:
-        self.inbox.abandon()
-        self.outbox.abandon()
-
-    def _prepare(self, frame: Frame) -> _Job:
-        begin = time.perf_counter_ns()
-        feeds = self.model.task.prepare(frame.image)
-        return _Job(frame, feeds, time.perf_counter_ns() - begin)
-
-    def _read(self, job: _Job) -> Reading:
-        frame, task = job.frame, self.model.task
-        if job.feeds is None:
-            job = self._prepare(frame)
-        assert job.feeds is not None
-        begin = time.perf_counter_ns()
-        outputs = self.model.session.run(job.feeds)
-        inferred = time.perf_counter_ns()
-        height, width = frame.image.shape[:2]
-        record = task.decode(outputs, (height, width))
-        done = time.perf_counter_ns()
-        spans = {
-            "wait": begin - frame.captured_ns - job.prepare_ns,
-            "prepare": job.prepare_ns,
-            "inference": inferred - begin,
-            "decode": done - inferred,
-        }
-        for stage, span in spans.items():
-            self._meter.add(f"{task.name} {stage}", span)
-        stage_ms = {stage: span / 1e6 for stage, span in spans.items()}
-        return Reading(task.name, record, frame.index, frame.captured_ns, done, stage_ms)

@@ -6,10 +6,13 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .mapping.view import MapView
 
 Image = NDArray[np.uint8]
 """A picture: H x W x 3, uint8, BGR, 0..255."""
@@ -94,8 +97,9 @@ class Drive:
 
     @property
     def finite(self) -> bool:
-        """False when the network answered NaN, which must not move a robot."""
-        return math.isfinite(self.steer) and math.isfinite(self.collision_probability)
+        """False when the network answered NaN anywhere, which must neither move a robot nor get into its map."""
+        figures = math.isfinite(self.steer) and math.isfinite(self.collision_probability)
+        return figures and bool(np.isfinite(self.free_space).all())
 
 
 def _plain(values: Floats, digits: int) -> list[Any]:
@@ -161,7 +165,7 @@ class Result:
     `readings` may hold a reading of an earlier frame when that task runs at a lower rate: compare its
     `frame_index`. `overwritten` counts the frames, so far, that no task looked at. `command` is None when no
     task drives. `made_ns` is `time.perf_counter_ns()` when it came out: later than the capture by the age, and a Stop
-    for silence has an old frame.
+    for silence has an old frame. `map` is the map so far, for those who draw it, where one is made.
     """
 
     frame: Frame
@@ -169,3 +173,4 @@ class Result:
     command: Command | Stop | None = None
     overwritten: int = 0
     made_ns: int = field(default_factory=time.perf_counter_ns)
+    map: MapView | None = None

@@ -7,18 +7,23 @@ import time
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Bundle, TensorSpec
 from . import Feeds, Outputs, SessionOptions
 
 
 def load(bundle: Bundle, options: SessionOptions) -> FakeSession:
-    """A session that answers zeros; `decoding["fake_latency_ms"]` in the manifest is how long it takes."""
+    """A session that answers zeros; `decoding["fake_latency_ms"]` in the manifest is how long it takes.
+
+    `decoding["fake_outputs"]` may have, by an output's name, what it answers instead: numbers that can be spread over
+    the output's shape, or "nan".
+    """
     return FakeSession(bundle, float(bundle.manifest.decoding.get("fake_latency_ms", 0.0)))
 
 
 class FakeSession:
-    """Answers zeros of each output's shape, a varying dimension counting as 1."""
+    """Answers the same each time, in each output's shape, a varying dimension counting as 1."""
 
     def __init__(self, bundle: Bundle, latency_ms: float = 0.0) -> None:
         self.inputs = bundle.manifest.inputs
@@ -27,6 +32,8 @@ class FakeSession:
         self.precision = "fp32"
         self.latency_ms = latency_ms
         self._closed = False
+        answers = bundle.manifest.decoding.get("fake_outputs", {})
+        self._answers = {name: np.asarray(answer, np.float32) for name, answer in answers.items()}
 
     def run(self, feeds: Feeds) -> Outputs:
         if self._closed:
@@ -36,7 +43,11 @@ class FakeSession:
             raise ValueError(f"no feed for input {', '.join(sorted(missing))}")
         if self.latency_ms:
             time.sleep(self.latency_ms / 1e3)
-        return {o.name: np.zeros([d if isinstance(d, int) else 1 for d in o.shape], np.float32) for o in self.outputs}
+        return {o.name: self._answer(o) for o in self.outputs}
+
+    def _answer(self, output: TensorSpec) -> NDArray[np.float32]:
+        shape = [d if isinstance(d, int) else 1 for d in output.shape]
+        return np.broadcast_to(self._answers.get(output.name, np.float32(0)), shape).copy()
 
     def close(self) -> None:
         self._closed = True

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...devices.errors import need
+from ...devices.errors import UsageError, need
 from ..mapping.geometry import Points, Pose
 from ..mapping.grid import OccupancyGrid
 from ..results import Command
@@ -25,11 +25,22 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RobotShape:
-    """A disc that turns and rolls: metres, metres per second, radians per second. Those of the simulator's robot."""
+    """A disc that turns and rolls: metres, metres per second, radians per second. Those of the simulator's robot.
+
+    Raises UsageError for what no robot has.
+    """
 
     radius_m: float = 0.17
     max_speed_mps: float = 0.6
     max_yaw_rate_rps: float = 1.6
+
+    def __post_init__(self) -> None:
+        values = (self.radius_m, self.max_speed_mps, self.max_yaw_rate_rps)
+        if not all(0.01 <= value <= most for value, most in zip(values, (1.0, 5.0, 20.0), strict=True)):
+            raise UsageError(
+                f"--robot-shape {','.join(f'{value:g}' for value in values)}: expected a radius of 0.01 to 1 m, a top "
+                "speed of up to 5 m/s and a turn rate of up to 20 rad/s"
+            )
 
 
 @dataclass(frozen=True, slots=True)

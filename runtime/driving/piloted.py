@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..mapping.from_results import ResultMapper
-from ..results import Command, Drive, Result
+from ..results import Command, Drive, Result, Stop
 from ..sources import Source
 from .pilot import Pilot
+
+log = logging.getLogger(__name__)
 
 USUAL_FPS = 20.0
 """Of a source that is no live one and does not say how many frames a second it has."""
@@ -30,14 +33,14 @@ class PilotedSinks:
         at_goal: Callable[[], None] = lambda: None,
     ) -> None:
         self._pilot, self._map, self._source, self._sinks, self._at_goal = pilot, results, source, sinks, at_goal
-        self._there = False
+        self._there = self._standing = False
 
     def __call__(self, result: Result) -> None:
         time_s = self._time_s(result)
         if self._map(result, self._pilot.expected(time_s)) and isinstance(result.command, Command):
             drive = result.readings["navigate"].record
             assert isinstance(drive, Drive)
-            result = replace(result, command=self._pilot.command(drive, time_s))
+            result = replace(result, command=self._told(self._pilot.command(drive, time_s)))
         else:
             self._pilot.overruled(result.command, time_s)
         for sink in self._sinks:
@@ -45,6 +48,14 @@ class PilotedSinks:
         if self._pilot.arrived and not self._there:
             self._there = True
             self._at_goal()
+
+    def _told(self, command: Command | Stop) -> Command | Stop:
+        """The command; the first Stop of several is said."""
+        stop = isinstance(command, Stop)
+        if isinstance(command, Stop) and not self._standing:
+            log.warning("STOP: %s", command.reason)
+        self._standing = stop
+        return command
 
     def _time_s(self, result: Result) -> float:
         """When the frame was captured; a source that waits is read at any pace, so there its frames tell the time."""

@@ -14,7 +14,7 @@ from .motion import Motion
 class ResultMapper:
     """Maps the results that it is called with, without the lens's distortion where that is known.
 
-    `skipped` counts those whose frame had no `navigate` reading of its own.
+    `skipped` counts those whose frame had no `navigate` reading of its own, or one that is no number.
     """
 
     def __init__(self, geometry: CameraGeometry) -> None:
@@ -33,14 +33,22 @@ class ResultMapper:
         return self._last[1]
 
     def _add(self, result: Result, wheels: Motion | None) -> bool:
-        reading = result.readings.get("navigate")
-        if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
+        drive = _drive(result)
+        if drive is None:
             self.skipped += 1
             return False
-        frame, drive = result.frame, reading.record
+        frame = result.frame
         if self._straighten:
             self._straighten.check((frame.image.shape[0], frame.image.shape[1]))
             frame = replace(frame, image=self._straighten(frame.image))
             drive = replace(drive, free_space=self._straighten(drive.free_space))
         self.mapper.update(frame, drive, wheels)
         return True
+
+
+def _drive(result: Result) -> Drive | None:
+    """What the network said of this same frame, in numbers."""
+    reading = result.readings.get("navigate")
+    if reading is None or reading.frame_index != result.frame.index or not isinstance(reading.record, Drive):
+        return None
+    return reading.record if reading.record.finite else None

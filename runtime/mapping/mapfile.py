@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, UsageError, need
+from ..results import Floats
 from ..sources import CameraGeometry
 from .grid import OccupancyGrid
 
@@ -30,11 +31,16 @@ def trinary(grid: OccupancyGrid) -> tuple[NDArray[np.uint8], tuple[float, float]
     rows, columns = (np.flatnonzero(grid.log_odds.any(axis=axis)) for axis in (1, 0))
     bounds = [(int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0) for at in (rows, columns)]
     odds = np.pad(grid.log_odds[slice(*bounds[0]), slice(*bounds[1])], 1)[::-1]
-    picture = np.full(odds.shape, UNKNOWN, np.uint8)
-    picture[odds > math.log(OCCUPIED_ABOVE / (1 - OCCUPIED_ABOVE))] = OCCUPIED
-    picture[odds < math.log(FREE_BELOW / (1 - FREE_BELOW))] = FREE
     step = grid.options.resolution_m
-    return picture, (grid.origin[0] + (bounds[1][0] - 1) * step, grid.origin[1] + (bounds[0][0] - 1) * step)
+    return shades(odds), (grid.origin[0] + (bounds[1][0] - 1) * step, grid.origin[1] + (bounds[0][0] - 1) * step)
+
+
+def shades(log_odds: Floats) -> NDArray[np.uint8]:
+    """OCCUPIED, FREE or UNKNOWN for each of the log-odds, in their shape."""
+    picture = np.full(log_odds.shape, UNKNOWN, np.uint8)
+    picture[log_odds > math.log(OCCUPIED_ABOVE / (1 - OCCUPIED_ABOVE))] = OCCUPIED
+    picture[log_odds < math.log(FREE_BELOW / (1 - FREE_BELOW))] = FREE
+    return picture
 
 
 def camera_id(geometry: CameraGeometry) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
 from ..sources import CameraGeometry
-from .geometry import FloorView, Pose
+from .geometry import FloorView, Points, Pose
 from .grid import GridOptions, OccupancyGrid, floor_edge
 from .loops import LoopOptions, Loops, Scan
 from .mapfile import save_map
@@ -94,6 +94,12 @@ class Mapper:
             return Pose()
         node, offset = self._frames[-1]
         return self.loops.graph.pose(node).then(offset)
+
+    @property
+    def path(self) -> Points:
+        """Where it has been, (n, 2): the nodes of the graph, as they are believed now, and where it is."""
+        pose = self.pose
+        return np.vstack([self.loops.graph.poses[:, :2], (pose.x_m, pose.y_m)])
 
     def update(self, frame: Frame, drive: Drive, wheels: Motion | None = None) -> Pose:
         """Add a frame and what the network said about this same frame; the robot's pose at its capture.

@@ -1,4 +1,4 @@
-"""The annotated picture: what the tasks read, the rate, the age, and STOP where that is the command."""
+"""The annotated picture: what the tasks read, the rate, the age, the map, and STOP where that is the command."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..results import Image, Result, Stop
 from ..tasks import Task
+from .inset import draw_map_inset
 
 TEXT_BGR = (245, 245, 245)
 STOP_BGR = (40, 40, 235)
@@ -31,6 +32,8 @@ class Overlay:
             reading = result.readings.get(name)
             if reading is not None:
                 task.draw(image, reading.record)
+        if result.map is not None:
+            draw_map_inset(image, result.map)
         self._head(image, result, now_ns)
         if isinstance(result.command, Stop):
             self._stop(image, result.command)

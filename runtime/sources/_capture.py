@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 from ..results import Frame
 from ._base import BaseSource
 
@@ -23,7 +21,7 @@ class CaptureSource(BaseSource):
         ok, image = self._capture.read()
         if not ok:
             return None
-        frame = Frame(np.asarray(image, np.uint8), self._index, time.perf_counter_ns())
+        frame = Frame(image, self._index, time.perf_counter_ns())
         self._index += 1
         return frame
 

@@ -44,6 +44,8 @@ class NavigateTask:
         )
 
     def draw(self, image: Image, record: Any) -> None:
+        if not record.finite:  # what is no number has no place in the picture; the command is a STOP
+            return
         _tint_floor(image, record)
         _draw_steering(image, record.steer)
         _draw_figures(image, record)
@@ -75,14 +77,16 @@ def _draw_steering(image: Image, steer: float) -> None:
 
 
 def _draw_figures(image: Image, drive: Drive) -> None:
-    """The collision probability as a bar, and the three figures beside it."""
+    """The collision probability as a bar, and the three figures beside it, on a strip that is dark in any scene."""
     import cv2
 
     probability = drive.collision_probability
     height, width = image.shape[:2]
     top, full = height - 18, width // 4
+    strip = image[max(0, height - 25) :]
+    cv2.convertScaleAbs(strip, dst=strip, alpha=1 / 3, beta=20)
     colour = WARN_BGR if probability > 0.5 else BAR_BGR
-    cv2.rectangle(image, (12, top), (12 + full, height - 8), (60, 60, 60), -1)
+    cv2.rectangle(image, (12, top), (12 + full, height - 8), (110, 110, 110), -1)
     cv2.rectangle(image, (12, top), (12 + round(full * probability), height - 8), colour, -1)
     text = f"collision {probability:.2f}   steer {drive.steer:+.2f}   free {(drive.free_space > 0.5).mean():.0%}"
     cv2.putText(image, text, (16 + full, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, TEXT_BGR, 1, cv2.LINE_AA)

@@ -186,7 +186,7 @@ def test_show_without_a_screen_and_a_geometry_that_is_none_are_usage_errors(
     for extra, message in (
         (["--show"], "no screen"),
         (["--geometry", "absent.json"], "does not exist"),
-        (["--geometry", "1"], "three"),
+        (["--geometry", "1"], "these three"),
     ):
         done = helmsight("camera", navigate_bundle.path, "--source", clip, "--device", "fake", *extra)
         assert done.returncode == (4 if "absent.json" in extra else 2)
@@ -220,11 +220,13 @@ def test_a_signal_leaves_a_recording_that_plays(face_bundle: Bundle, tmp_path: P
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--goal", "1"], "expected two numbers X,Y"),
-        (["--goal", "1,b"], "expected two numbers X,Y"),
-        (["--goal", "nan,1"], "expected two numbers"),
-        (["--goal", "1,2"], "--goal (1.0, 2.0): the map is made by a navigation bundle"),
-        (["--pilot"], "--pilot: the map is made by a navigation bundle"),
+        (["--goal", "1"], "expected numbers X,Y"),
+        (["--goal", "1,b"], "expected numbers X,Y"),
+        (["--goal", "nan,1"], "expected numbers X,Y"),
+        (["--goal", "40,1"], "at most 30 m away"),
+        (["--goal", "1,2"], "--goal 1,2: the map is made by a navigation bundle"),
+        (["--follow"], "--follow: the map is made by a navigation bundle"),
+        (["--robot", "-"], "--robot -: the commands are made by a navigation bundle"),
     ],
 )
 def test_driving_by_the_map_needs_a_place_and_a_navigation_bundle(
@@ -240,7 +242,7 @@ def test_driving_by_the_map_needs_a_place_and_a_navigation_bundle(
 def test_a_pilot_chooses_the_commands(navigate_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     """The same readings, with and without the map."""
     commands = []
-    for options in ([], ["--pilot"]):
+    for options in ([], ["--follow"]):
         log = tmp_path / "log.jsonl"
         done = helmsight("camera", navigate_bundle.path, "--source", clip, "--device", "fake", "--log", log, *options)
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,39 @@
+"""What every frame of a source must be, so that no model is fed anything else in silence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..devices.errors import CameraUnavailable
+from .results import Frame
+
+
+class FrameCheck:
+    """Raises CameraUnavailable for a frame that is not H x W x 3 uint8 and, with `one_size`, of the first one's size.
+
+    A source turns what it reads into such frames; one that does not would show a model other colours than it learnt.
+    """
+
+    def __init__(self, uri: str, one_size: bool) -> None:
+        self._uri, self._one_size = uri, one_size
+        self._hw: tuple[int, int] | None = None
+
+    def __call__(self, frame: Frame) -> None:
+        image = frame.image
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise CameraUnavailable(
+                f"{self._uri}: frame {frame.index} is {_shape(image.shape)} {image.dtype}; expected height x width x 3 "
+                "uint8, blue, green, red; set the camera to an 8-bit colour format"
+            )
+        hw = (image.shape[0], image.shape[1])
+        if self._one_size and self._hw not in (None, hw):
+            assert self._hw is not None
+            raise CameraUnavailable(
+                f"{self._uri}: frame {frame.index} is {hw[1]}x{hw[0]}, those before are {self._hw[1]}x{self._hw[0]}; "
+                "a robot and a map need one size; set the camera to it, or start again"
+            )
+        self._hw = hw
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "nothing"
