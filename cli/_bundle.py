@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.inspection import in_words
 from ._output import print_json, table
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
         yield f"parity {target}", _parity(record)
         for metric, pair in record.get("score", {}).items():
             yield "", f"{metric}: {pair['fp32']:.4g} before export, {pair['exported']:.4g} after"
+        yield from (("", line) for line in _cost(record))
     for metric, record in described.metrics.items():
         yield f"score {metric}", f"{_number(record.get('value'))} ({record.get('data', '?')}, n {record.get('n', '?')})"
     for file, record in described.files.items():
@@ -58,10 +60,24 @@ def _graph(graph: Mapping[str, Any]) -> str:
 def _parity(record: Mapping[str, Any]) -> str:
     if "n" not in record:
         return f"{record.get('precision', 'precision unknown')}, not compared"
+    precision = in_words(record["precision"], record.get("real", {}))
     return (
-        f"{record['precision']}, largest difference {record['max_abs']:.2g} (relative {record['max_rel']:.2g}) from "
+        f"{precision}, largest difference {record['max_abs']:.2g} (relative {record['max_rel']:.2g}) from "
         f"{record.get('reference', 'its source')} on {record['n']} inputs ({record.get('inputs', 'origin not stated')})"
     )
+
+
+def _cost(record: Mapping[str, Any]) -> Iterator[str]:
+    """What a lower precision costs where it was exported."""
+    if computed := record.get("computed"):
+        rounded = "; compared with every value rounded to fp16" if record.get("rounded") else ""
+        real = in_words(computed["precision"], computed)
+        yield f"ONNX Runtime on an {computed['machine']} CPU computes it in {real}{rounded}"
+    if speed := record.get("speed"):
+        yield "{times_as_fast:.2f} times as fast as fp32 there: {ms:.3g} ms, fp32 {fp32_ms:.3g} ms".format_map(speed)
+    if repair := record.get("repair"):
+        kept = [one["layer"] for one in repair["kept"]]
+        yield f"{len(kept)} of {repair['layers']} layers in fp32: {', '.join(kept)}"
 
 
 def _number(value: object) -> str:

@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A checkpoint (runs/NAME), package.module:callable, or FILE.onnx.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A checkpoint (runs/NAME), package.module:callable, FILE.onnx, or a bundle."
+        ),
     ] = "",
     target: Annotated[
         list[str] | None, typer.Option("--target", "-t", help="What to build for, once for each; see --list-targets.")
@@ -31,13 +34,19 @@ def export(
         list[str] | None, typer.Option("--input", metavar="[NAME:][DTYPE:]SHAPE", help="An input, e.g. 1x3x224x224.")
     ] = None,
     name: Annotated[str, typer.Option(help="What the bundle calls itself.")] = "",
-    precision: Annotated[str, typer.Option(help="What it must compute in: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="What it must compute in: fp32, fp16 or int8.")] = "fp32",
     opset: Annotated[int, typer.Option(help="ONNX operator set; 0: 18, or an ONNX file's own.")] = 0,
     calibration: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pictures, or an .npz of inputs, to check with.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Pictures, or an .npz of inputs, to check with and, for int8, to calibrate."),
     ] = None,
     max_drop: Annotated[str, typer.Option(metavar="PERCENT", help="The most that a score may fall.")] = "1%",
-    atol: Annotated[float, typer.Option(min=0, help="The most that an output may differ, beside 0.1 % of it.")] = 1e-4,
+    atol: Annotated[
+        float | None, typer.Option(min=0, help="The most that an output may differ, beside 0.1 % of it.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep the layers that lose most in fp32, as few as the gates allow.")
+    ] = False,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="What each device gets, and no export.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that torch says.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
@@ -46,7 +55,7 @@ def export(
     from ..devices.errors import UsageError
     from ..export.build import ExportOptions
     from ..export.build import export as build
-    from ..export.gates import Tolerance
+    from ..export.gates import tolerance
     from ..runtime.inspection import describe
     from ._bundle import print_description
     from ._options import share
@@ -55,7 +64,7 @@ def export(
         _print_targets(as_json)
         return
     if not source:
-        raise UsageError("export what? expected SOURCE: runs/NAME, package.module:callable, or FILE.onnx")
+        raise UsageError("export what? expected SOURCE: runs/NAME, package.module:callable, FILE.onnx, or a bundle")
     options = ExportOptions(
         targets=tuple(target or ("cpu",)),
         out=out,
@@ -66,7 +75,8 @@ def export(
         opset=opset,
         precision=precision,
         max_drop=share(max_drop, "--max-drop"),
-        tolerance=Tolerance(atol=atol),
+        tolerance=tolerance(precision, atol),
+        repair=repair,
         verbose=verbose,
     )
     bundle = build(source, options, say=lambda line: print(line, file=sys.stderr))

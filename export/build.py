@@ -5,35 +5,32 @@ from __future__ import annotations
 import platform
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..devices.errors import BadArtefact, GateFailed, UsageError, need
-from ..runtime.backends import SessionOptions, load
+from ..devices.errors import UsageError, need
 from ..runtime.bundle import Bundle, Manifest, write_bundle
 from .card import model_card
 from .convert import to_model, with_outputs
-from .gates import Tolerance, check_parity, check_score
-from .graph import summarise
-from .inputs import COUNT, Inputs, gather_inputs
+from .gates import Tolerance, tolerance
+from .graph import GraphSummary, summarise
+from .inputs import CALIBRATION, COUNT, Feeds, Inputs, gather_inputs
+from .judge import Judge, Limits
+from .lowered import Attempt, Lowering, Say
 from .output import check_output, write_output
-from .precision import check_is, check_wish, read_precision
+from .precision import Precision, check_is, check_wish, read_precision
+from .quantise import FORMAT
 from .reference import one_torch_thread, plain_onnx_run, torch_run
-from .sizes import at_usual_size, other_sizes, resize_feeds
+from .sizes import at_usual_size
 from .source import Run, Source, load_source
 from .targets import check_targets
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-Say = Callable[[str], None]
-
-SIZE_COUNT = 4
-"""Inputs to compare on at each further size."""
 
 PACKAGES = ("helmsight", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -42,10 +39,12 @@ PACKAGES = ("helmsight", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 class ExportOptions:
     """What to export for and how strict to be.
 
-    `out` defaults to `NAME.bundle` in the working directory, `name` to the source's own. `weights` and `inputs` (texts
-    as `parse_inputs` reads them) describe a network of the user's. `calibration` is a folder of pictures or an .npz
-    for the gates. `max_drop` is a share: 0.01 allows a score to fall by 1 % of fp32's. `opset` 0 means 18, or an ONNX
-    file's own. With `verbose`, what torch prints while it exports goes to the screen.
+    `out` defaults to `NAME.bundle` in the working directory, or `NAME-PRECISION.bundle` for one that is not fp32;
+    `name` to the source's own. `weights` and `inputs` (texts as `parse_inputs` reads them) describe a network of the
+    user's. `calibration` is a folder of pictures or an .npz for the gates and for the ranges of int8. `max_drop` is a
+    share: 0.01 allows a score to fall by 1 % of fp32's. `tolerance` None is what suits the precision. `opset` 0 means
+    18, or an ONNX file's own. With `repair`, the layers that lose most stay in fp32 where a gate is missed. With
+    `verbose`, what torch prints while it exports goes to the screen.
     """
 
     targets: tuple[str, ...] = ("cpu",)
@@ -57,8 +56,14 @@ class ExportOptions:
     opset: int = 0
     precision: str = "fp32"
     max_drop: float = 0.01
-    tolerance: Tolerance = field(default_factory=Tolerance)
+    tolerance: Tolerance | None = None
+    repair: bool = False
     verbose: bool = False
+
+    @property
+    def allowed(self) -> Tolerance:
+        """How far outputs may be off."""
+        return self.tolerance or tolerance(self.precision)
 
 
 def export(source: str, options: ExportOptions | None = None, say: Say = lambda line: None) -> Bundle:
@@ -68,31 +73,90 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
     or that ONNX cannot hold, GateFailed when the result differs from the source.
     """
     options = options or ExportOptions()
-    check_targets(options.targets)
-    check_wish(options.precision)
-    for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
-        need(package, extra)
+    _check_options(options)
     say(f"reading {source}")
     network = load_source(source, options.weights, options.inputs)
     network = replace(network, name=_checked_name(options.name or network.name))
-    out = options.out or Path(f"{network.name}.bundle")
-    check_output(out)
+    out = _place(network, options)
     network = with_outputs(network)
-    inputs = gather_inputs(_bare_manifest(network), network.samples, options.calibration)
-    _say_inputs(inputs, say)
+    inputs, calibration = _gather(network, options)
+    _say_inputs(inputs, len(calibration), say)
     with tempfile.TemporaryDirectory(prefix="helmsight-") as work:
         say("converting to ONNX" if network.module is not None else "copying the ONNX model")
         log = None if options.verbose else Path(work) / "export.log"
         model = to_model(network, options.opset, log, out.with_name(f"{network.name}.export.log"))
-        manifest = _describe(network, model, options)
-        files: dict[str, Path | bytes] = {"model.onnx": model.SerializeToString(deterministic=True)}
-        # The gates run what the runtime will run: a bundle, opened and loaded the usual way.
-        draft = write_bundle(Path(work) / "draft.bundle", manifest, files)
-        say("comparing with the source")
-        manifest = _pass_gates(network, draft, inputs, options, say)
-        files["README.md"] = model_card(manifest).encode()
+        made = _Making(network, options, inputs, calibration, Path(work), say).bundle(model)
+        manifest = _judged(network, made)
         say(f"writing {out}")
+        files: dict[str, Path | bytes] = {"model.onnx": made.draft.model, "README.md": model_card(manifest).encode()}
         return write_output(out, manifest, files)
+
+
+def _check_options(options: ExportOptions) -> None:
+    """Refuse what cannot be meant or had before anything is read."""
+    check_targets(options.targets)
+    check_wish(options.precision)
+    if options.repair and options.precision == "fp32":
+        raise UsageError("--repair keeps layers in fp32, and --precision fp32 has no others; add --precision int8")
+    for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
+        need(package, extra)
+
+
+def _place(network: Source, options: ExportOptions) -> Path:
+    """Where the bundle goes: never over what it is made from."""
+    suffix = "" if options.precision == "fp32" else f"-{options.precision}"
+    out = options.out or Path(f"{network.name}{suffix}.bundle")
+    check_output(out)
+    if network.onnx is not None and network.onnx.resolve().parent == out.resolve():
+        raise UsageError(f"-o {out} is the source itself; choose another name")
+    return out
+
+
+def _gather(network: Source, options: ExportOptions) -> tuple[Inputs, tuple[Feeds, ...]]:
+    """Inputs for the gates, and for int8 real ones to measure its ranges on."""
+    if options.precision == "int8" and network.samples is None and options.calibration is None:
+        raise UsageError(
+            "--precision int8 is calibrated on real inputs and the source has no samples; expected --calibration DIR, "
+            "a folder of pictures as the camera gives them, or an .npz"
+        )
+    if options.precision != "int8":
+        inputs = gather_inputs(_bare_manifest(network), network.samples, options.calibration)
+        return inputs, ()
+    count = COUNT + CALIBRATION
+    return gather_inputs(_bare_manifest(network), network.samples, options.calibration, count).split()
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What a bundle is made of and judged by; drafts lie in `work`."""
+
+    network: Source
+    options: ExportOptions
+    inputs: Inputs
+    calibration: tuple[Feeds, ...]
+    work: Path
+    say: Say
+
+    def bundle(self, model: ModelProto) -> Attempt:
+        """The draft of `model` that passes the gates. Raises GateFailed when none does."""
+        network, options = self.network, self.options
+        summary = summarise(at_usual_size(model, network.inputs))
+        describe = _Describe(network, options, summary, len(self.calibration))
+        found = read_precision(model)
+        files: dict[str, Path | bytes] = {"model.onnx": model.SerializeToString(deterministic=True)}
+        full = write_bundle(self.work / "fp32.bundle", describe(model, found), files)
+        with _reference(network, full) as reference:
+            judge = Judge(network, reference, self.inputs, Limits(options.allowed, options.max_drop))
+            if options.precision != "fp32":
+                self.say(f"converting to {options.precision} and comparing with the source")
+                lowering = Lowering(network, full, judge, describe, self.say)
+                return lowering.export(options.precision, model, self.calibration or self.inputs.feeds, options.repair)
+            check_is(found, "fp32")
+            self.say("comparing with the source")
+            verdict = judge(full)
+        if verdict.failed is not None:
+            raise verdict.failed
+        return Attempt(full, (), verdict)
 
 
 def _bare_manifest(network: Source) -> Manifest:
@@ -107,85 +171,62 @@ def _bare_manifest(network: Source) -> Manifest:
     )
 
 
-def _describe(network: Source, model: ModelProto, options: ExportOptions) -> Manifest:
-    """The manifest before the gates. Raises BadArtefact when the model is of another precision than asked for."""
-    precision = read_precision(model)
-    check_is(precision, options.precision)
-    graph = summarise(at_usual_size(model, network.inputs))
-    return replace(
-        _bare_manifest(network),
-        parity={"cpu": {"precision": precision.name, "real": precision.to_json()}},
-        provenance={
-            "source": dict(network.provenance),
-            "versions": _versions(),
-            "export": {
-                "targets": list(options.targets),
-                "opset": graph.opset,
-                "exporter": "torch.onnx.export (dynamo)" if network.module is not None else "none, an ONNX file",
-                "atol": options.tolerance.atol,
-                "rtol": options.tolerance.rtol,
-                "max_drop": options.max_drop,
+@dataclass(frozen=True, slots=True)
+class _Describe:
+    """The manifest of a file before the gates; `work` is counted on the network in fp32, whose work it does."""
+
+    network: Source
+    options: ExportOptions
+    work: GraphSummary
+    calibrated_on: int
+
+    def __call__(self, model: ModelProto, precision: Precision) -> Manifest:
+        network, options = self.network, self.options
+        graph = replace(
+            summarise(at_usual_size(model, network.inputs)), parameters=self.work.parameters, macs=self.work.macs
+        )
+        made = "torch.onnx.export (dynamo)" if network.module is not None else "none, an ONNX file"
+        return replace(
+            _bare_manifest(network),
+            parity={"cpu": {"precision": precision.name, "real": precision.to_json()}},
+            provenance={
+                "source": dict(network.provenance),
+                "versions": _versions(),
+                "export": {
+                    "targets": list(options.targets),
+                    "opset": graph.opset,
+                    "exporter": made,
+                    "precision": options.precision,
+                    **({"format": FORMAT, "calibrated_on": self.calibrated_on} if options.precision == "int8" else {}),
+                    **options.allowed.to_json(),
+                    "max_drop": options.max_drop,
+                },
+                "graph": graph.to_json(),
             },
-            "graph": graph.to_json(),
-        },
-    )
+        )
 
 
-def _pass_gates(network: Source, draft: Bundle, inputs: Inputs, options: ExportOptions, say: Say) -> Manifest:
-    """The manifest with the parity and the metrics that the draft reached; GateFailed when it misses."""
-    manifest = draft.manifest
-    with _reference(network, draft) as (reference, origin), load(draft, SessionOptions("cpu")) as session:
-        parity = check_parity(reference, session.run, inputs.feeds, options.tolerance)
-        record: dict[str, Any] = {
-            **parity.to_json(),
-            **manifest.parity["cpu"],
-            "reference": origin,
-            "inputs": inputs.origin,
-            "inputs_are_real": inputs.real,
-        }
-        if sizes := _parity_at_other_sizes(reference, draft, inputs, options.tolerance):
-            say(f"compared at {', '.join(sizes)} as well")
-            record["other_sizes"] = sizes
-        metrics = dict(network.metrics)
-        if network.score is not None:
-            say("scoring the network and the exported file on the task's own data")
-            after, record["score"] = check_score(network.score, reference, session.run, manifest, options.max_drop)
-            metrics |= after
-    return replace(manifest, metrics=metrics, parity={"cpu": record})
-
-
-def _parity_at_other_sizes(reference: Run, draft: Bundle, inputs: Inputs, tolerance: Tolerance) -> Mapping[str, Any]:
-    """{WIDTHxHEIGHT: parity} at a landscape and a portrait size; nothing when the network takes one size."""
-    found = {}
-    for height, width in other_sizes(draft.manifest.inputs):
-        resized = draft.resized((height, width))
-        feeds = [resize_feeds(one, resized.manifest.inputs) for one in inputs.feeds[:SIZE_COUNT]]
-        try:
-            with load(resized, SessionOptions("cpu")) as session:
-                parity = check_parity(reference, session.run, feeds, tolerance)
-        except GateFailed as error:
-            raise GateFailed(f"at {width}x{height}: {error}") from error
-        except BadArtefact as error:
-            raise BadArtefact(
-                f"the network does not take {width}x{height}, though its input says so: {error}"
-            ) from error
-        found[f"{width}x{height}"] = parity.to_json()
-    return found
+def _judged(network: Source, made: Attempt) -> Manifest:
+    """The manifest with what the gates found."""
+    manifest = made.draft.manifest
+    record = {**made.verdict.record, **manifest.parity["cpu"]}
+    return replace(manifest, metrics={**network.metrics, **made.verdict.metrics}, parity={"cpu": record})
 
 
 @contextmanager
-def _reference(network: Source, draft: Bundle) -> Iterator[tuple[Run, str]]:
-    """What the exported file is compared with, and its name for the record."""
+def _reference(network: Source, full: Bundle) -> Iterator[tuple[Run, str]]:
+    """What exported files are compared with, and its name for the record."""
     if network.module is None:
-        yield plain_onnx_run(draft.model, network.outputs), "onnxruntime with its optimisations off"
+        yield plain_onnx_run(full.model, network.outputs), "onnxruntime with its optimisations off"
         return
     with one_torch_thread():
         yield torch_run(network.module, network.inputs, network.outputs), "torch"
 
 
-def _say_inputs(inputs: Inputs, say: Say) -> None:
+def _say_inputs(inputs: Inputs, calibrated_on: int, say: Say) -> None:
     n = len(inputs.feeds)
-    say(f"{n} input{'s' * (n != 1)} to compare on: {inputs.origin}")
+    more = f" and {calibrated_on} to calibrate on" if calibrated_on else ""
+    say(f"{n} input{'s' * (n != 1)} to compare on{more}: {inputs.origin}")
     if not inputs.real:
         say("WARNING: parity is checked on generated inputs only; give real ones with --calibration DIR")
     elif n < COUNT:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..runtime.bundle import Manifest, TensorSpec
+from ..runtime.inspection import in_words
 
 TASKS = {
     "face": "finds faces in a picture",
@@ -20,6 +21,7 @@ def model_card(manifest: Manifest) -> str:
         ("Inputs and outputs", _tensors(manifest)),
         ("Scores", _scores(manifest.metrics)),
         ("Checked against its source", _parity(manifest.parity)),
+        ("Layers kept in fp32", _repair(manifest.parity)),
         ("Training", _training(manifest.provenance["source"])),
         ("Limits", _limits(manifest)),
         ("Made with", _made(manifest.provenance)),
@@ -56,15 +58,55 @@ def _scores(metrics: Mapping[str, Any]) -> str:
 def _parity(parity: Mapping[str, Any]) -> str:
     lines = []
     for target, record in parity.items():
+        precision = in_words(record["precision"], record["real"])
         lines.append(
-            f"- `{target}`: {record['precision']}, against {record['reference']} on {record['n']} inputs "
+            f"- `{target}`: {precision}, against {record['reference']} on {record['n']} inputs "
             f"({record['inputs']}): largest difference {record['max_abs']:.2g}, relative {record['max_rel']:.2g}."
         )
         lines += [
             f"  - {name}: {_number(pair['fp32'])} before, {_number(pair['exported'])} exported"
             for name, pair in record.get("score", {}).items()
         ]
+        lines += [f"  - {line}" for line in _cost(record)]
     return "\n".join(lines)
+
+
+def _cost(record: Mapping[str, Any]) -> list[str]:
+    """What a lower precision costs and brings where it was exported."""
+    lines = []
+    if computed := record.get("computed"):
+        lines.append(
+            f"ONNX Runtime on an {computed['machine']} CPU computes it in {in_words(computed['precision'], computed)}."
+        )
+    if record.get("rounded"):
+        lines.append("The figures above are with every value rounded to float16, as a GPU has them.")
+    if speed := record.get("speed"):
+        lines.append(
+            f"{speed['times_as_fast']:.2f} times as fast as fp32 on one thread of that CPU: {speed['ms']:.3g} ms, "
+            f"fp32 {speed['fp32_ms']:.3g} ms (medians of {speed['n']} runs in turns)."
+        )
+    return lines
+
+
+def _repair(parity: Mapping[str, Any]) -> str:
+    """Score and speed against the number of layers that stay in fp32."""
+    parts = []
+    for repair in (record["repair"] for record in parity.values() if record.get("repair")):
+        kept = ", ".join(f"`{k['layer']}` ({_number(k['error'])})" for k in repair["kept"])
+        parts.append(
+            f"{len(repair['kept'])} of {repair['layers']} layers stay in fp32: {kept}. In brackets: how far the "
+            "outputs are off, added up, when that layer alone is in the lower precision."
+        )
+        names = list(repair["trials"][-1]["scores"])
+        rows = [
+            f"| {t['kept']} | {'yes' if t['passed'] else t['missed']} | "
+            + "".join(f"{_number(t['scores'].get(name, ''))} | " for name in names)
+            + f"{t['times_as_fast']:.2f} | {t['bytes']:,} |"
+            for t in repair["trials"]
+        ]
+        head = ["layers in fp32", "passes the gates", *names, "times as fast as fp32", "bytes"]
+        parts.append("\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]))
+    return "\n\n".join(parts)
 
 
 def _training(source: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def read_checkpoint(folder: Path) -> Source:
         "checkpoint_sha256": sha256(file),
         "training": data.get("provenance", {}),
         "limits": data.get("limits", []),
+        **{key: data[key] for key in ("samples", "score") if data.get(key)},
     }
     return Source(
         name=str(name),
@@ -60,8 +61,8 @@ def read_checkpoint(folder: Path) -> Source:
         module=module,
         decoding=data.get("decoding", {}),
         metrics=data.get("metrics", {}),
-        samples=_named(data, "samples", file),
-        score=_named(data, "score", file),
+        samples=named_callable(data, "samples", file),
+        score=named_callable(data, "score", file),
     )
 
 
@@ -101,8 +102,8 @@ def _check_same_epoch(data: dict[str, Any], weights_sha256: str, folder: Path) -
         )
 
 
-def _named(data: dict[str, Any], key: str, file: Path) -> Callable[..., Any] | None:
-    """The callable that the checkpoint names under `key`; None when it names none."""
+def named_callable(data: Mapping[str, Any], key: str, file: Path) -> Callable[..., Any] | None:
+    """The callable that `file` names under `key`; None when it names none. Raises BadArtefact where it may not."""
     text = data.get(key)
     return _trusted(text, key, file) if text else None
 

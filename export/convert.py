@@ -24,6 +24,8 @@ def with_outputs(network: Source) -> Source:
     """`network` with its outputs described. Raises UsageError when it does not take the inputs that are stated."""
     if network.module is not None:
         return replace(network, outputs=_agreed_outputs(network, probe_outputs(network.module, network.inputs)))
+    if network.outputs:  # a bundle's, which its manifest describes
+        return network
     return replace(network, outputs=graph_outputs(_pinned(network)))
 
 
@@ -48,13 +50,14 @@ def to_model(network: Source, opset: int, log: Path | None, keep_log: Path) -> M
             keep_log.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(log, keep_log)
             raise BadArtefact(f"{error} (all that torch says: {keep_log})") from error
-    _stamp(model, network)
+    stamp(model, network)
     return model
 
 
 def _pinned(network: Source) -> ModelProto:
     assert network.onnx is not None, "a source has a module or an ONNX file"
-    return pin_inputs(load_checked(network.onnx), network.inputs)
+    model = load_checked(network.onnx)
+    return model if any(spec.multiple for spec in network.inputs) else pin_inputs(model, network.inputs)
 
 
 def _agreed_outputs(network: Source, probed: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
@@ -73,7 +76,7 @@ def _agreed_outputs(network: Source, probed: tuple[TensorSpec, ...]) -> tuple[Te
     return network.outputs
 
 
-def _stamp(model: ModelProto, network: Source) -> None:
+def stamp(model: ModelProto, network: Source) -> None:
     """So that a model.onnx on its own still says what it is."""
     del model.metadata_props[:]
     for key, value in (("helmsight.name", network.name), ("helmsight.task", network.task)):

@@ -22,6 +22,11 @@ Feeds = dict[str, NDArray[Any]]
 
 COUNT = 32
 """How many runs the parity gate makes: at least."""
+CALIBRATION = 128
+"""How many more inputs the ranges of int8 are measured on, where there are so many."""
+
+SEED = 0
+"""Of the samples that are picked and the inputs that are generated."""
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -34,15 +39,25 @@ class Inputs:
     origin: str
     real: bool
 
+    def split(self) -> tuple[Inputs, tuple[Feeds, ...]]:
+        """Those to compare on and those to calibrate on: the first 32 and the rest, or all for both if they are few."""
+        if len(self.feeds) < 2 * COUNT:
+            return self, self.feeds
+        return replace(self, feeds=self.feeds[:COUNT]), self.feeds[COUNT:]
 
-def gather_inputs(manifest: Manifest, samples: Samples | None, calibration: Path | None, seed: int = 0) -> Inputs:
-    """Inputs for the gates: `calibration` (a folder of pictures, or an .npz) before `samples` before generated ones."""
+
+def gather_inputs(manifest: Manifest, samples: Samples | None, calibration: Path | None, count: int = COUNT) -> Inputs:
+    """Inputs for the gates: `calibration` (a folder of pictures, or an .npz) before `samples` before generated ones.
+
+    `count` is how many there are to be: at most of a folder's, all of an .npz.
+    """
+    if calibration is not None and calibration.suffix == ".npz":
+        return Inputs(_from_npz(manifest, calibration), f"calibration {calibration.name}", real=True)
     if calibration is not None:
-        feeds = _from_npz(manifest, calibration) if calibration.suffix == ".npz" else _pictures(manifest, calibration)
-        return Inputs(feeds, f"calibration {calibration.name}", real=True)
+        return Inputs(_pictures(manifest, calibration, count), f"calibration {calibration.name}", real=True)
     if samples is not None:
-        return Inputs(_from_samples(manifest, samples, seed), "the checkpoint's samples", real=True)
-    return Inputs(tuple(generate(manifest.inputs, seed)), "generated, not real", real=False)
+        return Inputs(_from_samples(manifest, samples, count), "the checkpoint's samples", real=True)
+    return Inputs(tuple(generate(manifest.inputs, SEED, count)), "generated, not real", real=False)
 
 
 def generate(inputs: tuple[TensorSpec, ...], seed: int, count: int = COUNT) -> Iterator[Feeds]:
@@ -66,23 +81,23 @@ def _noise(spec: TensorSpec, rng: np.random.Generator) -> NDArray[Any]:
     return rng.integers(0, 2, shape).astype(spec.dtype)
 
 
-def _from_samples(manifest: Manifest, samples: Samples, seed: int) -> tuple[Feeds, ...]:
+def _from_samples(manifest: Manifest, samples: Samples, count: int) -> tuple[Feeds, ...]:
     spec = _one_picture(manifest)
     try:
-        pictures = np.asarray(samples(COUNT, seed))
+        pictures = np.asarray(samples(count, SEED))
     except HelmsightError:
         raise
     except Exception as error:  # code that the checkpoint names
         raise BadArtefact(f"the checkpoint's samples failed with {what_failed(error)}; mend it there") from error
-    if pictures.dtype != np.uint8 or pictures.shape[1:] != spec.shape[1:] or len(pictures) < COUNT:
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != spec.shape[1:] or len(pictures) < count:
         raise BadArtefact(
-            f"the checkpoint's samples gave {pictures.dtype} {pictures.shape}; expected uint8 ({COUNT}, "
+            f"the checkpoint's samples gave {pictures.dtype} {pictures.shape}; expected uint8 ({count}, "
             f"{', '.join(str(d) for d in spec.shape[1:])})"
         )
     return tuple(_batched(spec, list(pictures[:, None])))
 
 
-def _pictures(manifest: Manifest, folder: Path) -> tuple[Feeds, ...]:
+def _pictures(manifest: Manifest, folder: Path, count: int) -> tuple[Feeds, ...]:
     """Pictures of a folder, prepared as the runtime prepares a camera's frames."""
     cv2 = need("cv2", "cpu")
     if not folder.is_dir():
@@ -94,7 +109,7 @@ def _pictures(manifest: Manifest, folder: Path) -> tuple[Feeds, ...]:
     # Tasks prepare one frame at a time; they are grouped into the network's batch below.
     task = task_for(replace(manifest, inputs=(replace(spec, shape=(1, *spec.shape[1:])),)))
     prepared = []
-    for file in files[: COUNT * int(spec.shape[0])]:
+    for file in files[: count * int(spec.shape[0])]:
         image = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if image is None:
             raise BadArtefact(f"{file} is no picture that OpenCV reads; take it out of the calibration folder")

@@ -56,6 +56,7 @@ def plain_onnx_run(file: Path, outputs: Sequence[TensorSpec]) -> Run:
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     settings.log_severity_level = 3
+    settings.intra_op_num_threads = 1  # the same sums each time, as with `one_torch_thread`
     try:
         session = ort.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a class of its own for each status code

@@ -1,4 +1,4 @@
-"""What SOURCE may be: a checkpoint folder, `package.module:callable`, or an `.onnx` file; each becomes a `Source`."""
+"""What SOURCE may be: a checkpoint, `package.module:callable`, an `.onnx` file or a bundle; each becomes a `Source`."""
 
 from __future__ import annotations
 
@@ -54,9 +54,12 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
     Raises UsageError for what cannot be meant, BadArtefact for a broken file, MissingExtra without the `train` extra.
     """
     path = Path(text)
+    from .bundle_source import is_bundle, read_bundle
+
+    if is_bundle(text):
+        _refuse(text, "a bundle", {"--weights": weights, "--input": inputs})
+        return read_bundle(text)
     if path.is_dir():
-        if (path / "manifest.json").is_file():
-            raise UsageError(f"{text} is a bundle already; export takes what it was made from, `inspect` shows it")
         _refuse(text, "a checkpoint", {"--weights": weights, "--input": inputs})
         from .checkpoint import read_checkpoint
 
@@ -70,7 +73,7 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
         return _from_callable(text, weights, inputs)
     raise UsageError(
         f"SOURCE {text} is nothing that exports; expected a checkpoint folder (runs/NAME), package.module:callable, "
-        "or an .onnx file"
+        "an .onnx file, or a bundle"
     )
 
 

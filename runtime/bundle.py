@@ -88,8 +88,8 @@ class Manifest:
 
     `task` is a name in `runtime/tasks` or "" for a model whose outputs helmsight does not decode. `decoding` has the
     constants of its decoder. `metrics` maps a metric to {"value", "data", "n"}. `parity` maps a target to
-    {"max_abs", "max_rel", "n", "precision", "real": {...}}. `provenance` says what made it. `files` maps a relative
-    path to its SHA-256.
+    {"max_abs", "max_rel", "n", "precision", "real": {...}}, and for fp16 and int8 "computed", "speed" and "repair".
+    `provenance` says what made it. `files` maps a relative path to its SHA-256.
     """
 
     name: str

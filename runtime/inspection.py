@@ -83,6 +83,14 @@ def describe(name: str | Path) -> Description:
     )
 
 
+def in_words(precision: str, record: Mapping[str, Any]) -> str:
+    """A precision, and for a mixed one how many convolutions and matrix products are in which (`weighted_ops`)."""
+    counts = record.get("weighted_ops", {})
+    if precision != "mixed" or not counts:
+        return precision
+    return f"mixed ({', '.join(f'{n} layers {kind}' for kind, n in counts.items())})"
+
+
 def verify(name: str | Path, options: SessionOptions | None = None) -> Verification:
     """Check every hash, load the network and run it once.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -38,7 +39,7 @@ class OnnxRuntimeSession:
                 f"ONNX Runtime here has {', '.join(available)}, not {wanted}; "
                 "install helmsight[gpu] or use --device cpu"
             )
-        settings = _settings(ort, bundle, options)
+        settings = session_settings(ort, bundle, options)
         providers = _providers(wanted, available)
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -59,7 +60,7 @@ class OnnxRuntimeSession:
         self.inputs = bundle.manifest.inputs
         self.outputs = _real_outputs(bundle, self._session)
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
-        self.precision = _precision(bundle)
+        self.precision = _precision(bundle, self.device)
         self._path = bundle.path
         self._names = [o.name for o in self.outputs]
 
@@ -85,7 +86,8 @@ class OnnxRuntimeSession:
         self.close()
 
 
-def _settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
+def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
+    """ONNX Runtime's own options for `bundle`: threads that do not spin, and the chosen size of its picture."""
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads or processor().usable_cores
     settings.inter_op_num_threads = 1
@@ -106,9 +108,18 @@ def _real_outputs(bundle: Bundle, session: Any) -> tuple[TensorSpec, ...]:
     return tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in bundle.manifest.outputs)
 
 
-def _precision(bundle: Bundle) -> str:
-    """The precision that was read back from the file when it was exported: ONNX Runtime keeps the graph's types."""
-    return str(bundle.manifest.parity.get("cpu", {}).get("precision", "unknown"))
+def _precision(bundle: Bundle, device: str) -> str:
+    """What it computes in: on a CPU, what export saw ONNX Runtime do there; elsewhere it keeps the file's types.
+
+    Only some Arm CPUs have kernels for fp16, so what another kind of processor does with such a file is not known.
+    """
+    parity = bundle.manifest.parity.get("cpu", {})
+    stored, computed = str(parity.get("precision", "unknown")), parity.get("computed", {})
+    if device != "cpu" or not computed:
+        return stored
+    if "fp16" in parity.get("real", {}).get("weighted_ops", {}) and computed["machine"] != platform.machine():
+        return "unknown"
+    return str(computed["precision"])
 
 
 def _providers(wanted: str, available: list[str]) -> list[Any]:

@@ -118,6 +118,47 @@ class Cells(nn.Module):
         return {"scores": scores, "picture": fine, "mean": scores.mean(1)}
 
 
+class Ranges(nn.Module):
+    """A wide layer that int8 holds well, and one whose channels differ so much in size that it does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(3, 8, 3, padding=1)
+        self.uneven = nn.Conv2d(8, 8, 1)
+        self.last = nn.Conv2d(8, 2, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.wide(image.permute(0, 3, 1, 2).float() / 255).relu()
+        return self.last(self.uneven(x)).mean((2, 3))
+
+
+def ranges() -> nn.Module:
+    """Of the eight channels of `uneven` one is 10,000 times as large, and `last` takes it back: int8 loses the rest."""
+    torch.manual_seed(0)
+    net = Ranges()
+    with torch.no_grad():
+        net.uneven.weight[0] *= 1e4
+        net.uneven.bias[0] *= 1e4
+        net.last.weight[:, 0] /= 1e4
+    return net
+
+
+class Overflows(nn.Module):
+    """Beyond float16's 65504 between two of its products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x) * 300 * 300 / 300 / 300)
+
+
+def overflows() -> nn.Module:
+    torch.manual_seed(0)
+    return Overflows()
+
+
 class OneSize(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -168,3 +209,14 @@ def fails() -> nn.Module:
 
 network = build()
 text = "not callable"
+
+
+def exact(run, manifest):
+    """1 for a network whose steering is that of `driver`, less the further it is off: no int8 keeps it."""
+    net = driver(6)
+    off = 0.0
+    for picture in samples(8, seed=1):
+        with torch.inference_mode():
+            right = float(net(torch.from_numpy(picture[None]))[0])
+        off += abs(float(run({"image": picture[None]})["steer"][0, 0]) - right)
+    return {"steer_exact": {"value": 1 / (1 + 1000 * off), "data": "noise", "n": 8, "better": "higher"}}

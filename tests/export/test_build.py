@@ -141,7 +141,6 @@ def test_boards_are_refused_with_what_will_serve_them(folder: Path) -> None:
     )
     refused("-t dgx-a100: this version builds `cpu` only", DeviceMismatch, targets=("cpu", "dgx-a100"))
     refused("-t toaster is neither `cpu` nor a board", targets=("toaster",))
-    refused("--precision int8 on cpu", DeviceMismatch, precision="int8")
 
 
 def test_the_table_of_targets_has_every_board() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import BadArtefact, GateFailed, UsageError
-from helmsight.export.gates import Tolerance, check_parity, check_score
-from helmsight.export.inputs import COUNT, gather_inputs, generate
+from helmsight.export.gates import Metrics, Tolerance, check_parity, check_score, measure, tolerance
+from helmsight.export.inputs import COUNT, Inputs, gather_inputs, generate
 from helmsight.runtime.bundle import Manifest, TensorSpec
 
 FEEDS = [{"x": np.full((1, 4), float(i), np.float32)} for i in range(COUNT)]
@@ -54,9 +54,32 @@ def test_a_looser_tolerance_is_taken() -> None:
     assert check_parity(times(1), times(1, 0.05), FEEDS, Tolerance(atol=0.1)).max_abs == pytest.approx(0.05, rel=1e-3)
 
 
-def scored(value: Any, **more: str) -> Any:
-    """A score that is `value` of whatever it is given: here the run itself is the number."""
-    return lambda run, manifest: {"ap": {"value": value(run), "data": "d", "n": 3, **more}}
+@pytest.mark.parametrize(
+    ("limit", "off", "message"),
+    [
+        (Tolerance(scale=0.1), 3.0, None),
+        (Tolerance(scale=0.1), 3.2, r"differs on input 0: 3.2 exported, 0 expected .* 0.1 of its largest"),
+        (Tolerance(scale=0.5, rms=0.1), 1.0, None),
+        (Tolerance(scale=0.5, rms=0.1), 2.0, r"output 'y' is off by 0.111 of its size .* over 32 inputs., allowed 0.1"),
+    ],
+)
+def test_a_lower_precision_is_held_to_the_whole_output(limit: Tolerance, off: float, message: str | None) -> None:
+    """The values go up to 31, their root mean square is 18."""
+    if message is None:
+        assert check_parity(times(1), times(1, off), FEEDS, limit).outputs["y"]["rms"] == pytest.approx(off / 18, 0.02)
+        return
+    with pytest.raises(GateFailed, match=message):
+        check_parity(times(1), times(1, off), FEEDS, limit)
+
+
+def test_each_precision_has_its_tolerance() -> None:
+    assert tolerance("fp32") == Tolerance()
+    assert tolerance("fp32").rms > tolerance("int8").rms > tolerance("fp16").rms
+    assert tolerance("int8", 0.5) == Tolerance(0.5, 1e-3, 0.6, 0.15)
+
+
+def scored(value: float, **more: str) -> Metrics:
+    return {"ap": {"value": value, "data": "d", "n": 3, **more}}
 
 
 @pytest.mark.parametrize(
@@ -74,19 +97,17 @@ def scored(value: Any, **more: str) -> Any:
     ],
 )
 def test_the_score_may_fall_by_a_share_only(before: float, after: float, better: dict[str, str], passes: bool) -> None:
-    metric = scored(lambda run: run, **better)
+    pair = scored(before, **better), scored(after, **better)
     if passes:
-        metrics, compared = check_score(metric, before, after, manifest(), 0.01)  # type: ignore[arg-type]
-        assert metrics["ap"]["value"] == after
-        assert compared == {"ap": {"fp32": before, "exported": after}}
+        assert check_score(*pair, 0.01) == {"ap": {"fp32": before, "exported": after}}
     else:
         with pytest.raises(GateFailed, match="ap goes from"):
-            check_score(metric, before, after, manifest(), 0.01)  # type: ignore[arg-type]
+            check_score(*pair, 0.01)
 
 
 def test_a_score_that_fails_is_the_checkpoints_fault() -> None:
     with pytest.raises(BadArtefact, match=r"score failed with ZeroDivisionError: division by zero at test_gates.py:"):
-        check_score(scored(lambda run: 1 / 0), times(1), times(1), manifest(), 0.01)
+        measure(lambda run, manifest: {"ap": {"value": 1 / 0}}, times(1), manifest())
 
 
 PICTURE = TensorSpec("image", (1, 24, 32, 3), "uint8", "NHWC", "BGR", (0, 255))
@@ -164,6 +185,13 @@ def test_calibration_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(BadArtefact, match=r"a.png is no picture"):
         gather_inputs(manifest(PICTURE), None, tmp_path)
+
+
+def test_few_inputs_do_for_both_and_many_are_parted() -> None:
+    for n, compared, calibrated in ((40, 40, 40), (160, 32, 128)):
+        inputs, rest = Inputs(tuple({"x": np.full(1, i)} for i in range(n)), "here", True).split()
+        assert (len(inputs.feeds), len(rest)) == (compared, calibrated)
+    assert not {int(f["x"][0]) for f in inputs.feeds} & {int(f["x"][0]) for f in rest}
 
 
 def test_samples_of_another_shape_are_refused() -> None:

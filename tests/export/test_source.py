@@ -197,10 +197,3 @@ def test_a_checkpoint_cut_off_or_without_weights(checkpoint: Path) -> None:
 def test_options_that_do_not_go_with_a_checkpoint(checkpoint: Path) -> None:
     with pytest.raises(UsageError, match="--input does not go with runs/tiny"):
         load_source("runs/tiny", inputs=PICTURE)
-
-
-def test_a_bundle_is_no_source(folder: Path) -> None:
-    (folder / "b.bundle").mkdir()
-    (folder / "b.bundle" / "manifest.json").write_text(json.dumps({}))
-    with pytest.raises(UsageError, match="is a bundle already"):
-        load_source("b.bundle")

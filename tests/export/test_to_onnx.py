@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from helmsight.devices.errors import BadArtefact, DeviceMismatch, UsageError
+from helmsight.devices.errors import BadArtefact, UsageError
 from helmsight.export.graph import summarise
 from helmsight.export.input_spec import parse_inputs
 from helmsight.export.precision import check_is, check_wish, read_precision
@@ -179,14 +179,16 @@ def test_one_layer_of_another_precision_is_noticed(kinds: tuple[str, ...], name:
     assert (found.name, found.weighted_ops) == (name, counts)
 
 
-@pytest.mark.parametrize(
-    ("wish", "error", "message"),
-    [
-        ("fp16", DeviceMismatch, "no fp16 arithmetic there"),
-        ("int8", DeviceMismatch, "does not quantise"),
-        ("fp8", UsageError, "expected one of fp32, fp16, int8"),
-    ],
-)
-def test_a_precision_that_is_not_to_be_had(wish: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        check_wish(wish)
+def test_a_repaired_file_may_be_mixed_and_no_other() -> None:
+    mixed, full = read_precision(product_model("fp32", "int8")), read_precision(product_model("fp32"))
+    check_is(mixed, "int8", repaired=True)
+    with pytest.raises(BadArtefact, match=r"asked for int8, the network computes in mixed \(1 fp32, 1 int8\)"):
+        check_is(mixed, "int8")
+    for wished, found in (("int8", full), ("fp16", mixed)):
+        with pytest.raises(BadArtefact, match=f"asked for {wished}"):
+            check_is(found, wished, repaired=True)
+
+
+def test_a_word_that_is_no_precision() -> None:
+    with pytest.raises(UsageError, match="expected one of fp32, fp16, int8"):
+        check_wish("fp8")
