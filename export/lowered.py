@@ -111,7 +111,7 @@ class Lowering:
             model = lower(kept)
         stamp(model, self._network)
         found = read_precision(model)
-        check_is(found, precision, repaired=bool(kept))
+        check_is(found, precision, repaired=thorough)
         content = model.SerializeToString(deterministic=True)
         place = self._work / f"{precision}-{len(kept)}.bundle"
         draft = write_bundle(place, self._describe(model, found), {"model.onnx": content})

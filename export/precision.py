@@ -80,11 +80,11 @@ def check_is(found: Precision, wished: str, repaired: bool = False) -> None:
     if found.name == wished or (repaired and found.name == "mixed" and found.weighted_ops.get(wished)):
         return
     counts = ", ".join(f"{n} {kind}" for kind, n in found.weighted_ops.items()) or "no weighted operators"
-    step = (
-        "convert its weights and inputs to fp32 before exporting"
-        if wished == "fp32"
-        else f"its other layers cannot be had in {wished}; use --precision fp32"
-    )
+    step = "use --precision fp32"
+    if wished == "fp32":
+        step = "convert its weights and inputs to fp32 before exporting"
+    elif found.name == "mixed" and not repaired:
+        step = "--repair leaves in fp32 what the converter cannot take"
     raise BadArtefact(f"asked for {wished}, the network computes in {found.name} ({counts}); {step}")
 
 

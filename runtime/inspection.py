@@ -88,7 +88,7 @@ def in_words(precision: str, record: Mapping[str, Any]) -> str:
     counts = record.get("weighted_ops", {})
     if precision != "mixed" or not counts:
         return precision
-    return f"mixed ({', '.join(f'{n} layers {kind}' for kind, n in counts.items())})"
+    return f"mixed (layers: {', '.join(f'{n} {kind}' for kind, n in counts.items())})"
 
 
 def verify(name: str | Path, options: SessionOptions | None = None) -> Verification:

@@ -159,6 +159,19 @@ def overflows() -> nn.Module:
     return Overflows()
 
 
+class Attends(nn.Module):
+    """A convolution and an Einsum, which no quantiser takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.weight = nn.Parameter(torch.ones(2, 4) / 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.conv(image.permute(0, 3, 1, 2).float() / 255)
+        return torch.einsum("bchw,dc->bdhw", x, self.weight)
+
+
 class OneSize(nn.Module):
     def __init__(self) -> None:
         super().__init__()

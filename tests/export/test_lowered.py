@@ -116,7 +116,7 @@ def test_repair_keeps_the_layer_that_int8_spoils(folder: Path, pictures: Path) -
     card = (bundle.path / "README.md").read_text()
     assert "layers stay in fp32: `Conv" in card
     assert "| layers in fp32 | passes the gates |" in card
-    assert "layers int8" in card
+    assert "mixed (layers: " in card
 
 
 def test_repair_finds_what_overflows_in_fp16(folder: Path) -> None:
@@ -143,6 +143,16 @@ def test_what_no_layer_saves_is_refused(folder: Path, pictures: Path) -> None:
             tolerance=Tolerance(1e-7, 1e-7, scale=1e-7, rms=1e-7),
         )
     assert not list(folder.glob("*.bundle"))
+
+
+def test_what_the_quantiser_cannot_take_is_not_passed_off(folder: Path, pictures: Path) -> None:
+    options = {"inputs": PICTURE, "calibration": pictures}
+    with pytest.raises(BadArtefact, match=r"computes in mixed \(1 int8, 1 fp32\); --repair leaves in fp32"):
+        lowered("nets:Attends", "int8", **options)
+    bundle, _ = lowered("nets:Attends", "int8", repair=True, **options)
+    record = bundle.manifest.parity["cpu"]
+    assert (record["precision"], record["real"]["weighted_ops"]) == ("mixed", {"int8": 1, "fp32": 1})
+    assert "mixed (layers: 1 int8, 1 fp32)" in (bundle.path / "README.md").read_text()
 
 
 def test_a_worse_score_is_not_written(folder: Path) -> None:
