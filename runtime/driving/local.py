@@ -63,7 +63,7 @@ class LocalOptions:
     clear_m: float = 0.5
     free_weight: float = 1.5
     clear_weight: float = 1.0
-    wanted_weight: float = 0.5
+    wanted_weight: float = 1.5
     steady_weight: float = 0.1
     stop_m: float = 0.12
     go_m: float = 0.5

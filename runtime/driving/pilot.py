@@ -10,30 +10,41 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..mapping.geometry import Pose
 from ..mapping.mapper import Mapper
 from ..mapping.motion import Motion
 from ..results import Command, Drive, Stop
 from .local import LocalPlanner, Plan
+from .outlook import Outlook
 from .route import Route
 
 
 @dataclass(frozen=True, slots=True)
 class PilotOptions:
-    """`slow_from`: collision probability from which the network's word slows the robot down, to a stand at 1.
+    """`slow_from`: collision probability from which the network's word slows the robot down, to `slowest` at 1. It is a
+    word about straight on, and about where a thing that moves may be soon: the map says whether to stand still.
 
     The robot has turned back when it is within `same_place_m` of where it was `memory_s[0]` to `memory_s[1]` seconds
-    ago and looks the other way by more than `turned_rad`. A command is `obeyed` to within this share (standard
-    deviation), and nothing is known from one that is older than `longest_s`.
+    ago, with nothing `occupied` (log-odds) in between, and looks the other way by more than `turned_rad`. Where the way
+    ends ahead and the network steers by less than `unsure`, it turns, to within `facing_rad`, to where the map leaves a
+    way, other than that to where it was within `came_m`; for `look_s` that is no turning back. A command is `obeyed` to
+    within this share (standard deviation), and nothing is known from one that is older than `longest_s`.
     """
 
     slow_from: float = 0.5
+    slowest: float = 0.3
+    occupied: float = 0.4
     same_place_m: float = 1.0
     memory_s: tuple[float, float] = (2.0, 60.0)
     turned_rad: float = math.radians(120)
     straight_rad: float = math.radians(35)
     patience_s: float = 20.0
+    look_s: float = 6.0
+    unsure: float = 0.4
+    facing_rad: float = math.radians(15)
+    came_m: tuple[float, float] = (0.6, 3.0)
     obeyed: float = 0.2
     longest_s: float = 0.5
 
@@ -47,6 +58,8 @@ class Pilot:
         self.plan: Plan | None = None
         self.arrived = False
         self._trail: list[tuple[float, Pose]] = []
+        self._outlook = Outlook()
+        self._look_to: float | None = None
         self._back_to: float | None = None
         self._last: tuple[Command | None, float] = (None, 0.0)
         self._ignored_until = -math.inf
@@ -81,7 +94,7 @@ class Pilot:
         if route and route.reached(pose):
             self.arrived = True
             return Stop(f"goal {route} reached")
-        turn = self._turn_again(pose, time_s)
+        turn = self._turn_again(pose, time_s) or self._look_around(drive, pose, time_s)
         self._trail.append((time_s, pose))
         if turn is not None:
             return turn
@@ -90,9 +103,9 @@ class Pilot:
             return Stop(f"goal {route}: what stands around it or the robot leaves no way; choose another one")
         self.plan = self.planner.plan(self.mapper.grid, pose, drive.steer, worth)
         chosen = self.plan.command
-        slow_from = self.options.slow_from
-        share = min(1.0, (1 - drive.collision_probability) / (1 - slow_from))
-        return Command(chosen.steer, chosen.speed * share)
+        options = self.options
+        share = (1 - drive.collision_probability) / (1 - options.slow_from)
+        return Command(chosen.steer, chosen.speed * min(1.0, max(options.slowest, share)))
 
     def _turn_again(self, pose: Pose, time_s: float) -> Command | None:
         """The command to turn round where the robot drives back on its own path; None where it does not.
@@ -120,8 +133,48 @@ class Pilot:
             for then, before in self._trail
             if newest <= time_s - then <= oldest
             and math.hypot(before.x_m - pose.x_m, before.y_m - pose.y_m) < options.same_place_m
+            and not self._parted(before, pose)
         ]
         if not near:
             return None
         heading = math.atan2(float(np.sin(near).sum()), float(np.cos(near).sum()))
         return heading if abs(math.remainder(heading - pose.yaw_rad, math.tau)) > options.turned_rad else None
+
+    def _look_around(self, drive: Drive, pose: Pose, time_s: float) -> Command | None:
+        """The command to turn to where the way may go on, where it ends ahead and the network is unsure; else None."""
+        options = self.options
+        if self.route is not None:
+            return None
+        if self._look_to is None and abs(drive.steer) < options.unsure:
+            bearing = self._outlook.way_on(self.mapper.grid, pose, lambda: self._came(pose, time_s))
+            if bearing is not None:
+                self._look_to = pose.yaw_rad + bearing
+                self._ignored_until = time_s + options.look_s  # it turns away from where it looked: on purpose
+        if self._look_to is None:
+            return None
+        off = math.remainder(self._look_to - pose.yaw_rad, math.tau)
+        if abs(off) > options.facing_rad:
+            return Command(math.copysign(1.0, off), 0.0)
+        self._look_to = None
+        return None
+
+    def _came(self, pose: Pose, time_s: float) -> NDArray[np.float64]:
+        """(n, 2) where the robot was in the last minute, as far as it is near and in sight on the map."""
+        nearest, farthest = self.options.came_m
+        near = [
+            (before.x_m, before.y_m)
+            for then, before in self._trail[::3]
+            if self.options.memory_s[0] <= time_s - then <= self.options.memory_s[1]
+            and nearest < math.hypot(before.x_m - pose.x_m, before.y_m - pose.y_m) < farthest
+            and not self._parted(before, pose)
+        ]
+        return np.array(near).reshape(-1, 2)
+
+    def _parted(self, one: Pose, other: Pose) -> bool:
+        """True where something stands between two places, such as the wall between two corridors."""
+        grid = self.mapper.grid
+        if not grid.log_odds.size:
+            return False
+        between = np.linspace((one.x_m, one.y_m), (other.x_m, other.y_m), 21)
+        cells = np.clip(grid.cell(between), 0, np.array(grid.log_odds.shape) - 1)
+        return bool((grid.log_odds[cells[:, 0], cells[:, 1]] > self.options.occupied).any())

@@ -139,7 +139,7 @@ def by_network(run: Run, manifest: Manifest) -> MakeDriver:
 
 
 def by_pilot(run: Run, manifest: Manifest) -> MakeDriver:
-    """The pilot on its map, from what the network sees, as `helmsight camera --pilot` drives."""
+    """The pilot on its map, from what the network sees, as `helmsight camera --follow` drives."""
     task = NavigateTask(manifest)
 
     def make(simulator: Motion) -> Driver:

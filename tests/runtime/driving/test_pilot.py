@@ -53,7 +53,50 @@ def follow(mapper: Known, pilot: Pilot, seconds: float, start_s: float = 0.0) ->
 def test_the_network_slows_the_pilot_down() -> None:
     pilot = Pilot(Known())
     speeds = [pilot.command(Drive(0.0, p, FREE), 0.1).speed for p in (0.0, 0.4, 0.75, 1.0)]
-    assert speeds == pytest.approx([1, 1, 0.5, 0])
+    assert speeds == pytest.approx([1, 1, 0.5, pilot.options.slowest])
+
+
+def test_a_thing_beside_the_way_does_not_hold_the_pilot_for_ever() -> None:
+    """The network's word is about straight on; where the map has a way around, the robot creeps on."""
+    mapper = Known()
+    pilot = Pilot(mapper)
+    for step in range(30):
+        command = pilot.command(Drive(0.0, 1.0, FREE), step / 10)
+        assert isinstance(command, Command)
+        mapper.pose = mapper.pose.then(Pose(command.speed * 0.06, 0, 0))
+    assert 0.4 < mapper.pose.x_m < 0.6
+
+
+def test_before_what_stands_it_stands_whatever_the_network_says() -> None:
+    mapper = Known(grid_with((0.3, -3, 0.5, 3)))
+    command = Pilot(mapper).command(AHEAD, 0.0)
+    assert isinstance(command, Command)
+    assert command.speed == 0
+
+
+def test_the_other_side_of_a_wall_is_another_place() -> None:
+    """Two corridors side by side, driven in opposite directions: nobody turned back."""
+    for wall, turned in (((-3, 0.35, 3, 0.45), False), ((-3, 2.8, 3, 2.9), True)):
+        mapper = Known(grid_with(wall))
+        pilot = Pilot(mapper)
+        follow(mapper, pilot, 2)
+        mapper.pose = Pose(0.4, 0.8, math.pi)
+        command = pilot.command(AHEAD, 5.0)
+        assert isinstance(command, Command)
+        assert (abs(command.steer) == 1 and command.speed == 0) is turned
+
+
+def test_where_the_way_ends_it_turns_to_the_opening_that_it_did_not_come_from() -> None:
+    """A room with a door to the right, which a camera that looks ahead does not show."""
+    room = ((0.9, -1.5, 1.1, 1.5), (-1.5, 1.2, 1.1, 1.4), (-1.5, -1.4, 0.0, -1.2))
+    mapper = Known(grid_with(*room), Pose(-1.5, 0.0, 0.0))
+    pilot = Pilot(mapper)
+    follow(mapper, pilot, 8)
+    assert mapper.pose.y_m < -1.2, mapper.pose
+    sure = Known(grid_with(*room), Pose(0.2, 0.0, 0.0))
+    command = Pilot(sure).command(Drive(0.6, 0.0, FREE), 0.0)
+    assert isinstance(command, Command)
+    assert command.steer > 0, "a network that is sure is followed"
 
 
 def test_turned_back_it_turns_again_and_goes_on_as_before() -> None:
