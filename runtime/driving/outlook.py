@@ -48,7 +48,7 @@ class Outlook:
         self._cv2: Any = need("cv2", "cpu")
         self.options = options
         count = round(math.tau / options.step_rad)
-        self.bearings: Array = (np.arange(count) - count // 2) * options.step_rad
+        self.bearings: Array = options.step_rad * np.arange(-(count // 2), count - count // 2, dtype=float)
 
     def open_m(self, grid: OccupancyGrid, pose: Pose) -> Array:
         """(bearings,) metres that are open from `pose` along each of `bearings`, relative to its heading."""

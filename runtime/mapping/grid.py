@@ -19,8 +19,10 @@ from .geometry import FloorView, Points, Pose
 
 @dataclass(frozen=True, slots=True)
 class GridOptions:
-    """`hit` and `miss` are the log-odds that one frame adds to a cell, `limit` their sum's bound (Probabilistic
-    Robotics, section 9.2, leaves them to be tuned). `edge_rows` is how well the network's edge is known, in rows.
+    """`hit` and `miss` are the log-odds that one frame adds to a cell, `limit` and `free_limit` the bounds of their sum
+    (Probabilistic Robotics, section 9.2, leaves them to be tuned). What was free must soon be taken for occupied when
+    something comes to stand there, so two looks outweigh any number that saw floor. `edge_rows` is how well the
+    network's edge is known, in rows.
     """
 
     resolution_m: float = 0.05
@@ -28,6 +30,7 @@ class GridOptions:
     hit: float = 0.85
     miss: float = 0.4
     limit: float = 5.0
+    free_limit: float = 1.5
     edge_rows: float = 0.25
 
 
@@ -110,8 +113,8 @@ class OccupancyGrid:
         window = self.log_odds[rows, columns]
         flat = np.zeros(window.size, np.float32)
         flat[at] = change
-        limit = self.options.limit
-        np.clip(window + flat.reshape(window.shape), -limit, limit, out=window)
+        low, high = -self.options.free_limit, self.options.limit
+        np.clip(window + flat.reshape(window.shape), low, high, out=window)
 
     def _evidence(self, depth_m: NDArray[np.float64], edge: FloorEdge, column: NDArray[np.intp]) -> NDArray[np.float64]:
         """The log-odds for cells at `depth_m` in the raster's `column`: free before the edge, occupied at it."""

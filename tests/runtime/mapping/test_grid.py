@@ -101,3 +101,13 @@ def test_the_map_of_a_lap_is_right(lap):
     assert (free & truly_free).sum() / (free | truly_free).sum() > 0.9
     assert (free & truly_free).sum() / free.sum() > 0.99
     assert (occupied & truly_free).sum() / occupied.sum() < 0.3  # a wall's face is as thick as the edge is blurred
+
+
+def test_what_comes_to_stand_on_floor_seen_often_is_soon_occupied():
+    grid = OccupancyGrid()
+    for _ in range(50):
+        grid.update(Pose(), wall_ahead(3.0), VIEW)
+    assert odds_at(grid, 1.0, 0.0) < -1
+    for _ in range(3):
+        grid.update(Pose(), wall_ahead(1.0), VIEW)
+    assert odds_at(grid, 1.02, 0.0) > 0
