@@ -18,7 +18,7 @@ from helmsight.train.face.data import IMAGE_HW, Batches, Material, load_material
 from helmsight.train.face.model import build  # noqa: E402
 from helmsight.train.face.photographs import HELD_BACK, Photograph, Photographs, albums, from_set  # noqa: E402
 from helmsight.train.face.pool import AROUND, Head, cut_heads  # noqa: E402
-from helmsight.train.face.teachers import Labels, _agree  # noqa: E402
+from helmsight.train.face.teachers import Labels  # noqa: E402
 from helmsight.train.face.view import SMALLEST, Region, carry, join, show  # noqa: E402
 from helmsight.train.fetch import Package  # noqa: E402
 from helmsight.train.problem import Shard  # noqa: E402
@@ -196,22 +196,6 @@ def test_it_learns_one_batch_by_heart(material: Material) -> None:
         optimizer.step()
         losses.append(cost.item())
     assert losses[-1] < 0.5 * losses[0]
-
-
-def test_teachers_must_agree() -> None:
-    def found(*rows: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        table = np.array(rows, np.float32).reshape(-1, 5)
-        return table[:, :4], np.repeat(table[:, None, :2], 5, 1), table[:, 4]
-
-    both = _agree(found((0, 0, 10, 10, 0.9)), found((2, 0, 12, 10, 0.8)))
-    assert both.boxes.tolist() == [[1, 0, 11, 10]]
-    assert both.landmarks[0, 0].tolist() == [1, 0]
-    assert both.doubtful.tolist() == [False]
-    assert _agree(found((0, 0, 10, 10, 0.9)), found((2, 0, 12, 10, 0.3))).doubtful.tolist() == [True]
-    one_each = _agree(found((0, 0, 10, 10, 0.9)), found((50, 0, 60, 10, 0.8)))
-    assert one_each.doubtful.tolist() == [True, True]
-    assert _agree(found((0, 0, 10, 10, 0.99)), found()).doubtful.tolist() == [False]
-    assert _agree(found(), found()).boxes.shape == (0, 4)
 
 
 def test_training_and_validation_share_no_photograph(material: Material) -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 LARGEST = 512
 """Photographs are kept at most this wide or high, in pixels."""
-VERSION = 2
+VERSION = 4
 """Counts changes of this file and of the teachers that change the labels."""
 HELD_BACK = 16
 """One picture in so many is for validation, of packages whose pictures show one person each; of others all or none."""
@@ -129,7 +129,7 @@ def albums() -> tuple[Album, ...]:
 
 
 def load_photographs(cache: Path) -> Photographs:
-    """All photographs, from `cache` or fetched and labelled now (about a quarter of a second each)."""
+    """All photographs, from `cache` or fetched and labelled now (about half a second each)."""
     key = hashlib.sha256(repr((VERSION, LARGEST, albums(), RETINAFACE, CENTERFACE)).encode()).hexdigest()[:16]
     file = cache / "faces" / f"photographs-{key}.npz"
     file.parent.mkdir(parents=True, exist_ok=True)

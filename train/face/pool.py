@@ -41,7 +41,7 @@ LARGEST = 192
 """Heads are kept at most this wide and high, in pixels."""
 AROUND = 1.9
 """Width and height of what is cut out around a face, in heights of its box."""
-VERSION = 2
+VERSION = 3
 """Counts changes of this file and of the teachers that change the pool."""
 
 
@@ -141,7 +141,7 @@ def _label(teachers: Teachers, faces: NDArray[np.uint8]) -> dict[str, Any]:
     kept, boxes, landmarks = [], [], []
     for i, face in enumerate(faces):
         canvas[32:160, 32:160] = cv2.resize(face, (128, 128), interpolation=cv2.INTER_CUBIC)
-        labels = teachers.label(canvas, sides=(192,))
+        labels = teachers.label(canvas, sides=(192,), mirrored=False)
         if len(labels.boxes) != 1 or labels.doubtful[0]:
             continue
         kept.append(i)

