@@ -20,21 +20,23 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure has to be: at least or at most `limit`."""
+    """What a figure has to be: at least or at most `limit`. One that is unknown (None) is not met."""
 
     figure: str
-    actual: float
+    actual: float | None
     limit: float
     at_least: bool
 
     @property
     def met(self) -> bool:
+        if self.actual is None:
+            return False
         return self.actual >= self.limit if self.at_least else self.actual <= self.limit
 
     def row(self) -> tuple[Any, ...]:
         return (
             self.figure,
-            f"{self.actual:.4g}",
+            "unknown" if self.actual is None else f"{self.actual:.4g}",
             "at least" if self.at_least else "at most",
             f"{self.limit:g}",
             self.met,

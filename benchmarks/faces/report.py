@@ -112,13 +112,14 @@ def fitted(detectors: Sequence[Detector], sets: Mapping[str, PictureSet]) -> lis
 
 
 def goals(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]], name: str) -> list[Goal]:
-    """What the bundle `name` has to reach; one whose figure needs a peer that is not installed is not reached."""
+    """What the bundle `name` has to reach; a figure that needs a peer that is not installed is unknown."""
     ours = {k: v for row in (*rows, *cost) if row["detector"] == name for k, v in row.items()}
     peers = [row for row in rows if row["detector"] in PEERS]
     made = [Goal(f"AP {key}", ours[f"AP {key}"], limit, at_least=True) for key, limit in AP_GOALS.items()]
-    for key in [k for k in ours if k.startswith("AP ")] if peers else []:
-        best = max(peers, key=lambda row: float(row[key]))
-        made.append(Goal(f"{key} less that of {best['detector']}", ours[key] - best[key], 0, at_least=True))
+    for key in [k for k in ours if k.startswith("AP ")]:
+        best = max(peers, key=lambda row: float(row[key]), default=None)
+        than, ahead = (best["detector"], ours[key] - best[key]) if best else ("the best peer", None)
+        made.append(Goal(f"{key} less that of {than}", ahead, 0, at_least=True))
     limits = {
         "false boxes in 50 pictures without a face": 1,
         "landmark error %": 6,
@@ -126,8 +127,7 @@ def goals(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]], 
         "MFLOPs": 150,
         "over MediaPipe's": 1,
     }
-    unknown = math.nan
-    return made + [Goal(k, unknown if ours[k] is None else ours[k], v, at_least=False) for k, v in limits.items()]
+    return made + [Goal(figure, ours[figure], limit, at_least=False) for figure, limit in limits.items()]
 
 
 def _known(value: float) -> float | None:

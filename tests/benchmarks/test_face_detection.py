@@ -149,4 +149,10 @@ def test_a_run_without_peers_says_so(tmp_path, face_bundle):
     assert [row["detector"] for row in result["rows"][1:]] == [f"{name}: not installed" for name in PEERS]
     assert result["more"]["Cost"][0]["ms of 640x480"] > 0
     assert result["more"]["Pictures"][0]["faces"] == 2
-    assert "flattered" in (tmp_path / "out" / "face_detection.md").read_text()
+    text = (tmp_path / "out" / "face_detection.md").read_text()
+    assert "flattered" in text
+    unknown = {g["figure"]: g["met"] for g in result["goals"] if g["actual"] is None}
+    assert not any(unknown.values())
+    assert {f"AP {name} less that of the best peer" for name in read_sets(tmp_path)} <= unknown.keys()
+    assert {"landmark error %", "over MediaPipe's"} <= unknown.keys()
+    assert "| landmark error % | unknown | at most | 6 |" in text
