@@ -20,6 +20,9 @@ from .local import LocalPlanner, Plan
 from .outlook import Outlook
 from .route import Route
 
+SPARSE = 3
+"""Of the trail, every so many poses tell where it came from."""
+
 
 @dataclass(frozen=True, slots=True)
 class PilotOptions:
@@ -95,7 +98,7 @@ class Pilot:
             self.arrived = True
             return Stop(f"goal {route} reached")
         turn = self._turn_again(pose, time_s) or self._look_around(drive, pose, time_s)
-        self._trail.append((time_s, pose))
+        self._remember(pose, time_s)
         if turn is not None:
             return turn
         worth = route.worth(self.mapper.grid, pose) if route else None
@@ -127,14 +130,7 @@ class Pilot:
     def _heading_before(self, pose: Pose, time_s: float) -> float | None:
         """The heading that the robot had here before, where it was the opposite one."""
         options = self.options
-        newest, oldest = options.memory_s
-        near = [
-            before.yaw_rad
-            for then, before in self._trail
-            if newest <= time_s - then <= oldest
-            and math.hypot(before.x_m - pose.x_m, before.y_m - pose.y_m) < options.same_place_m
-            and not self._parted(before, pose)
-        ]
+        near = [before.yaw_rad for before in self._was(self._trail, pose, time_s, (-1.0, options.same_place_m))]
         if not near:
             return None
         heading = math.atan2(float(np.sin(near).sum()), float(np.cos(near).sum()))
@@ -160,15 +156,28 @@ class Pilot:
 
     def _came(self, pose: Pose, time_s: float) -> NDArray[np.float64]:
         """(n, 2) where the robot was in the last minute, as far as it is near and in sight on the map."""
-        nearest, farthest = self.options.came_m
-        near = [
-            (before.x_m, before.y_m)
-            for then, before in self._trail[::3]
-            if self.options.memory_s[0] <= time_s - then <= self.options.memory_s[1]
+        near = self._was(self._trail[::SPARSE], pose, time_s, self.options.came_m)
+        return np.array([(before.x_m, before.y_m) for before in near]).reshape(-1, 2)
+
+    def _was(
+        self, trail: list[tuple[float, Pose]], pose: Pose, time_s: float, between_m: tuple[float, float]
+    ) -> list[Pose]:
+        """Poses of the `trail` that are remembered, so far from `pose`, and in sight of it on the map."""
+        newest, oldest = self.options.memory_s
+        nearest, farthest = between_m
+        return [
+            before
+            for then, before in trail
+            if newest <= time_s - then <= oldest
             and nearest < math.hypot(before.x_m - pose.x_m, before.y_m - pose.y_m) < farthest
             and not self._parted(before, pose)
         ]
-        return np.array(near).reshape(-1, 2)
+
+    def _remember(self, pose: Pose, time_s: float) -> None:
+        """Add to the trail and forget what is too old to matter, a few at a time so that every SPARSE-th stays one."""
+        self._trail.append((time_s, pose))
+        while len(self._trail) > SPARSE and time_s - self._trail[SPARSE - 1][0] > self.options.memory_s[1]:
+            del self._trail[:SPARSE]
 
     def _parted(self, one: Pose, other: Pose) -> bool:
         """True where something stands between two places, such as the wall between two corridors."""

@@ -161,3 +161,11 @@ def test_the_run_is_told_once_that_the_goal_is_reached() -> None:
         piloted(result(index, Command(0.0, 1.0)))
     assert all(isinstance(r.command, Stop) for r in got)
     assert ended == [1]
+
+
+def test_the_trail_does_not_grow_with_the_drive() -> None:
+    mapper = Known()
+    pilot = Pilot(mapper)
+    for step in range(2000):
+        pilot.command(AHEAD, step / 10)
+    assert len(pilot._trail) <= pilot.options.memory_s[1] * 10 + 5
