@@ -1,0 +1,67 @@
+"""Artefacts: what a target runs, made of a bundle that passed the gates. One module a kind, the same small surface.
+
+A kind is a module with `make(order) -> record`. To add one, write `NAME.py` beside `trtexec.py`, name it in `KINDS`,
+and say in `../targets.py` which boards get it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from ...runtime.bundle import Bundle
+from ..gates import Tolerance
+from ..inputs import Feeds
+from ..targets import Target
+
+KINDS = {
+    "ncnn": "ncnn",
+    "onnxruntime": "onnxruntime",
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "trtexec": "trtexec",
+}
+"""The kinds that `targets.py` may ask for, and the module beside this one that makes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be made.
+
+    `draft` is a bundle that passed the gates: `draft.model` is the ONNX file in the precision that was asked for,
+    `draft.manifest` all that is known of it. `folder` is there and belongs to the target: what is written into it
+    becomes `NAME.bundle/targets/TARGET/`, listed in the manifest with its SHA-256. Where a target gets several kinds
+    they share it, so that a file is named after its kind. `feeds` are inputs to compare on (real ones first),
+    `tolerance` is how far outputs may be off in this precision. `say` takes a line of progress.
+    """
+
+    draft: Bundle
+    target: Target
+    folder: Path
+    feeds: Sequence[Feeds]
+    tolerance: Tolerance
+    say: Callable[[str], None]
+
+
+class Kind(Protocol):
+    """A module that makes one kind of artefact."""
+
+    def make(self, order: Order) -> Mapping[str, Any]:
+        """Write the files and return the record, plain JSON values that go into the manifest's `parity[target]`.
+
+        Expected in it: `precision` (what was read back, not what was asked for), `versions` (of what made it), `run`
+        (the command for the board, from within the folder), and `max_abs`, `max_rel`, `n` where outputs were compared.
+        Raises DeviceMismatch for what this target cannot run, BadArtefact with the node's name for what the engine's
+        parser does not take, GateFailed where outputs differ, MissingExtra for a tool that is not here. Nothing has to
+        be cleaned up: when it raises, the whole export leaves nothing.
+        """
+        ...
+
+
+def make(kind: str, order: Order) -> Mapping[str, Any]:
+    """The record of the artefact `kind`, whose files are then in `order.folder`."""
+    module = cast(Kind, import_module(f".{KINDS[kind]}", __package__))
+    return module.make(order)
