@@ -31,6 +31,9 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
     if described.graph:
         yield "network", _graph(described.graph)
     for target, record in described.parity.items():
+        if artefacts := record.get("artefacts"):
+            yield from ((f"target {target}", _artefact(kind, one)) for kind, one in artefacts.items())
+            continue
         yield f"parity {target}", _parity(record)
         for metric, pair in record.get("score", {}).items():
             yield "", f"{metric}: {pair['fp32']:.4g} before export, {pair['exported']:.4g} after"
@@ -65,6 +68,12 @@ def _parity(record: Mapping[str, Any]) -> str:
         f"{precision}, largest difference {record['max_abs']:.2g} (relative {record['max_rel']:.2g}) from "
         f"{record.get('reference', 'its source')} on {record['n']} inputs ({record.get('inputs', 'origin not stated')})"
     )
+
+
+def _artefact(kind: str, record: Mapping[str, Any]) -> str:
+    """One kind of what a target gets, and what to run there."""
+    compared = f", largest difference {record['max_abs']:.2g} on {record['n']} inputs" if "n" in record else ""
+    return f"{kind}: {in_words(record['precision'], record.get('real', {}))}{compared}; run {record.get('run', '')}"
 
 
 def _cost(record: Mapping[str, Any]) -> Iterator[str]:

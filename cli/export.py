@@ -84,12 +84,16 @@ def export(
 
 
 def _print_targets(as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from ..export.targets import targets
+    from ..export.targets import rows
 
     if as_json:
-        print_json([asdict(one) for one in targets()])
+        print_json([one.to_json() for one in rows()])
         return
-    rows = [(t.name, t.artefact or "refused", t.how, "" if t.built else t.today) for t in targets()]
-    table("targets", ("target", "this version", "served by", "today"), rows)
+    lines = []
+    for one in rows():
+        kinds = dict.fromkeys(kind for p in one.precisions for kind in one.plan.artefacts[p])
+        plan = one.plan
+        engine = f"{plan.engine} (opset {plan.opset})" if plan.opset else plan.engine
+        lines.append((one.name, " ".join(one.precisions), ", ".join(kinds), engine, plan.here, plan.there, one.state))
+    columns = ("target", "precisions", "artefact", "read by", "made here", "on the board", "state")
+    table("targets (untried: made in this version, run on no such board yet; planned: refused)", columns, lines)

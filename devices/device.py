@@ -26,7 +26,8 @@ Confidence = Literal["verified", "secondary", "memory"]
 """`verified`: the source was read and says so. `secondary`: from a source that repeats others. `memory`: no source was
 opened, or the figure was computed from such figures."""
 
-State = Literal["built", "planned"]
+State = Literal["built", "untried", "planned"]
+"""`untried`: this version makes all that such a board needs, and none of them has run it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,10 @@ class Software(Figures):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How helmsight serves some boards: what is meant (`how`), whether this version does it, what works `today`."""
+    """How helmsight serves some boards: what is meant (`how`), whether this version does it, what works `today`.
+
+    `today` is what is left while it is `planned`, and what has been shown where it is `untried`.
+    """
 
     key: str
     how: str

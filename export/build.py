@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..devices.errors import UsageError, need
 from ..runtime.bundle import Bundle, Manifest, write_bundle
+from .artefacts import Order, make_all
 from .card import model_card
 from .convert import to_model, with_outputs
 from .gates import Tolerance, tolerance
@@ -23,11 +24,11 @@ from .judge import Judge, Limits
 from .lowered import Attempt, Lowering, Say
 from .output import check_output, write_output
 from .precision import Precision, check_is, check_wish, read_precision
-from .quantise import FORMAT
+from .quantise import FORMAT, NVIDIA_FORMAT
 from .reference import one_torch_thread, plain_onnx_run, torch_run
 from .sizes import at_usual_size
 from .source import Run, Source, load_source
-from .targets import check_targets
+from .targets import CPU, NVIDIA, Target, check_memory, check_targets
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -73,7 +74,7 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
     or that ONNX cannot hold, GateFailed when the result differs from the source.
     """
     options = options or ExportOptions()
-    _check_options(options)
+    targets = _check_options(options)
     say(f"reading {source}")
     network = load_source(source, options.weights, options.inputs)
     network = replace(network, name=_checked_name(options.name or network.name))
@@ -85,21 +86,23 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
         say("converting to ONNX" if network.module is not None else "copying the ONNX model")
         log = None if options.verbose else Path(work) / "export.log"
         model = to_model(network, options.opset, log, out.with_name(f"{network.name}.export.log"))
-        made = _Making(network, options, inputs, calibration, Path(work), say).bundle(model)
-        manifest = _judged(network, made)
+        made = _Making(network, options, targets, inputs, calibration, Path(work), say).bundle(model)
+        draft = replace(made.draft, manifest=_judged(network, made))
+        manifest, files = _equipped(draft, targets, Path(work), inputs, say, options.allowed)
         say(f"writing {out}")
-        files: dict[str, Path | bytes] = {"model.onnx": made.draft.model, "README.md": model_card(manifest).encode()}
+        files |= {"model.onnx": made.draft.model, "README.md": model_card(manifest).encode()}
         return write_output(out, manifest, files)
 
 
-def _check_options(options: ExportOptions) -> None:
-    """Refuse what cannot be meant or had before anything is read."""
-    check_targets(options.targets)
+def _check_options(options: ExportOptions) -> tuple[Target, ...]:
+    """The targets; refuses what cannot be meant or had before anything is read."""
     check_wish(options.precision)
+    targets = check_targets(options.targets, options.precision)
     if options.repair and options.precision == "fp32":
         raise UsageError("--repair keeps layers in fp32, and --precision fp32 has no others; add --precision int8")
     for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
         need(package, extra)
+    return targets
 
 
 def _place(network: Source, options: ExportOptions) -> Path:
@@ -132,6 +135,7 @@ class _Making:
 
     network: Source
     options: ExportOptions
+    targets: tuple[Target, ...]
     inputs: Inputs
     calibration: tuple[Feeds, ...]
     work: Path
@@ -141,7 +145,11 @@ class _Making:
         """The draft of `model` that passes the gates. Raises GateFailed when none does."""
         network, options = self.network, self.options
         summary = summarise(at_usual_size(model, network.inputs))
-        describe = _Describe(network, options, summary, len(self.calibration))
+        for target in self.targets:
+            check_memory(target, summary)
+        for_nvidia = any(NVIDIA & set(target.artefacts) for target in self.targets)
+        int8 = NVIDIA_FORMAT if for_nvidia else FORMAT
+        describe = _Describe(network, options, summary, len(self.calibration), int8)
         found = read_precision(model)
         files: dict[str, Path | bytes] = {"model.onnx": model.SerializeToString(deterministic=True)}
         full = write_bundle(self.work / "fp32.bundle", describe(model, found), files)
@@ -149,7 +157,7 @@ class _Making:
             judge = Judge(network, reference, self.inputs, Limits(options.allowed, options.max_drop))
             if options.precision != "fp32":
                 self.say(f"converting to {options.precision} and comparing with the source")
-                lowering = Lowering(network, full, judge, describe, self.say)
+                lowering = Lowering(network, full, judge, describe, self.say, for_nvidia)
                 return lowering.export(options.precision, model, self.calibration or self.inputs.feeds, options.repair)
             check_is(found, "fp32")
             self.say("comparing with the source")
@@ -179,6 +187,7 @@ class _Describe:
     options: ExportOptions
     work: GraphSummary
     calibrated_on: int
+    int8: str
 
     def __call__(self, model: ModelProto, precision: Precision) -> Manifest:
         network, options = self.network, self.options
@@ -197,7 +206,11 @@ class _Describe:
                     "opset": graph.opset,
                     "exporter": made,
                     "precision": options.precision,
-                    **({"format": FORMAT, "calibrated_on": self.calibrated_on} if options.precision == "int8" else {}),
+                    **(
+                        {"format": self.int8, "calibrated_on": self.calibrated_on}
+                        if options.precision == "int8"
+                        else {}
+                    ),
                     **options.allowed.to_json(),
                     "max_drop": options.max_drop,
                 },
@@ -211,6 +224,22 @@ def _judged(network: Source, made: Attempt) -> Manifest:
     manifest = made.draft.manifest
     record = {**made.verdict.record, **manifest.parity["cpu"]}
     return replace(manifest, metrics={**network.metrics, **made.verdict.metrics}, parity={"cpu": record})
+
+
+def _equipped(
+    draft: Bundle, targets: tuple[Target, ...], work: Path, inputs: Inputs, say: Say, allowed: Tolerance
+) -> tuple[Manifest, dict[str, Path | bytes]]:
+    """The manifest with what was made for each target, and its files; `cpu` runs what the gates saw."""
+    parity, files = dict(draft.manifest.parity), dict[str, Path | bytes]()
+    for target in targets:
+        if target.name == CPU:
+            continue
+        say(f"making what {target.name} needs: {', '.join(target.artefacts)}")
+        folder = work / "targets" / target.name
+        folder.mkdir(parents=True)
+        parity[target.name] = make_all(Order(draft, target, folder, inputs.feeds, allowed, say))
+        files |= {str(file.relative_to(work)): file for file in folder.rglob("*") if file.is_file()}
+    return replace(draft.manifest, parity=parity), files
 
 
 @contextmanager

@@ -22,6 +22,7 @@ def model_card(manifest: Manifest) -> str:
         ("Scores", _scores(manifest.metrics)),
         ("Checked against its source", _parity(manifest.parity)),
         ("Layers kept in fp32", _repair(manifest.parity)),
+        ("On a board", _boards(manifest.parity)),
         ("Training", _training(manifest.provenance["source"])),
         ("Limits", _limits(manifest)),
         ("Made with", _made(manifest.provenance)),
@@ -58,6 +59,8 @@ def _scores(metrics: Mapping[str, Any]) -> str:
 def _parity(parity: Mapping[str, Any]) -> str:
     lines = []
     for target, record in parity.items():
+        if "artefacts" in record:
+            continue
         precision = in_words(record["precision"], record["real"])
         lines.append(
             f"- `{target}`: {precision}, against {record['reference']} on {record['n']} inputs "
@@ -107,6 +110,20 @@ def _repair(parity: Mapping[str, Any]) -> str:
         head = ["layers in fp32", "passes the gates", *names, "times as fast as fp32", "bytes"]
         parts.append("\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]))
     return "\n\n".join(parts)
+
+
+def _boards(parity: Mapping[str, Any]) -> str:
+    """What each target runs, and how."""
+    rows = [
+        f"| `{target}` | {kind} | {one['precision']} | `{one['run']}` |"
+        for target, record in parity.items()
+        for kind, one in record.get("artefacts", {}).items()
+    ]
+    head = [
+        "| target | artefact | precision | there, in the folder of this bundle or in `targets/TARGET` |",
+        "|---" * 4 + "|",
+    ]
+    return "\n".join([*head, *rows]) if rows else ""
 
 
 def _training(source: Mapping[str, Any]) -> str:

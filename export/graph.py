@@ -24,7 +24,8 @@ class GraphSummary:
     `parameters` counts the stored floating-point and 8-bit values. `macs` counts the multiply-accumulates of
     convolutions and matrix products for one run, or is None when a shape is not known. `weight_bytes` and
     `activation_bytes` (every intermediate tensor and output written once) are the least that memory must move.
-    `operators` counts the nodes by type.
+    `peak_bytes` is the most that inputs, intermediate tensors and outputs take at one time, when nodes run in the
+    file's order and a tensor is freed after its last use. `operators` counts the nodes by type.
     """
 
     parameters: int
@@ -34,6 +35,7 @@ class GraphSummary:
     nodes: int
     opset: int
     operators: dict[str, int]
+    peak_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,6 +59,7 @@ def summarise(model: ModelProto) -> GraphSummary:
         nodes=len(graph.node),
         opset=read_opset(model),
         operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),
+        peak_bytes=_peak(inferred, sizes),
     )
 
 
@@ -77,6 +80,27 @@ def _macs(node: NodeProto, shapes: Shapes) -> int | None:
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         return prod(out) * first[0 if transposed else 1]
     return prod(out) * first[-1]
+
+
+def _peak(model: ModelProto, sizes: Mapping[str, int]) -> int | None:
+    """The most bytes that are alive at one time; None when a size is not known."""
+    graph = model.graph
+    stored = {t.name for t in graph.initializer}
+    alive = {value.name for value in graph.input} - stored
+    last_use = {name: at for at, node in enumerate(graph.node) for name in node.input}
+    last_use |= {value.name: len(graph.node) for value in graph.output}
+    if any(name not in sizes for name in (*alive, *(n for node in graph.node for n in node.output if n))):
+        return None
+    now = most = sum(sizes[name] for name in alive)
+    for at, node in enumerate(graph.node):
+        made = {name for name in node.output if name}
+        alive |= made
+        now += sum(sizes[name] for name in made)
+        most = max(most, now)
+        done = {name for name in {*node.input, *made} & alive if last_use.get(name, -1) <= at}
+        alive -= done
+        now -= sum(sizes[name] for name in done)
+    return most
 
 
 def _known_shapes(model: ModelProto) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:

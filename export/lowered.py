@@ -56,17 +56,22 @@ class Attempt:
 
 
 class Lowering:
-    """Makes attempts at a precision from `full`, an fp32 draft whose folder also holds what lies in between."""
+    """Makes attempts at a precision from `full`, an fp32 draft whose folder also holds what lies in between.
 
-    def __init__(self, network: Source, full: Bundle, judge: Judge, describe: Describe, say: Say) -> None:
-        self._network, self._full, self._judge = network, full, judge
+    `for_nvidia` makes int8 in the format that NVIDIA's engines read.
+    """
+
+    def __init__(
+        self, network: Source, full: Bundle, judge: Judge, describe: Describe, say: Say, for_nvidia: bool = False
+    ) -> None:
+        self._network, self._full, self._judge, self._for_nvidia = network, full, judge, for_nvidia
         self._describe, self._say = describe, say
         self._work = full.path.parent
 
     def export(self, precision: str, model: ModelProto, inputs: Sequence[Feeds], repair: bool) -> Attempt:
         """`model` in `precision`, the ranges of int8 measured on `inputs`. Raises GateFailed with the next step."""
         with output_to(self._work / "lower.log"):
-            lower = lower_to(precision, model, inputs, self._work)
+            lower = lower_to(precision, model, inputs, self._work, self._for_nvidia)
         first = self._attempt(precision, lower, inputs, (), thorough=repair)
         if first.verdict.failed is not None and not repair:
             raise GateFailed(

@@ -41,8 +41,10 @@ class Lower(Protocol):
         ...
 
 
-def lower_to(precision: str, model: ModelProto, calibration: Sequence[Feeds], work: Path) -> Lower:
-    """The way to `precision` for an fp32 `model`; files in between lie in `work`.
+def lower_to(
+    precision: str, model: ModelProto, calibration: Sequence[Feeds], work: Path, for_nvidia: bool = False
+) -> Lower:
+    """The way to `precision` for an fp32 `model`, in int8 so that NVIDIA's engines read it; files lie in `work`.
 
     Raises UsageError when the model is none in fp32, BadArtefact when the converter cannot take it.
     """
@@ -59,7 +61,7 @@ def lower_to(precision: str, model: ModelProto, calibration: Sequence[Feeds], wo
         return Half(folded)
     from .quantise import Quantiser
 
-    return Quantiser(folded, calibration, work)
+    return Quantiser(folded, calibration, work, for_nvidia)
 
 
 def fold(model: ModelProto) -> ModelProto:

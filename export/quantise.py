@@ -16,17 +16,30 @@ if TYPE_CHECKING:
 
 FORMAT = "QDQ, activations uint8, weights int8 by channel"
 """U8S8: with int8 activations a CPU takes 1.5 to 2.4 times as long."""
+NVIDIA_FORMAT = "QDQ, activations int8 with zero points of 0, weights int8 by channel with their pairs, biases float"
+"""What every version of TensorRT reads: no uint8, no other zero point than 0, weights as QuantizeLinear gives them and
+no quantised biases (docs/operators.md and QuantDequantLinearHelper of onnx-tensorrt, 8.2 to 10.0)."""
+_NVIDIA_OPTIONS = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "AddQDQPairToWeight": True,
+    "QuantizeBias": False,
+    "DedicatedQDQPair": True,
+}
 
 
 class Quantiser:
-    """A `Lower` (see lowering.py) to int8. The ranges of activations are measured once, at the first call."""
+    """A `Lower` (see lowering.py) to int8. The ranges of activations are measured once, at the first call.
 
-    def __init__(self, model: ModelProto, calibration: Sequence[Feeds], work: Path) -> None:
+    `for_nvidia` makes it in NVIDIA_FORMAT in place of FORMAT.
+    """
+
+    def __init__(self, model: ModelProto, calibration: Sequence[Feeds], work: Path, for_nvidia: bool = False) -> None:
         need("onnxruntime", "cpu")
         from onnxruntime.quantization.quant_utils import add_pre_process_metadata
         from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-        self._model, self._calibration = model, calibration
+        self._model, self._calibration, self._for_nvidia = model, calibration, for_nvidia
         self._ranges, self._file = work / "ranges.json", work / "int8.onnx"
         add_pre_process_metadata(model)  # or the quantiser complains that nobody folded it
         kinds = (QDQRegistry.keys() | QLinearOpsRegistry.keys()) - MOVES
@@ -46,11 +59,12 @@ class Quantiser:
                 None if self._ranges.exists() else _Reader(self._calibration),
                 quant_format=ort.QuantFormat.QDQ,
                 per_channel=True,
-                activation_type=ort.QuantType.QUInt8,
+                activation_type=ort.QuantType.QInt8 if self._for_nvidia else ort.QuantType.QUInt8,
                 weight_type=ort.QuantType.QInt8,
                 nodes_to_exclude=list(kept),
                 calibrate_method=ort.CalibrationMethod.MinMax,
                 calibration_cache_path=self._ranges,
+                extra_options=_NVIDIA_OPTIONS if self._for_nvidia else {},
             )
             model: ModelProto = onnx.load(self._file)
             del model.graph.value_info[:]

@@ -1,70 +1,238 @@
-"""The one table of targets: which artefact each gets, and whether this version builds it.
+"""The one table of targets: what each device gets, in which precisions, and what is done here and what on the board.
 
-`cpu` is built here. Boards come from the catalogue in `devices/`; what this version cannot serve yet is refused with
-what it will be served by, never skipped.
+Devices come from the catalogue in `devices/`; `PLANS` says how each group of them is served. A target is a device in
+a precision. What cannot be had is refused before any work, with the nearest that can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..devices.device import catalog, device
+from ..devices.device import Device, catalog, device
 from ..devices.errors import DeviceMismatch, UsageError
+from .graph import GraphSummary
+from .precision import PRECISIONS
+
+CPU = "cpu"
+NVIDIA = frozenset({"trtexec", "tensorrt", "tensorrt-rtx"})
+"""Kinds of artefact whose engine is one of NVIDIA's, which read int8 with zero points of 0 only."""
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""What TensorRT-RTX 1.7 builds for ahead of time."""
+
+SYSTEM_SHARE, SYSTEM_BYTES = 0.25, 1_000_000_000
+"""What is left to the system of a memory that it shares with the GPU: a quarter, at most 1 GB."""
+ENGINE_BYTES = {"ncnn": 50_000_000, "onnxruntime": 150_000_000}
+"""What an engine takes for itself; NVIDIA's with their CUDA context 0.8 GB (estimates, measured on no board)."""
+NVIDIA_ENGINE_BYTES = 800_000_000
+WEIGHT_COPIES = 3
+"""The file that is read, the engine made of it and what the engine loads are in memory together for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How some boards are served.
+
+    `artefacts` are kinds in `artefacts/`, by precision; a precision that is not there cannot be had on any of these
+    boards, and `why` says why. `opset` is the newest that `engine` reads, 0 where it reads all that export writes.
+    `here` is what export does, `there` what is done on the board.
+    """
+
+    engine: str
+    artefacts: dict[str, tuple[str, ...]]
+    opset: int
+    here: str
+    there: str
+    why: str = ""
+
+
+def _all(*kinds: str) -> dict[str, tuple[str, ...]]:
+    return dict.fromkeys(PRECISIONS, kinds)
+
+
+_BUILT_THERE = "helmsight build"
+PLANS: dict[str, Plan] = {
+    "cpu": Plan("ONNX Runtime", _all("onnxruntime"), 0, "the ONNX file", "--device cpu"),
+    "ncnn-native": Plan(
+        engine="ncnn",
+        artefacts={"fp32": ("ncnn",)},
+        opset=18,
+        here="ncnn model and runner",
+        there="copy, run one command",
+        why="neither its CPU nor its GPU computes in fp16, and neither has instructions for int8",
+    ),
+    # 8.2 reads opset 13, 8.5 opset 17: docs/operators.md of onnx-tensorrt at release/8.2-GA and release/8.5-GA.
+    "trtexec-jetpack4": Plan("TensorRT 8.2", _all("trtexec"), 13, "ONNX for TensorRT 8.2", "trtexec"),
+    "trtexec-jetpack5": Plan("TensorRT 8.5", _all("trtexec"), 17, "ONNX for TensorRT 8.5", "trtexec"),
+    # 10.0 reads opset 20 (the same document at 10.0-GA); for later ones no document was read, so the same is taken.
+    "tensorrt-jetpack6": Plan("TensorRT 10", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    "tensorrt-jetpack7": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    "tensorrt-old": Plan("TensorRT 10.0 to 10.4", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    "tensorrt": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    "tensorrt-rtx-too": Plan(
+        "TensorRT 10 or 11, TensorRT-RTX",
+        _all("tensorrt", "tensorrt-rtx"),
+        20,
+        "the ONNX file, a TensorRT-RTX engine",
+        f"{_BUILT_THERE}; nothing for RTX",
+    ),
+}
+"""By the key of [serving.KEY] in the catalogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: a device and its plan. `board` is None for `cpu`, this kind of machine."""
+
+    name: str
+    plan: Plan
+    board: Device | None = None
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What can be had, best known first."""
+        return tuple(p for p in PRECISIONS if not self.refusal(p))
+
+    def refusal(self, precision: str) -> str:
+        """Why the device cannot have `precision`, "" when it can."""
+        if precision not in self.plan.artefacts:
+            return self.plan.why
+        gpu = self.board.gpu if self.board else None
+        if gpu is None or not NVIDIA & set(self.plan.artefacts[precision]):
+            return ""
+        path = {"fp16": gpu.fp16_path, "int8": gpu.int8_path}.get(precision, "cuda")
+        if path == "none":
+            return f"its GPU (compute capability {gpu.compute_capability}) has no instructions for {precision}"
+        return ""
+
+    @property
+    def state(self) -> str:
+        """`built`, `untried` (made, but never run on such a board), or `planned`."""
+        return self.board.served_by.state if self.board else "built"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "engine": self.plan.engine,
+            "precisions": {p: list(self.plan.artefacts[p]) for p in self.precisions},
+            "refused": {p: self.refusal(p) for p in PRECISIONS if p not in self.precisions},
+            "opset": self.plan.opset or None,
+            "here": self.plan.here,
+            "there": self.plan.there,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a target gets: `artefact` is the file in the bundle that it runs, `backend` is in `runtime/backends`."""
+    """A device in a precision that it can have."""
 
-    name: str
-    artefact: str
-    backend: str
-    how: str
-    built: bool
-    today: str = ""
+    row: Row
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """`cpu`, or the id of the board in the catalogue; its folder in the bundle is called so."""
+        return self.row.name
+
+    @property
+    def artefacts(self) -> tuple[str, ...]:
+        """The kinds that it gets."""
+        return self.row.plan.artefacts[self.precision]
+
+    @property
+    def compute_capability(self) -> str:
+        """Of its GPU, such as "8.7"; "" where it has none."""
+        gpu = self.row.board.gpu if self.row.board else None
+        return gpu.compute_capability if gpu else ""
 
 
-CPU = Target("cpu", "model.onnx", "onnxruntime", "ONNX Runtime on the CPU", built=True)
+def rows() -> tuple[Row, ...]:
+    """All devices: `cpu`, then the catalogue in its order."""
+    return (Row(CPU, PLANS["cpu"]), *(_row(board) for board in catalog()))
 
 
-def targets() -> tuple[Target, ...]:
-    """All targets: `cpu`, then the catalogue in its order."""
-    return (CPU, *(_board(d.id) for d in catalog()))
-
-
-def target(name: str) -> Target:
-    """The target called `name` (or the alias of a board). Raises UsageError for a name nobody knows."""
-    if name.strip().casefold() == CPU.name:
-        return CPU
+def row(name: str) -> Row:
+    """The row of `cpu` or of a board, by its id or alias. Raises UsageError for a name nobody knows."""
+    if name.strip().casefold() == CPU:
+        return Row(CPU, PLANS["cpu"])
     try:
-        return _board(name)
+        return _row(device(name))
     except UsageError as error:
         raise UsageError(f"-t {name} is neither `cpu` nor a board: {error}") from error
 
 
-def check_targets(names: Sequence[str]) -> tuple[Target, ...]:
-    """The targets of an export. Raises DeviceMismatch for one that this version cannot build for."""
+def check_targets(names: Sequence[str], precision: str) -> tuple[Target, ...]:
+    """The targets of an export in `precision`.
+
+    Raises UsageError for a name nobody knows, DeviceMismatch for one that cannot have it, with the nearest that can.
+    """
     if not names:
         raise UsageError("no target; expected -t cpu (`helmsight export --list-targets` shows all)")
-    wanted = tuple(dict.fromkeys(target(name) for name in names))
-    for one in wanted:
-        if not one.built:
-            raise DeviceMismatch(
-                f"-t {one.name}: this version builds `cpu` only; it is to be served by {one.how}; today: {one.today}"
-            )
-    return wanted
+    wanted = dict.fromkeys(row(name).name for name in names)
+    return tuple(_checked(row(name), precision) for name in wanted)
 
 
-def _board(name: str) -> Target:
-    board = device(name)
-    served = board.served_by
-    built = served.state == "built"
-    return Target(
-        name=board.id,
-        artefact=CPU.artefact if built else "",
-        backend=CPU.backend if built else "",
-        how=served.how,
-        built=built,
-        today=served.today,
-    )
+def check_memory(target: Target, graph: GraphSummary) -> int:
+    """Bytes that the network takes on the board, by estimate. Raises DeviceMismatch when it has less.
+
+    Three times the weights (file, engine, and what it loads), the most activations that are alive at one time, and the
+    engine's own share; the system keeps a quarter of a memory that it shares, at most 1 GB. An estimate: TensorRT may
+    keep copies in other layouts, or fuse layers and need less.
+    """
+    own = max(NVIDIA_ENGINE_BYTES if kind in NVIDIA else ENGINE_BYTES[kind] for kind in target.artefacts)
+    needed = WEIGHT_COPIES * graph.weight_bytes + (graph.peak_bytes or 0) + own
+    free = _free_bytes(target.row)
+    if free is not None and needed > free:
+        bigger = [r for r in rows() if r.board and r.board.family == _family(target) and _has_room(r, target, needed)]
+        nearest = min(bigger, key=lambda r: _free_bytes(r) or 0, default=None)
+        step = f"the smallest that holds it is -t {nearest.name}" if nearest else "no board of its family holds it"
+        raise DeviceMismatch(
+            f"-t {target.name}: the network takes about {needed / 1e9:.2f} GB there ({WEIGHT_COPIES} x "
+            f"{graph.weight_bytes / 1e6:.4g} MB of weights, {(graph.peak_bytes or 0) / 1e6:.4g} MB of activations, "
+            f"{own / 1e6:.4g} MB of {target.row.plan.engine}), and it has {free / 1e9:.2f} GB for it; {step}; or give "
+            "it a smaller input"
+        )
+    return needed
+
+
+def _checked(found: Row, precision: str) -> Target:
+    if why := found.refusal(precision):
+        raise DeviceMismatch(f"-t {found.name} --precision {precision}: {why}; {_nearest(found, precision)}")
+    if found.state == "planned":
+        assert found.board is not None
+        served = found.board.served_by
+        raise DeviceMismatch(
+            f"-t {found.name}: this version does not build for it; it is to be served by {served.how}; "
+            f"today: {served.today}"
+        )
+    return Target(found, precision)
+
+
+def _nearest(found: Row, precision: str) -> str:
+    """The next step: the lowest precision that the board has, or the board nearest in time that has the one wished."""
+    others = [r for r in rows() if r.board and found.board and r.board.family == found.board.family]
+    able = next((r.name for r in others if precision in r.precisions and r.state != "planned"), "")
+    return f"use --precision {found.precisions[-1]}" + (f", or -t {able}, which can" if able else "")
+
+
+def _row(board: Device) -> Row:
+    return Row(board.id, PLANS[board.served_by.key], board)
+
+
+def _family(target: Target) -> str:
+    return target.row.board.family if target.row.board else ""
+
+
+def _has_room(other: Row, target: Target, needed: int) -> bool:
+    return (_free_bytes(other) or 0) >= needed and target.precision in other.precisions and other.state != "planned"
+
+
+def _free_bytes(found: Row) -> int | None:
+    """What a network may take there; None where the catalogue has no size."""
+    memory = found.board.memory if found.board else None
+    if memory is None or memory.size_gb is None:
+        return None
+    size = int(memory.size_gb * 1e9)
+    return size - min(int(size * SYSTEM_SHARE), SYSTEM_BYTES) if memory.unified else size

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from ...devices.errors import HelmsightError
 from ...runtime.bundle import Bundle
 from ..gates import Tolerance
 from ..inputs import Feeds
@@ -50,7 +51,7 @@ class Kind(Protocol):
     """A module that makes one kind of artefact."""
 
     def make(self, order: Order) -> Mapping[str, Any]:
-        """Write the files and return the record, plain JSON values that go into the manifest's `parity[target]`.
+        """Write the files and return the record, plain JSON that becomes `parity[target]["artefacts"][kind]`.
 
         Expected in it: `precision` (what was read back, not what was asked for), `versions` (of what made it), `run`
         (the command for the board, from within the folder), and `max_abs`, `max_rel`, `n` where outputs were compared.
@@ -59,6 +60,21 @@ class Kind(Protocol):
         be cleaned up: when it raises, the whole export leaves nothing.
         """
         ...
+
+
+def make_all(order: Order) -> dict[str, Any]:
+    """`parity[target]` of the bundle, with all kinds that the target gets: {"precision", "artefacts": {kind: record}}.
+
+    What a kind raises says in front for which target.
+    """
+    records = {}
+    for kind in order.target.artefacts:
+        try:
+            records[kind] = make(kind, order)
+        except HelmsightError as error:
+            raise type(error)(f"-t {order.target.name}: {error}") from error
+    found = {str(record["precision"]) for record in records.values()}
+    return {"precision": found.pop() if len(found) == 1 else "mixed", "artefacts": records}
 
 
 def make(kind: str, order: Order) -> Mapping[str, Any]:

@@ -9,5 +9,6 @@ from . import Order
 
 
 def make(order: Order) -> Mapping[str, Any]:
-    """What the gates found of the file, which is what runs."""
-    return order.draft.manifest.parity["cpu"]
+    """What to run there. How far the file is from its source is in `parity["cpu"]`, which is this kind of machine."""
+    found = order.draft.manifest.parity["cpu"]
+    return {"precision": found["precision"], "run": "helmsight camera NAME.bundle --device cpu"}

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError
+from helmsight.devices.errors import BadArtefact, GateFailed, UsageError
 from helmsight.export.build import ExportOptions, export
 from helmsight.export.output import check_output
-from helmsight.export.targets import targets
 from helmsight.runtime.backends import load
 from helmsight.runtime.bundle import Manifest, open_bundle, write_bundle
 
@@ -133,20 +132,3 @@ def test_where_a_bundle_is_not_written(folder: Path) -> None:
     refused("cannot write into /proc", out=Path("/proc/x.bundle"))
     refused(r"a bundle's folder ends in .bundle; use -o x.bundle", out=Path("x"))
     refused("expected letters, digits", name="../x")
-
-
-def test_boards_are_refused_with_what_will_serve_them(folder: Path) -> None:
-    refused(
-        r"-t jetson-tk1: this version builds `cpu` only; it is to be served by ncnn", DeviceMismatch, targets=("tk1",)
-    )
-    refused("-t dgx-a100: this version builds `cpu` only", DeviceMismatch, targets=("cpu", "dgx-a100"))
-    refused("-t toaster is neither `cpu` nor a board", targets=("toaster",))
-
-
-def test_the_table_of_targets_has_every_board() -> None:
-    from helmsight.devices.device import catalog
-
-    table = targets()
-    assert [one.name for one in table] == ["cpu", *(board.id for board in catalog())]
-    assert all(one.built == bool(one.artefact) == bool(one.backend) for one in table)
-    assert all(one.how for one in table)

@@ -1,0 +1,141 @@
+"""The table of targets: what each board can have, what is refused and with which next step, and what fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helmsight.devices.device import catalog
+from helmsight.devices.errors import DeviceMismatch, UsageError
+from helmsight.export.artefacts import KINDS
+from helmsight.export.graph import GraphSummary
+from helmsight.export.targets import PLANS, Row, Target, check_memory, check_targets, row, rows
+
+MEGABYTE = 1_000_000
+
+
+def untried(name: str) -> Row:
+    """The row as if this version built for it, so that the rules can be tested before the artefacts are there."""
+    board = row(name).board
+    assert board
+    return Row(
+        board.id, PLANS[board.served_by.key], replace(board, served_by=replace(board.served_by, state="untried"))
+    )
+
+
+def test_the_table_has_every_board_and_kinds_that_are_there() -> None:
+    assert [one.name for one in rows()] == ["cpu", *(board.id for board in catalog())]
+    assert {board.served_by.key for board in catalog()} == set(PLANS)
+    assert {kind for plan in PLANS.values() for kinds in plan.artefacts.values() for kind in kinds} == set(KINDS)
+    for one in rows():
+        if one.state != "planned":
+            for kinds in one.plan.artefacts.values():
+                for kind in kinds:
+                    __import__(f"helmsight.export.artefacts.{KINDS[kind]}")
+
+
+@pytest.mark.parametrize(
+    ("name", "precisions"),
+    [
+        ("cpu", ("fp32", "fp16", "int8")),
+        ("jetson-tk1", ("fp32",)),
+        ("jetson-tx1", ("fp32", "fp16")),
+        ("jetson-nano", ("fp32", "fp16")),
+        ("jetson-tx2", ("fp32", "fp16")),
+        ("jetson-xavier-nx", ("fp32", "fp16", "int8")),
+        ("jetson-orin-nano-super", ("fp32", "fp16", "int8")),
+        ("dgx-1-p100", ("fp32", "fp16")),
+        ("dgx-1-v100", ("fp32", "fp16", "int8")),
+        ("dgx-spark", ("fp32", "fp16", "int8")),
+    ],
+)
+def test_precisions_follow_from_the_compute_capability(name: str, precisions: tuple[str, ...]) -> None:
+    assert row(name).precisions == precisions
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "why", "step"),
+    [
+        ("tk1", "int8", "no instructions|neither has", "use --precision fp32"),
+        ("tk1", "fp16", "neither its CPU nor its GPU computes in fp16", "use --precision fp32"),
+        ("jetson-nano", "int8", r"compute capability 5\.3\) has no instructions for int8", "use --precision fp16"),
+        ("jetson-tx2", "int8", r"compute capability 6\.2\)", "use --precision fp16"),
+    ],
+)
+def test_an_impossible_precision_is_refused_with_the_nearest(name: str, precision: str, why: str, step: str) -> None:
+    with pytest.raises(DeviceMismatch, match=why) as caught:
+        check_targets(["cpu", name], precision)
+    assert step in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def test_names_are_ids_or_aliases_and_count_once() -> None:
+    assert [one.name for one in check_targets(["cpu", "rpi4", "CPU", "rpi4b"], "int8")] == ["cpu", "rpi4b"]
+    with pytest.raises(UsageError, match="-t toaster is neither `cpu` nor a board"):
+        check_targets(["toaster"], "fp32")
+    with pytest.raises(UsageError, match="no target"):
+        check_targets([], "fp32")
+
+
+@pytest.mark.parametrize("one", [r for r in rows() if r.state == "planned"], ids=lambda r: r.name)
+def test_what_is_planned_is_refused(one: Row) -> None:
+    with pytest.raises(DeviceMismatch, match="this version does not build for it"):
+        check_targets([one.name], "fp32")
+
+
+def summary(weights: int, peak: int | None) -> GraphSummary:
+    return GraphSummary(0, 0, weights, peak, 1, 18, {}, peak)
+
+
+def test_a_network_that_does_not_fit_is_refused_with_the_smallest_that_holds_it() -> None:
+    nano = Target(untried("jetson-nano"), "fp32")
+    # 4 GB, of which the system keeps 1 and TensorRT takes 0.8
+    assert check_memory(nano, summary(500 * MEGABYTE, 600 * MEGABYTE)) == 2_900 * MEGABYTE
+    with pytest.raises(DeviceMismatch) as caught:
+        check_memory(nano, summary(700 * MEGABYTE, 600 * MEGABYTE))
+    said = str(caught.value)
+    assert "takes about 3.50 GB" in said
+    assert "it has 3.00 GB" in said
+    assert "-t jetson-" in said or "no board of its family holds it" in said
+    tk1 = Target(untried("tk1"), "fp32")
+    assert check_memory(tk1, summary(400 * MEGABYTE, 200 * MEGABYTE)) < 1_500 * MEGABYTE
+    with pytest.raises(DeviceMismatch):
+        check_memory(tk1, summary(500 * MEGABYTE, 200 * MEGABYTE))
+
+
+def test_memory_that_nobody_knows_refuses_nothing() -> None:
+    (cpu,) = check_targets(["cpu"], "fp32")
+    assert check_memory(cpu, summary(10**12, None)) > 10**12
+
+
+def test_peak_memory_is_of_what_is_alive_at_one_time() -> None:
+    onnx = pytest.importorskip("onnx", reason="the network of this test is written with onnx")
+    from helmsight.export.graph import summarise
+
+    helper, real = onnx.helper, onnx.TensorProto.FLOAT
+    # x (16 B) -> a (16) -> b (16), then y = b + x: x, a, b are never alive together with y
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Neg", ["a"], ["b"]),
+        helper.make_node("Add", ["b", "x"], ["y"]),
+    ]
+    shapes = [helper.make_tensor_value_info(name, real, [4]) for name in "xy"]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", shapes[:1], shapes[1:]), opset_imports=[helper.make_opsetid("", 18)]
+    )
+    assert summarise(model).peak_bytes == 48
+    assert summarise(model).activation_bytes == 48
+
+
+def test_a_board_on_a_cpu_gets_the_file_and_how_to_run_it(folder: Path) -> None:
+    pytest.importorskip("torch", reason="export needs the train extra")
+    from helmsight.export.build import ExportOptions, export
+
+    bundle = export("nets:build", ExportOptions(inputs=("1x3x16x16",), targets=("rpi4b",)))
+    record = bundle.manifest.parity["rpi4b"]
+    assert record["precision"] == "fp32"
+    assert record["artefacts"]["onnxruntime"]["run"].endswith("--device cpu")
+    assert "| `rpi4b` | onnxruntime | fp32 |" in (bundle.path / "README.md").read_text()
