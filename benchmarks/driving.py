@@ -16,7 +16,8 @@ from typing import Any
 from .harness import Goal, Result, parser
 
 CONDITIONS: Mapping[str, Sequence[str]] = {
-    "commands 100 ms late": ("--late", "1"),
+    "commands 50 ms late": ("--late-ms", "50"),
+    "commands 100 ms late": ("--late-ms", "100"),
     "every third frame lost": ("--drop-every", "3"),
     "camera 3 degrees lower": ("--pitch-offset", "3"),
     "half the light": ("--light", "0.5"),

@@ -23,7 +23,7 @@ def evaluate(
         bool, typer.Option(help="Drive on the map that is made on the way, or by the network alone.")
     ] = True,
     boxes: Annotated[int, typer.Option(min=0, help="Navigation: boxes to drop before the moving robot.")] = 0,
-    late: Annotated[int, typer.Option(min=0, max=20, help="Commands act so many tenths of a second late.")] = 0,
+    late_ms: Annotated[float, typer.Option(min=0, max=2000, help="Commands act so many milliseconds late.")] = 0.0,
     drop_every: Annotated[int, typer.Option(min=0, help="Of so many frames one is lost; 0: none.")] = 0,
     pitch_offset: Annotated[float, typer.Option(help="The camera looks so many degrees lower than is known.")] = 0.0,
     light: Annotated[float, typer.Option(min=0.01, max=4, help="Times the usual light.")] = 1.0,
@@ -48,7 +48,7 @@ def evaluate(
     if tile:
         (opened,) = tile_faces([opened])
     need("torch", "train")
-    hard = {"late": late, "drop_every": drop_every, "pitch_offset_deg": pitch_offset, "light": light}
+    hard = {"late_ms": late_ms, "drop_every": drop_every, "pitch_offset_deg": pitch_offset, "light": light}
     drive = {"courses": courses, "seed": seed, "pilot": pilot, "boxes": boxes, **hard}
     from ..train.tasks import evaluate as measure
 

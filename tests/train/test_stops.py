@@ -16,7 +16,7 @@ from helmsight.runtime.sim.robot import RADIUS_M
 from helmsight.runtime.sim.simulator import Simulator
 from helmsight.runtime.sim.world import free_ahead_m
 from helmsight.train.navigate import stops
-from helmsight.train.navigate.drive import Conditions, Driver, straight_on
+from helmsight.train.navigate.drive import Conditions, Driver, Wheel, straight_on
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,15 +42,36 @@ def test_who_looks_ahead_stops_and_who_does_not_hits_the_box() -> None:
     assert stops.stops(straight_on, 3, 14) == 0
 
 
-def test_late_commands_and_lost_frames_count() -> None:
-    late = Conditions(late=2, drop_every=2)
-    told = stops._under(lambda robot: (robot.time_s, 1.0), late)
-    robot = Motion(make_course("corridor", 14), 14)
-    got = []
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (Conditions(), [0.0, 0.1, 0.2, 0.3]),
+        (Conditions(late_ms=200, drop_every=2), [None, None, 0.0, 0.0, 0.2, 0.2]),
+        (Conditions(late_ms=50), [None, 0.0, 0.0, 0.1, 0.1, 0.2]),
+        (Conditions(late_ms=130), [None, None, None, 0.0, 0.0, 0.1]),
+    ],
+)
+def test_late_commands_and_lost_frames_count(conditions: Conditions, expected: list[float | None]) -> None:
+    robot, told = Motion(make_course("corridor", 14), 14), []
+
+    def driver(robot: Motion) -> tuple[float, float]:
+        return robot.time_s, 1.0
+
+    wheel, step = Wheel(driver, conditions), robot.step
+
+    def listen(steer: float, speed: float, seconds: float) -> None:
+        told.append((steer, speed, seconds))
+        step(0.0, 0.0, seconds)
+
+    robot.step = listen  # type: ignore[method-assign]
     for _ in range(6):
-        got.append(told(robot)[0])
-        robot.step(0.0, 0.0, 0.1)
-    assert got == pytest.approx([0.0, 0.0, 0.0, 0.0, 0.2, 0.2])
+        wheel.step(robot)
+    assert robot.time_s == pytest.approx(0.6)
+    halves = [seconds for _, _, seconds in told]
+    if conditions.late_ms % 100:
+        assert halves[:2] == pytest.approx([conditions.late_ms % 100 / 1000, 0.1 - conditions.late_ms % 100 / 1000])
+    for (steer, speed, _), wanted in zip(told, expected, strict=False):
+        assert (steer, speed) == pytest.approx((0.0, 0.0) if wanted is None else (wanted, 1.0))
 
 
 def test_too_few_places_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

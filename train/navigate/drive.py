@@ -40,12 +40,12 @@ MakeDriver = Callable[[Motion], Driver]
 class Conditions:
     """What makes driving harder than on a good day.
 
-    A command acts `late` periods of 0.1 s after its frame; of every `drop_every` frames one is lost (0: none), and the
-    last command holds; the camera looks `pitch_offset_deg` farther down than the driver is told; the light is `light`
-    times what it was.
+    A command acts `late_ms` after its frame; of every `drop_every` frames one is lost (0: none), and the last command
+    holds; the camera looks `pitch_offset_deg` farther down than the driver is told; the light is `light` times what it
+    was.
     """
 
-    late: int = 0
+    late_ms: float = 0.0
     drop_every: int = 0
     pitch_offset_deg: float = 0.0
     light: float = 1.0
@@ -172,6 +172,28 @@ BASELINES: Mapping[str, MakeDriver] = {"expert": with_map, "straight_on": straig
 """Drivers that need no picture, to read the figures of a network by."""
 
 
+class Wheel:
+    """A driver whose frames get lost and whose commands are late, as the conditions say."""
+
+    def __init__(self, driver: Driver, conditions: Conditions) -> None:
+        self._driver, self._drop_every = driver, conditions.drop_every
+        whole, self._rest_s = divmod(conditions.late_ms / 1000 + 1e-9, PERIOD_S)
+        self._waiting = deque([(0.0, 0.0)] * (round(whole) + 1))
+        self._frames, self._command = 0, (0.0, 0.0)
+
+    def step(self, robot: Motion) -> None:
+        """One period: a look, unless the frame is lost, and what was commanded by then."""
+        self._frames += 1
+        if not (self._drop_every and self._frames % self._drop_every == 0):
+            self._command = self._driver(robot)
+        self._waiting.append(self._command)
+        before = self._waiting.popleft()
+        if self._rest_s > 1e-6:
+            robot.step(*before, self._rest_s)
+        if not robot.collided:
+            robot.step(*self._waiting[0], PERIOD_S - self._rest_s)
+
+
 def _look(task: NavigateTask, run: Run, simulator: Motion) -> tuple[Frame, Drive]:
     assert isinstance(simulator, Simulator)
     frame = Frame(simulator.render(FRAME_HW), round(simulator.time_s / PERIOD_S), perf_counter_ns())
@@ -185,16 +207,10 @@ def _seen_lap(make: MakeDriver, name: str, seed: int, conditions: Conditions) ->
 
 
 def _lap(make: MakeDriver, robot: Motion, lap: Lap, conditions: Conditions) -> Lap:
-    driver = make(robot)
+    wheel = Wheel(make(robot), conditions)
     best, since, limit = 0.0, 0.0, SLOWEST * robot.course.length_m / MAX_SPEED_MPS
-    waiting = deque([(0.0, 0.0)] * conditions.late)
-    frames, command = 0, (0.0, 0.0)
     while not robot.lap_done and lap.elapsed_s < limit:
-        frames += 1
-        if not (conditions.drop_every and frames % conditions.drop_every == 0):
-            command = driver(robot)
-        waiting.append(command)
-        robot.step(*waiting.popleft(), PERIOD_S)
+        wheel.step(robot)
         lap.elapsed_s += PERIOD_S
         lap.deviation_m.append(robot.lateral_deviation_m)
         lap.poses.append(robot.pose)
@@ -207,6 +223,6 @@ def _lap(make: MakeDriver, robot: Motion, lap: Lap, conditions: Conditions) -> L
             # Half a metre beyond the farthest point: one that turned back would else do so for ever.
             best, since = best + 0.5, lap.elapsed_s
             robot.put_back(best)
-            driver, waiting, command = make(robot), deque([(0.0, 0.0)] * conditions.late), (0.0, 0.0)
+            wheel = Wheel(make(robot), conditions)
     lap.distance_m, lap.done = robot.progress_m, robot.lap_done
     return lap

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from ...runtime.sim.robot import MAX_SPEED_MPS, RADIUS_M, wrap
 from ...runtime.sim.simulator import Simulator, SimulatorOptions
 from ...runtime.sim.world import free_ahead_m
 from .collect import PERIOD_S
-from .drive import Conditions, Driver, DriveTest, MakeDriver, by_network, by_pilot, laps_from
+from .drive import Conditions, DriveTest, MakeDriver, Wheel, by_network, by_pilot, laps_from
 from .evaluate import Run
 
 BOX_M = 1.0
@@ -74,10 +73,10 @@ def _on_course(make: MakeDriver, name: str, seed: int, conditions: Conditions) -
         for index in _places(course, robot, seed):
             robot.reset()
             robot.place(robot.pose_on_line(index))
-            driver = _under(make(robot), conditions)
-            if _drive(robot, driver, BEFORE_S) and _free_m(robot) >= FREE_M:
+            wheel = Wheel(make(robot), conditions)
+            if _drive(robot, wheel, BEFORE_S) and _free_m(robot) >= FREE_M:
                 robot.drop(BOX_M)
-                yield _drive(robot, driver, AFTER_S)
+                yield _drive(robot, wheel, AFTER_S)
 
 
 def _places(course: Course, robot: Motion, seed: int) -> list[int]:
@@ -104,26 +103,10 @@ def _free_m(robot: Motion, limit_m: float = FREE_M) -> float:
     return free_ahead_m(np.array([pose.x, pose.y]), pose.heading_rad, RADIUS_M, robot.course.solids, limit_m)
 
 
-def _drive(robot: Motion, driver: Driver, seconds: float) -> bool:
+def _drive(robot: Motion, wheel: Wheel, seconds: float) -> bool:
     """Drive so long; False as soon as it touches something."""
     for _ in range(round(seconds / PERIOD_S)):
-        robot.step(*driver(robot), PERIOD_S)
+        wheel.step(robot)
         if robot.collided:
             return False
     return True
-
-
-def _under(driver: Driver, conditions: Conditions) -> Driver:
-    """The driver whose commands are late and whose frames get lost, as `conditions` say."""
-    waiting = deque([(0.0, 0.0)] * conditions.late)
-    frames, command = 0, (0.0, 0.0)
-
-    def held(robot: Motion) -> tuple[float, float]:
-        nonlocal frames, command
-        frames += 1
-        if not (conditions.drop_every and frames % conditions.drop_every == 0):
-            command = driver(robot)
-        waiting.append(command)
-        return waiting.popleft()
-
-    return held
