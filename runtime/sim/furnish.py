@@ -44,7 +44,7 @@ def furnish(rng: np.random.Generator, rects: list[Rect], line: Points, walls: Se
             if rng.random() < 0.4:
                 x, y = cx + np.sign(rect.x0 + rect.x1 - 2 * cx) * 0.55, cy + np.sign(rect.y0 + rect.y1 - 2 * cy) * 0.55
                 heading = rng.uniform(0, 6.28)
-                placed.append(Obstacle(stock.plant.kind, float(x), float(y), heading, *stock.plant.draw(rng)))
+                placed.append(Obstacle(stock.plant.draw_kind(rng), float(x), float(y), heading, *stock.plant.draw(rng)))
     return _without_overlaps(placed, line, walls, 0.75, stock.seat)
 
 
@@ -55,7 +55,7 @@ def _against(
     length, width, height = sized.draw(rng)
     out = off_m + length / 2
     return Obstacle(
-        sized.kind,
+        sized.draw_kind(rng),
         x + out * float(np.cos(facing)),
         y + out * float(np.sin(facing)),
         facing + turn,
@@ -74,7 +74,7 @@ def scatter(rng: np.random.Generator, line: Points, walls: Segments, gap_m: floa
         size = sized.draw(rng)
         offset = rng.choice([-1, 1]) * rng.uniform(0.42, 0.8)
         x, y = line[i] + normals[i] * offset
-        placed.append(Obstacle(sized.kind, float(x), float(y), float(rng.uniform(0, 6.28)), *size))
+        placed.append(Obstacle(sized.draw_kind(rng), float(x), float(y), float(rng.uniform(0, 6.28)), *size))
     return _without_overlaps(placed, line, walls, 0.15)
 
 

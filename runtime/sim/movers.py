@@ -68,7 +68,7 @@ def place_movers(
             continue
         sized = stock.moving[rng.integers(len(stock.moving))]
         heading = math.atan2(ahead[1], ahead[0])
-        thing = Obstacle(sized.kind, float(line[i, 0]), float(line[i, 1]), heading, *sized.draw(rng))
+        thing = Obstacle(sized.draw_kind(rng), float(line[i, 0]), float(line[i, 1]), heading, *sized.draw(rng))
         crossing = rng.random() < 0.6
         mover = _across(rng, thing, solids) if crossing else _along(rng, thing, solids)
         shares = (0.0, 1.0) if crossing else np.linspace(0, 1, 9)

@@ -15,7 +15,7 @@ from .course import Course, Picture
 from .furnish import FACING, SIDES
 from .layout import Rect, Side
 from .looks import AMBIENT, LAMP, Colour, Surface
-from .things import BUILT, POT_M, POTTED, Obstacle
+from .things import POT_M, POTTED, Obstacle, blocks
 from .world import Segments, clearance_m, close_to
 
 TILE_M = 0.5
@@ -63,7 +63,7 @@ def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
         yield from _block(replace(thing, height_m=POT_M), POT, light)
     cos, sin = np.cos(thing.heading_rad), np.sin(thing.heading_rad)
     size = np.array([thing.length_m, thing.width_m, thing.height_m])
-    for part in BUILT.get(thing.kind, ()):
+    for part in blocks(thing.kind):
         low, high = np.array(part.low) * size, np.array(part.high) * size
         forward, left = (low + high)[:2] / 2 - size[:2] / 2
         x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos

@@ -26,7 +26,7 @@ from .framebuffer import FrameBuffer, Texture
 from .patches import Patch, patches, thing_patches
 from .patterns import PREFIX, pattern
 from .robot import Pose
-from .things import BUILT, POT_M, POTTED, TURNED_DEG, Obstacle
+from .things import POT_M, POTTED, TURNED_DEG, Obstacle, blocks
 
 NEAR_M, FAR_M = 0.04, 100.0
 CROWN_M = 1.0
@@ -46,7 +46,7 @@ class Scene:
         self._drawn: FrameBuffer | None = None
         self._textures: dict[str, Texture] = {}
         things = [*course.obstacles, *(mover.thing for mover in course.movers)]
-        self._meshes = {thing.kind: ObjMesh.get(thing.kind) for thing in things if thing.kind not in BUILT}
+        self._meshes = {thing.kind: ObjMesh.get(thing.kind) for thing in things if not blocks(thing.kind)}
         self._blocks: dict[tuple[str, float, float, float], tuple[int, float, float]] = {}
         self._list = gl.glGenLists(1)
         made = patches(course)
@@ -55,7 +55,7 @@ class Scene:
         gl.glNewList(self._list, gl.GL_COMPILE)
         self._draw_patches(made)
         for thing in course.obstacles:
-            if thing.kind not in BUILT:
+            if not blocks(thing.kind):
                 self._draw_mesh(thing)
         gl.glEndList()
 
@@ -72,7 +72,7 @@ class Scene:
         if image_hw not in self._buffers:
             self._buffers[image_hw] = FrameBuffer(image_hw)
         self._drawn = self._buffers[image_hw]
-        lists = [self._block_list(thing) for thing in loose if thing.kind in BUILT]
+        lists = [self._block_list(thing) for thing in loose if blocks(thing.kind)]
         self._drawn.bind()
         self._look(pose, camera, image_hw[1] / image_hw[0])
         gl.glCallList(self._list)
@@ -82,7 +82,7 @@ class Scene:
             gl.glCallList(number)
             gl.glPopMatrix()
         for thing in loose:
-            if thing.kind not in BUILT:
+            if not blocks(thing.kind):
                 self._draw_mesh(thing)
         return self._drawn.read()
 

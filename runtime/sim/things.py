@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .assemblies import PREFIX, Part, assembly
 from .layout import Points
 from .looks import Split
 
@@ -33,13 +34,14 @@ MESHES: dict[str, tuple[float, float]] = {
 """MiniWorld's meshes that are used: length (along the heading) and width as shares of the height."""
 TURNED_DEG = {"office_desk": 90, "office_chair": -90}
 """Turns, counter-clockwise from above, that make a mesh's front look along the heading; else its x axis does."""
+ASSEMBLY = PREFIX.removesuffix(":")
 POTTED = ("tree", "tree_pine")
 """Meshes of plants; they are drawn in a pot, with their own proportions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A thing on the floor, of a kind in `BUILT`, `MESHES` or `POTTED`.
+    """A thing on the floor, of a kind in `BUILT`, `MESHES` or `POTTED`, or an assembly.
 
     Its footprint is the rectangle `length_m` (along `heading_rad`) x `width_m` around (`x`, `y`).
     """
@@ -64,16 +66,6 @@ class Obstacle:
         cos, sin, dx, dy = np.cos(self.heading_rad), np.sin(self.heading_rad), x - self.x, y - self.y
         along, across = dx * cos + dy * sin, dy * cos - dx * sin
         return bool(abs(along) < self.length_m / 2 and abs(across) < self.width_m / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A block of a built thing: from and to as shares of its length, width and height; texture "" is the look's box."""
-
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
-    texture: str
-    tint: tuple[float, float, float]
 
 
 _WOOD, _STEEL, _CLOTH, _WHITE = (0.8, 0.72, 0.65), (0.42, 0.44, 0.47), (0.45, 0.3, 0.32), (0.92, 0.92, 0.9)
@@ -124,14 +116,26 @@ BUILT: dict[str, tuple[Part, ...]] = {
 """Things of blocks; their front is at the high end of the length, as the heading points."""
 
 
+def blocks(kind: str) -> tuple[Part, ...]:
+    """What a kind is built of; nothing for a mesh."""
+    return assembly(kind) if kind.startswith(PREFIX) else BUILT.get(kind, ())
+
+
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A kind with the range of its height and, unless it is a mesh, of its length and width (0: as the length)."""
+    """A kind with the range of its height and, unless it is a mesh, of its length and width (0: as the length).
+
+    `ASSEMBLY` is another thing each time.
+    """
 
     kind: str
     height_m: tuple[float, float]
     length_m: tuple[float, float] = (0.0, 0.0)
     width_m: tuple[float, float] = (0.0, 0.0)
+
+    def draw_kind(self, rng: np.random.Generator) -> str:
+        """The kind of one of them."""
+        return f"{PREFIX}{rng.integers(2**31)}" if self.kind == ASSEMBLY else self.kind
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Length, width and height in metres of one of them."""
@@ -175,11 +179,11 @@ STOCK: dict[Split, Stock] = {
     "train": Stock(
         desk=_DESK,
         seat=_CHAIR,
-        storage=_CABINET,
+        storage=Sized(ASSEMBLY, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),
         plant=_TREE,
         small=(
             _BOX,
-            _BOX,
+            *[Sized(ASSEMBLY, (0.12, 1.0), (0.2, 0.6), (0.2, 0.9))] * 5,
             Sized("cone", (0.35, 0.7)),
             Sized("barrel", (0.45, 0.75)),
             Sized("medkit", (0.2, 0.4)),
@@ -187,7 +191,7 @@ STOCK: dict[Split, Stock] = {
             Sized("ball_blue", (0.2, 0.45)),
             Sized("ball_red", (0.2, 0.45)),
         ),
-        moving=(Sized("barrel", (0.55, 0.75)), Sized("ball_red", (0.35, 0.5)), Sized("box", (0.5, 1.6), (0.3, 0.45))),
+        moving=(Sized("barrel", (0.55, 0.75)), *[Sized(ASSEMBLY, (0.4, 1.6), (0.3, 0.6), (0.3, 0.45))] * 2),
     ),
     "validation": Stock(
         desk=Sized("table", (0.7, 0.78), (0.6, 0.75), (1.1, 1.6)),

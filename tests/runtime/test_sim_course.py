@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.sim import expert
+from helmsight.runtime.sim.assemblies import assembly
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.layout import random_loop
 from helmsight.runtime.sim.looks import SEEDS, TEXTURES, make_look, split_of
 from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
-from helmsight.runtime.sim.things import BUILT, MESHES, POTTED, STOCK, TURNED_DEG
+from helmsight.runtime.sim.things import ASSEMBLY, BUILT, MESHES, POTTED, STOCK, TURNED_DEG
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
@@ -46,9 +47,23 @@ def test_splits_share_no_seed_no_texture_and_nothing_that_stands_about_but_the_p
 @pytest.mark.parametrize("split", SEEDS)
 def test_what_stands_in_a_course_is_of_its_split_and_each_kind_is_met(split):
     courses = [make_course(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
-    things = {o.kind for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
+    things = {o.kind.partition(":")[0] for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
     assert things == STOCK[split].kinds
-    assert things <= set(BUILT) | set(MESHES) | set(POTTED)
+    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY}
+
+
+def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_alike():
+    made = [assembly(f"{ASSEMBLY}:{seed}") for seed in range(200)]
+    for parts in made:
+        low, high = np.array([p.low for p in parts]), np.array([p.high for p in parts])
+        assert low[:, 2].min() < 0.101
+        assert (low >= 0).all()
+        assert (high <= 1 + 1e-9).all()
+        assert (high > low).all()
+        assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, "pattern"}
+    assert len(set(made)) > 195
+    assert assembly(f"{ASSEMBLY}:7") == made[7]
+    assert {k for k in SEEDS if ASSEMBLY in STOCK[k].kinds} == {"train"}
 
 
 @pytest.mark.parametrize("kind", sorted(MESHES))

@@ -28,7 +28,8 @@ from .model import IMAGE_HW, MASK_HW
 RENDER_HW = (144, 192)
 """Twice the network's size: shrunk by areas, as frames of a camera are."""
 PERIOD_S = 0.1
-FRAMES_PER_COURSE = 80
+FRAMES_PER_COURSE = 40
+"""Few: another course with another look teaches more than another frame of the same."""
 NEAR_SHARE = 0.35
 """Share of frames from robots set down at odd angles close to things, which good driving never shows."""
 COURSES = ("office", "corridor")

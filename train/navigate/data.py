@@ -19,9 +19,9 @@ from ..fetch import cache_folder, locked
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, Frames, collect, join, load_frames
 
-VERSION = 3
+VERSION = 4
 """Goes up when the simulator or the labels change: older collections are not used any more."""
-VALIDATION_COURSES = 18
+VALIDATION_COURSES = 36
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,9 @@ class NavigateOptions:
 
     seed: int = 0
     batch_size: int = 32
-    courses: int = 300
+    courses: int = 600
     rounds: int = 2
-    round_courses: int = 100
+    round_courses: int = 200
     workers: int = 2
 
 

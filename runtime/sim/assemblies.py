@@ -1,0 +1,109 @@
+"""Things put together from blocks by a seed: of the few that were made by hand nobody learns what things are.
+
+Domain randomisation (Tobin et al. 2017): what a network has seen a thousand shapes of, it takes for an obstacle in any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from .patterns import PREFIX as PATTERN
+
+PREFIX = "assembly:"
+Share = tuple[float, float, float]
+"""Along a thing's length, its width and its height, in 0..1; of a tint: red, green, blue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A block of a built thing: from and to as shares of its length, width and height; texture "" is the look's box."""
+
+    low: Share
+    high: Share
+    texture: str
+    tint: Share
+
+
+@lru_cache(maxsize=256)
+def assembly(kind: str) -> tuple[Part, ...]:
+    """The blocks of `assembly:SEED`: stacked, on legs, of boards, or high at one end, in one to three colours."""
+    rng = np.random.default_rng((int(kind.removeprefix(PREFIX)), 59))
+    makers = (_stack, _on_legs, _boards, _stepped)
+    shapes = list(makers[rng.integers(len(makers))](rng))
+    paints = [_paint(rng) for _ in range(rng.integers(1, 4))]
+    return tuple(Part(low, high, *paints[rng.integers(len(paints))]) for low, high in shapes)
+
+
+Shape = tuple[Share, Share]
+
+
+def _paint(rng: np.random.Generator) -> tuple[str, Share]:
+    tint = rng.uniform(0.15, 1, 3) if rng.random() < 0.5 else np.repeat(rng.uniform(0.1, 1), 3)
+    kind = rng.random()
+    texture = "white_1" if kind < 0.5 else f"{PATTERN}{rng.integers(2**31)}" if kind < 0.85 else ""
+    return texture, (float(tint[0]), float(tint[1]), float(tint[2]))
+
+
+def _inset(rng: np.random.Generator, most: float) -> tuple[float, float, float, float]:
+    """From and to, along and across."""
+    a, b, c, d = rng.uniform(0, most, 4)
+    return float(a), float(1 - b), float(c), float(1 - d)
+
+
+def _stack(rng: np.random.Generator) -> Iterator[Shape]:
+    """One to four blocks on each other; the lowest as wide as the thing."""
+    levels = [0.0, *np.sort(rng.uniform(0.1, 0.95, rng.integers(0, 4))).tolist(), 1.0]
+    for i, (base, top) in enumerate(pairwise(levels)):
+        x0, x1, y0, y1 = _inset(rng, 0.3) if i else _inset(rng, 0.03)
+        yield (x0, y0, base), (x1, y1, top)
+
+
+def _on_legs(rng: np.random.Generator) -> Iterator[Shape]:
+    """A top, thin or thick, on four legs, two, or a post with a foot."""
+    under, thick = float(rng.uniform(0.2, 0.95)), float(rng.uniform(0.05, 0.2))
+    yield (0.0, 0.0, under), (1.0, 1.0, 1.0)
+    kind = rng.random()
+    if kind < 0.6:
+        yield from _corners(thick, under)
+    elif kind < 0.8:
+        for y in (0.0, 1 - thick):
+            yield (0.0, y, 0.0), (1.0, y + thick, under)
+    else:
+        yield (0.1, 0.1, 0.0), (0.9, 0.9, 0.08)
+        yield (0.5 - thick, 0.5 - thick, 0.08), (0.5 + thick, 0.5 + thick, under)
+
+
+def _boards(rng: np.random.Generator) -> Iterator[Shape]:
+    """Two to five boards between posts, with a panel or two at times."""
+    count, thick = int(rng.integers(2, 6)), float(rng.uniform(0.02, 0.07))
+    for base in np.linspace(0 if rng.random() < 0.5 else 0.1, 1 - thick, count).tolist():
+        yield (0.0, 0.0, base), (1.0, 1.0, base + thick)
+    yield from _corners(float(rng.uniform(0.03, 0.1)), 1.0)
+    if rng.random() < 0.5:
+        yield (0.0, 0.0, 0.05), (0.05, 1.0, 0.98)
+    if rng.random() < 0.3:
+        yield (0.0, 0.0, 0.05), (1.0, 0.04, 0.98)
+
+
+def _stepped(rng: np.random.Generator) -> Iterator[Shape]:
+    """Low, and high at one end or two, now and then a little off the floor."""
+    base, low = float(rng.choice([0.0, 0.0, 0.08])), float(rng.uniform(0.2, 0.8))
+    yield (0.0, 0.0, base), (1.0, 1.0, low)
+    ends = {0: ((0.0, 0.0), (0.3, 1.0)), 1: ((0.7, 0.0), (1.0, 1.0)), 2: ((0.0, 0.0), (1.0, 0.25))}
+    for end in rng.choice(3, rng.integers(1, 3), replace=False).tolist():
+        (x0, y0), (x1, y1) = ends[end]
+        yield (x0, y0, low), (x1, y1, float(rng.uniform(low, 1)) if end else 1.0)
+    if base:
+        yield from _corners(0.12, base)
+
+
+def _corners(thick: float, top: float) -> Iterator[Shape]:
+    """A leg in each corner."""
+    for x in (0.0, 1 - thick):
+        for y in (0.0, 1 - thick):
+            yield (x, y, 0.0), (x + thick, y + thick, top)
