@@ -22,6 +22,7 @@ class FrameBuffer:
 
     def __init__(self, image_hw: tuple[int, int]) -> None:
         self.image_hw = image_hw
+        self._stores: list[gl.GLuint] = []
         self._many = self._make(SAMPLES)
         self._single = self._make(0)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, 0)
@@ -50,6 +51,13 @@ class FrameBuffer:
         self._read_pixels(gl.GL_DEPTH_COMPONENT, gl.GL_FLOAT, depth)
         return np.ascontiguousarray(depth[::-1])
 
+    def free(self) -> None:
+        """Give its memory back; pyglet's contexts share theirs, so that closing a window does not."""
+        for frame in (self._many, self._single):
+            gl.glDeleteFramebuffers(1, ctypes.byref(frame))
+        for store in self._stores:
+            gl.glDeleteRenderbuffers(1, ctypes.byref(store))
+
     def _read_pixels(self, layout: int, kind: int, into: NDArray[np.uint8] | Floats) -> None:
         height, width = self.image_hw
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._single)
@@ -73,6 +81,7 @@ class FrameBuffer:
         ):
             store = gl.GLuint(0)
             gl.glGenRenderbuffers(1, ctypes.byref(store))
+            self._stores.append(store)
             gl.glBindRenderbuffer(gl.GL_RENDERBUFFER, store)
             gl.glRenderbufferStorageMultisample(gl.GL_RENDERBUFFER, samples, layout, width, height)
             gl.glFramebufferRenderbuffer(gl.GL_FRAMEBUFFER, attachment, gl.GL_RENDERBUFFER, store)
@@ -104,6 +113,10 @@ class Texture:
         gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
         # Trilinear filtering alone blurs floors seen at a low angle; anisotropic filtering costs 8 times on a CPU.
         gl.glTexParameterf(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_LOD_BIAS, -0.6)
+
+    def free(self) -> None:
+        """Give its memory back."""
+        gl.glDeleteTextures(1, ctypes.byref(self._id))
 
     def bind(self) -> None:
         """Make it the texture of what is drawn next."""

@@ -100,6 +100,8 @@ class Scene:
             self._window.switch_to()
             for number in (self._list, *(made for made, _, _ in self._blocks.values())):
                 gl.glDeleteLists(number, 1)
+            for held in (*self._textures.values(), *self._buffers.values()):
+                held.free()
             self._window.close()
             self._window = None
 

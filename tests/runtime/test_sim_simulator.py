@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,18 @@ def test_after_close_it_draws_no_more(corridor, simulated):
     other.close()
     with pytest.raises(RuntimeError, match="closed"):
         other.render(HW)
+
+
+def test_one_simulator_after_another_takes_no_more_memory(simulated):
+    def resident_mb():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    course, used = make_course("corridor", 1003), []
+    for _ in range(10):
+        with Simulator(course, 1) as another:
+            another.render((36, 48))
+        used.append(resident_mb())
+    assert used[-1] - used[2] < 10  # the textures of one are 10 MB and more
 
 
 def test_each_thread_can_have_a_simulator_of_its_own(corridor, simulated):
