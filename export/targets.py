@@ -126,10 +126,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device in a precision that it can have."""
+    """A device in a precision that it can have; `only` is the one kind of artefact that was asked for, "" for all."""
 
     row: Row
     precision: str
+    only: str = ""
 
     @property
     def name(self) -> str:
@@ -139,7 +140,7 @@ class Target:
     @property
     def artefacts(self) -> tuple[str, ...]:
         """The kinds that it gets."""
-        return self.row.plan.artefacts[self.precision]
+        return (self.only,) if self.only else self.row.plan.artefacts[self.precision]
 
     @property
     def compute_capability(self) -> str:
@@ -164,14 +165,19 @@ def row(name: str) -> Row:
 
 
 def check_targets(names: Sequence[str], precision: str) -> tuple[Target, ...]:
-    """The targets of an export in `precision`.
+    """The targets of an export in `precision`; a name is that of a row, or BOARD/KIND for one of its artefacts.
 
     Raises UsageError for a name nobody knows, DeviceMismatch for one that cannot have it, with the nearest that can.
     """
     if not names:
         raise UsageError("no target; expected -t cpu (`helmsight export --list-targets` shows all)")
-    wanted = dict.fromkeys(row(name).name for name in names)
-    return tuple(_checked(row(name), precision) for name in wanted)
+    found: dict[str, Target] = {}
+    for name in names:
+        board, _, kind = name.partition("/")
+        target = _checked(row(board), precision, kind)
+        if found.setdefault(target.name, target) != target:
+            raise UsageError(f"-t {name}: {target.name} was asked for otherwise too; give it once")
+    return tuple(found.values())
 
 
 def check_memory(target: Target, graph: GraphSummary) -> int:
@@ -197,7 +203,7 @@ def check_memory(target: Target, graph: GraphSummary) -> int:
     return needed
 
 
-def _checked(found: Row, precision: str) -> Target:
+def _checked(found: Row, precision: str, kind: str) -> Target:
     if why := found.refusal(precision):
         raise DeviceMismatch(f"-t {found.name} --precision {precision}: {why}; {_nearest(found, precision)}")
     if found.state == "planned":
@@ -207,7 +213,10 @@ def _checked(found: Row, precision: str) -> Target:
             f"-t {found.name}: this version does not build for it; it is to be served by {served.how}; "
             f"today: {served.today}"
         )
-    return Target(found, precision)
+    kinds = found.plan.artefacts[precision]
+    if kind and kind not in kinds:
+        raise UsageError(f"-t {found.name}/{kind}: {found.name} gets {', '.join(kinds)}")
+    return Target(found, precision, kind)
 
 
 def _nearest(found: Row, precision: str) -> str:

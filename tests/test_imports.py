@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "cli": {"cli", "train", "export", "runtime", "devices"},
 }
 BLOCKED = (
-    *("torch", "onnx", "onnxruntime", "onnxscript", "tensorrt", "pycuda", "cuda", "cv2", "matplotlib"),
+    *("torch", "onnx", "onnxruntime", "onnxscript", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "cv2", "matplotlib"),
     *("miniworld", "pyglet", "gymnasium", "pynvml", "safetensors", "tensorboard"),
 )
 DRAWING = {"runtime.sim.scene", "runtime.sim.framebuffer"}

@@ -65,14 +65,16 @@ class Kind(Protocol):
 def make_all(order: Order) -> dict[str, Any]:
     """`parity[target]` of the bundle, with all kinds that the target gets: {"precision", "artefacts": {kind: record}}.
 
-    What a kind raises says in front for which target.
+    What a kind raises says in front for which target, and at the end how to do without it.
     """
     records = {}
     for kind in order.target.artefacts:
         try:
             records[kind] = make(kind, order)
         except HelmsightError as error:
-            raise type(error)(f"-t {order.target.name}: {error}") from error
+            name, others = order.target.name, [k for k in order.target.artefacts if k != kind]
+            without = "".join(f"; -t {name}/{other} does without" for other in others)
+            raise type(error)(f"-t {name}: {error}{without}") from error
     found = {str(record["precision"]) for record in records.values()}
     return {"precision": found.pop() if len(found) == 1 else "mixed", "artefacts": records}
 

@@ -1,25 +1,46 @@
-"""TensorRT is built on the machine that it runs on, from the bundle's own `model.onnx`: nothing is made here."""
+"""TensorRT builds its engine on the machine that runs it; what is made here is the ONNX file that it reads there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ...devices.errors import DeviceMismatch
+from ...devices.errors import DeviceMismatch, need
+from ...runtime.bundle import sha256
+from ...runtime.engines.source import MODEL
+from ..gates import check_parity
+from ..nvidia import cast_first
+from ..precision import read_precision
+from ..reference import plain_onnx_run
+from ..to_onnx import read_opset
 from . import Order
 
 
 def make(order: Order) -> Mapping[str, Any]:
-    """What to run there. Raises DeviceMismatch where the file's opset is newer than the board's TensorRT reads."""
+    """Write the file, sizes left open as they are, and compare it with the bundle's.
+
+    Raises DeviceMismatch where its opset is newer than the board's TensorRT reads, BadArtefact with the node's name for
+    one that computes with bytes.
+    """
     manifest, plan = order.draft.manifest, order.target.row.plan
-    opset = manifest.provenance["graph"]["opset"]
+    model = cast_first(need("onnx", "train").load(order.draft.model))
+    opset = read_opset(model)
     if opset > plan.opset:
         raise DeviceMismatch(
-            f"the file has ONNX opset {opset}, {plan.engine} there reads up to {plan.opset}; use --opset 18"
+            f"the file has ONNX opset {opset}, {plan.engine} there reads up to {plan.opset}; export with --opset 18"
         )
+    file = order.folder / MODEL
+    file.write_bytes(model.SerializeToString(deterministic=True))
+    before, after = (plain_onnx_run(path, manifest.outputs) for path in (order.draft.model, file))
+    parity = check_parity(before, after, order.feeds, order.tolerance)
+    found = read_precision(model)
     return {
-        "precision": manifest.parity["cpu"]["precision"],
+        "precision": found.name,
+        "real": found.to_json(),
+        "read_back": "from the ONNX file; `helmsight build` reads it back from the engine",
+        **parity.to_json(),
+        "reference": "the bundle's model.onnx in ONNX Runtime with its optimisations off",
         "opset": opset,
-        "built": False,
+        "sha256": sha256(file),
         "run": "helmsight build NAME.bundle && helmsight camera NAME.bundle --device tensorrt",
     }

@@ -233,3 +233,10 @@ def exact(run, manifest):
             right = float(net(torch.from_numpy(picture[None]))[0])
         off += abs(float(run({"image": picture[None]})["steer"][0, 0]) - right)
     return {"steer_exact": {"value": 1 / (1 + 1000 * off), "data": "noise", "n": 8, "better": "higher"}}
+
+
+class Softened(nn.Module):
+    """Has an operator that came with ONNX opset 18."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.mish(x)

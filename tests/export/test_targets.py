@@ -74,6 +74,11 @@ def test_an_impossible_precision_is_refused_with_the_nearest(name: str, precisio
 
 def test_names_are_ids_or_aliases_and_count_once() -> None:
     assert [one.name for one in check_targets(["cpu", "rpi4", "CPU", "rpi4b"], "int8")] == ["cpu", "rpi4b"]
+    assert check_targets(["jetson-nano/trtexec"], "fp32")[0].artefacts == ("trtexec",)
+    with pytest.raises(UsageError, match="jetson-nano gets trtexec"):
+        check_targets(["jetson-nano/tensorrt"], "fp32")
+    with pytest.raises(UsageError, match="give it once"):
+        check_targets(["rpi4b", "rpi4b/onnxruntime"], "fp32")
     with pytest.raises(UsageError, match="-t toaster is neither `cpu` nor a board"):
         check_targets(["toaster"], "fp32")
     with pytest.raises(UsageError, match="no target"):

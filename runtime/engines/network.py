@@ -1,0 +1,155 @@
+"""A network in an NVIDIA builder, out of an ONNX file: what its parser refuses, and in which types it computes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...devices.errors import BadArtefact, DeviceMismatch
+from . import Library
+
+WEIGHTED = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
+"""Layers whose number and type name a network's precision."""
+SHORT = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
+
+_PLACE = re.compile(r"\s*In \w+ at /\S+?:\d+\b")
+"""Where in NVIDIA's own source a message comes from."""
+_NOISE = re.compile(r"^\[?checkMacros|^Invalid Node|^In node|cudaError")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A network and what must live as long as it does."""
+
+    library: Library
+    log: Any
+    builder: Any
+    network: Any
+    parser: Any
+
+    @property
+    def strongly_typed(self) -> bool:
+        """Whether the builder keeps the types of the graph by itself, as it does from 10.0 on."""
+        return _typed_flag(self.library.module) is not None or self.library.release[0] > 10
+
+
+def parse(library: Library, model: bytes, what: str) -> Parsed:
+    """The network in `model`; `what` is how a message calls the file.
+
+    Raises BadArtefact with every node that the parser does not take, DeviceMismatch where a builder needs a GPU.
+    """
+    trt = library.module
+    log = make_log(trt)
+    try:
+        builder = trt.Builder(log)
+    except (TypeError, RuntimeError) as error:  # without a driver its factory gives a null pointer
+        raise DeviceMismatch(f"{library} finds no GPU here ({' '.join(str(error).split())})") from error
+    network = builder.create_network(_creation_flags(trt))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(model):
+        errors = [_refusal(parser.get_error(i)) for i in range(parser.num_errors)]
+        listed = "; ".join(dict.fromkeys(errors)) or (log.errors[-1] if log.errors else "it does not say why")
+        raise BadArtefact(f"{library} does not take {what}: {listed}")
+    return Parsed(library, log, builder, network, parser)
+
+
+def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """A builder's configuration for inputs of these shapes: no TF32, the graph's own types, layers told in full."""
+    trt, network = parsed.library.module, parsed.network
+    config = parsed.builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # it computes in less than the graph's float32
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    if any(-1 in tuple(one.shape) for one in inputs):
+        profile = parsed.builder.create_optimization_profile()
+        for one in inputs:
+            shape = shapes[one.name]
+            profile.set_shape(one.name, shape, shape, shape)
+        config.add_optimization_profile(profile)
+    if not parsed.strongly_typed:
+        _hold_types(trt, network, config)
+    return config
+
+
+def graph_types(parsed: Parsed) -> dict[str, int]:
+    """How many convolutions and matrix products the network has in which type, as the graph says."""
+    trt, network = parsed.library.module, parsed.network
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    dequantised = {
+        layer.get_output(0).name for layer in layers if layer.type == getattr(trt.LayerType, "DEQUANTIZE", None)
+    }
+    found: Counter[str] = Counter()
+    for layer in layers:
+        kind = str(layer.type).rpartition(".")[2]
+        if kind in WEIGHTED:
+            name = str(layer.get_output(0).dtype).rpartition(".")[2]
+            found["int8" if layer.get_input(0).name in dequantised else SHORT.get(name, name.lower())] += 1
+    return dict(found)
+
+
+def name_of(types: Mapping[str, int]) -> str:
+    """The precision of a network with such layers: their one type, `mixed`, or `unknown` when there are none."""
+    return next(iter(types)) if len(types) == 1 else "mixed" if types else "unknown"
+
+
+def make_log(trt: Any) -> Any:
+    """A logger that prints nothing and keeps what is an error."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(_PLACE.sub("", " ".join(message.split())))
+
+    return Log()
+
+
+def _creation_flags(trt: Any) -> int:
+    """Strong typing where it is a choice; explicit batch where it still is one (8.5)."""
+    flags = trt.NetworkDefinitionCreationFlag
+    typed = _typed_flag(trt)
+    if typed is not None:
+        return 1 << int(typed)
+    return 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
+
+
+def _typed_flag(trt: Any) -> Any:
+    return getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+
+
+def _hold_types(trt: Any, network: Any, config: Any) -> None:
+    """8.5 chooses types itself: allow those of the graph, and bind every layer of floats to its own."""
+    bound = {trt.float32, trt.float16}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        kind = str(layer.type).rpartition(".")[2]
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        if kind in ("CONSTANT", "SHAPE", "QUANTIZE", "DEQUANTIZE") or not all(o.dtype in bound for o in outputs):
+            continue
+        if any(o.dtype == trt.float16 for o in outputs):
+            config.set_flag(trt.BuilderFlag.FP16)
+        layer.precision = outputs[0].dtype
+        for i, output in enumerate(outputs):
+            layer.set_output_type(i, output.dtype)
+    kinds = {str(network.get_layer(i).type).rpartition(".")[2] for i in range(network.num_layers)}
+    if "QUANTIZE" in kinds:
+        config.set_flag(trt.BuilderFlag.INT8)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+
+
+def _refusal(error: Any) -> str:
+    """One node and why, from the parser's own words; versions before 10 tell its number only."""
+    lines = [line.strip() for line in str(error.desc()).splitlines()]
+    said = [line for line in lines if line and line != "false" and not _NOISE.search(line)]
+    reason = _PLACE.sub("", said[0]) if said else "not supported"
+    if not hasattr(error, "node_name"):
+        return f"node {error.node()} ({reason})"
+    if not error.node_operator():
+        return reason
+    return f"node {error.node_name()!r} ({error.node_operator()}: {reason})"
