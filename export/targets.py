@@ -51,6 +51,7 @@ def _all(*kinds: str) -> dict[str, tuple[str, ...]]:
     return dict.fromkeys(PRECISIONS, kinds)
 
 
+_AND_NCNN = _all("trtexec") | {"fp32": ("trtexec", "ncnn")}
 _BUILT_THERE = "helmsight build"
 PLANS: dict[str, Plan] = {
     "cpu": Plan("ONNX Runtime", _all("onnxruntime"), 0, "the ONNX file", "--device cpu"),
@@ -63,8 +64,8 @@ PLANS: dict[str, Plan] = {
         why="neither its CPU nor its GPU computes in fp16, and neither has instructions for int8",
     ),
     # 8.2 reads opset 13, 8.5 opset 17: docs/operators.md of onnx-tensorrt at release/8.2-GA and release/8.5-GA.
-    "trtexec-jetpack4": Plan("TensorRT 8.2", _all("trtexec"), 13, "ONNX for TensorRT 8.2", "trtexec"),
-    "trtexec-jetpack5": Plan("TensorRT 8.5", _all("trtexec"), 17, "ONNX for TensorRT 8.5", "trtexec"),
+    "trtexec-jetpack4": Plan("TensorRT 8.2", _AND_NCNN, 13, "ONNX for TensorRT 8.2; ncnn", "trtexec"),
+    "trtexec-jetpack5": Plan("TensorRT 8.5", _AND_NCNN, 17, "ONNX for TensorRT 8.5; ncnn", "trtexec"),
     # 10.0 reads opset 20 (the same document at 10.0-GA); for later ones no document was read, so the same is taken.
     "tensorrt-jetpack6": Plan("TensorRT 10", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
     "tensorrt-jetpack7": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),

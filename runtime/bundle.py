@@ -204,7 +204,7 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, Path | by
             if isinstance(content, bytes):
                 file.write_bytes(content)
             else:
-                shutil.copyfile(content, file)
+                shutil.copy(content, file)  # a program stays one that runs
             hashes[relative] = sha256(file)
         record = manifest.to_json() | {"files": hashes}
         (work / "manifest.json").write_text(json.dumps(record, indent=2, sort_keys=False) + "\n")

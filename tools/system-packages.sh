@@ -5,8 +5,9 @@ set -eu
 
 opencv="libgl1 libglib2.0-0"                                   # libGL.so.1, libgthread-2.0.so.0
 simulator="libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"  # EGL without a screen, and GLU for pyglet
+arm="qemu-user libc6-armhf-cross libc6-arm64-cross"             # to run what is built for boards, as on them
 
-wanted="$opencv $simulator"
+wanted="$opencv $simulator $arm"
 
 installed() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ||
@@ -20,7 +21,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "no apt-get here; for the simulator's tests install what Debian calls:$missing" >&2
+    echo "no apt-get here; for all tests install what Debian calls:$missing" >&2
     exit 0
 fi
 as_root=""

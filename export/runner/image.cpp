@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace {
 
@@ -87,7 +86,9 @@ struct Neighbours {
     std::vector<int> weight_first, weight_second;
 };
 
-Neighbours neighbours(int from, int to, bool area) {
+// `horizontal`: beyond an end the last sample alone counts; OpenCV weighs it twice in the other direction, which rounds
+// differently.
+Neighbours neighbours(int from, int to, bool area, bool horizontal) {
     const double scale = 1.0 / (double(to) / from);
     const double inverse = double(to) / from;
     Neighbours found;
@@ -103,10 +104,9 @@ Neighbours neighbours(int from, int to, bool area) {
             at = int(std::floor(fraction));
             fraction -= float(at);
         }
-        if (at < 0) at = 0, fraction = 0;
-        if (at >= from - 1) at = from - 1, fraction = 0;
-        found.first.push_back(at);
-        found.second.push_back(std::min(at + 1, from - 1));
+        if (horizontal && (at < 0 || at >= from - 1)) fraction = 0;
+        found.first.push_back(std::clamp(at, 0, from - 1));
+        found.second.push_back(std::clamp(at + 1, 0, from - 1));
         found.weight_first.push_back(int(std::nearbyint((1.0f - fraction) * 2048.0f)));
         found.weight_second.push_back(int(std::nearbyint(fraction * 2048.0f)));
     }
@@ -115,8 +115,8 @@ Neighbours neighbours(int from, int to, bool area) {
 
 // `area`: the weights that OpenCV takes for areas where only one of the sides shrinks.
 Image interpolate(const Image& image, int height, int width, bool area) {
-    const Neighbours x = neighbours(image.width, width, area);
-    const Neighbours y = neighbours(image.height, height, area);
+    const Neighbours x = neighbours(image.width, width, area, true);
+    const Neighbours y = neighbours(image.height, height, area, false);
     Image out(height, width);
     const auto across = [&](const std::uint8_t* row, int i, int c) {
         const auto at = std::size_t(i);

@@ -6,8 +6,10 @@
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <vector>
 
 #include "failure.h"
+#include "huffman.h"
 
 namespace {
 
@@ -69,9 +71,26 @@ Image decode_pnm(const std::string& content, const std::string& name) {
     return image;
 }
 
+// Where a JPEG's Huffman tables belong when it has none; 0 where it has some, or is no JPEG.
+std::size_t missing_tables(const std::uint8_t* data, std::size_t size) {
+    if (size < 4 || data[0] != 0xff || data[1] != 0xd8) return 0;
+    for (std::size_t at = 2; at + 4 <= size && data[at] == 0xff;) {
+        if (data[at + 1] == 0xc4) return 0;
+        if (data[at + 1] == 0xda) return at;
+        at += 2 + std::size_t(data[at + 2] << 8 | data[at + 3]);
+    }
+    return 0;
+}
+
 }  // namespace
 
 Image decode_picture(const std::uint8_t* data, std::size_t size, const std::string& name) {
+    if (const std::size_t at = missing_tables(data, size)) {
+        std::vector<std::uint8_t> whole(data, data + at);
+        whole.insert(whole.end(), kHuffmanSegment.begin(), kHuffmanSegment.end());
+        whole.insert(whole.end(), data + at, data + size);
+        return decode_picture(whole.data(), whole.size(), name);
+    }
     int width = 0;
     int height = 0;
     int stored = 0;
