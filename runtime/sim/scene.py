@@ -100,8 +100,10 @@ class Scene:
             self._window.switch_to()
             for number in (self._list, *(made for made, _, _ in self._blocks.values())):
                 gl.glDeleteLists(number, 1)
-            for held in (*self._textures.values(), *self._buffers.values()):
-                held.free()
+            for texture in self._textures.values():
+                texture.free()
+            for buffer in self._buffers.values():
+                buffer.free()
             self._window.close()
             self._window = None
 
