@@ -231,17 +231,8 @@ def _build_library(platform: Platform, tools: Tools, work: Path, done: Path) -> 
         **{f"NCNN_{name}": "ON" for name in NCNN_ON},
         **{f"NCNN_{name}": "OFF" for name in NCNN_OFF},
     }
-    configure: list[str | Path] = [
-        tools.cmake,
-        "-G",
-        "Ninja",
-        "-S",
-        ncnn,
-        "-B",
-        work,
-        *(f"-D{k}={v}" for k, v in settings.items()),
-    ]
-    _run(configure, work)
+    where: tuple[str | Path, ...] = ("-G", "Ninja", "-S", ncnn, "-B", work)
+    _run([tools.cmake, *where, *(f"-D{k}={v}" for k, v in settings.items())], work)
     _run([tools.cmake, "--build", work, "--parallel", str(processor().usable_cores)], work)
     _run([tools.cmake, "--install", work], work)
     shutil.copy(ncnn / "src" / "stb_image.h", done / "include" / "ncnn")
@@ -251,21 +242,13 @@ def _build_library(platform: Platform, tools: Tools, work: Path, done: Path) -> 
 
 def _build_program(platform: Platform, tools: Tools, library: Path, work: Path, done: Path) -> None:
     """The program of `runner/`, linked with the library: stripped, and with nothing of the system but its C library."""
-    compile_one: list[str | Path] = [
-        tools.zig,
-        "c++",
-        *platform.flags,
-        *FLAGS,
-        EXACT,
-        "-isystem",
-        library / "include" / "ncnn",
-        "-c",
-    ]
+    include: tuple[str | Path, ...] = ("-isystem", library / "include" / "ncnn")
     objects = [work / f"{file.stem}.o" for file in sorted(SOURCES.glob("*.cpp"))]
 
     def compiled(out: Path) -> None:
         source = SOURCES / f"{out.stem}.cpp"
-        _run([*compile_one, *(["-w"] if source.name in OTHERS else []), source, "-o", out], work)
+        flags = [*platform.flags, *FLAGS, EXACT, *(["-w"] if source.name in OTHERS else [])]
+        _run([tools.zig, "c++", *flags, *include, "-c", source, "-o", out], work)
 
     with ThreadPoolExecutor(processor().usable_cores) as pool:
         list(pool.map(compiled, objects))

@@ -23,6 +23,8 @@ PLANES = "helmsight_planes"
 """What the cut graph calls its input, (1, C, H, W) float32."""
 TO_NHWC = [0, 2, 3, 1]
 PNNX_TIMEOUT_S = 300
+PNNX_IR = 10
+"""The newest layout of ONNX files that pnnx need read: what newer ones added, export does not write."""
 
 
 def convert(bundle: Bundle, work: Path) -> tuple[bytes, bytes]:
@@ -35,6 +37,7 @@ def convert(bundle: Bundle, work: Path) -> tuple[bytes, bytes]:
     onnx = need("onnx", "train")
     model = onnx.load_model_from_string(bundle.read_model())
     cut_head(model, picture)
+    model.ir_version = min(model.ir_version, PNNX_IR)
     onnx.save_model(model, work / "cut.onnx")
     shape = ",".join(str(side) for side in planes(picture))
     command = [str(find_pnnx()), "cut.onnx", f"inputshape=[{shape}]", "fp16=0"]
@@ -47,7 +50,8 @@ def convert(bundle: Bundle, work: Path) -> tuple[bytes, bytes]:
     param, weights = work / "cut.ncnn.param", work / "cut.ncnn.bin"
     if done.returncode or not param.is_file() or not weights.is_file():
         lines = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-        raise BadArtefact(f"pnnx cannot convert {bundle.model}: {lines[-1].strip()} (exit {done.returncode})")
+        reason = next((line for line in lines if "failed" in line), lines[-1]).strip()
+        raise BadArtefact(f"pnnx cannot convert {bundle.model}: {reason} (exit {done.returncode})")
     return param.read_bytes(), weights.read_bytes()
 
 

@@ -31,16 +31,20 @@ SCHEMA = 1
 RUN = f"./{NAME} --source /dev/video0"
 TIMEOUT_S = 600
 
+PAGE = "helmsight-run.md"
 README = """\
-{name} for {target}: ncnn and a program that needs nothing but the system's C library (glibc {glibc} or newer).
+# {name} on {target}
 
-    {run}                        a V4L2 camera
-    ./{program} picture.jpg      pictures: PPM, PGM, JPEG, PNG
-    ./{program} --help           all else, such as raw video on stdin
+ncnn and a program that needs nothing of the system but its C library (glibc {glibc} or newer). Copy this folder to the
+board, whole, and run there
 
-Copy this folder to the board, whole. A JSON line a frame goes to stdout, a summary of latency to stderr. Outputs were
-compared with ONNX Runtime's on {n} inputs {checked}:
-they differ by {max_abs:.2g} at most. It was not tried on the board.
+    {run}
+
+A JSON line a frame goes to stdout, a summary of latency to stderr. `./{program} picture.jpg` reads pictures (PPM, PGM,
+JPEG, PNG), `./{program} --help` names all else.
+
+Outputs were compared with ONNX Runtime's on {n} inputs {checked}: they differ by {max_abs:.2g} at most.
+It was not tried on such a board.
 """
 
 
@@ -61,7 +65,7 @@ def make(order: Order) -> Mapping[str, Any]:
     order.say("comparing with ONNX Runtime")
     parity, checked = _compared(order, platform)
     glibc = ".".join(str(part) for part in needed_glibc(built / NAME))
-    (order.folder / "HELMSIGHT-RUN.txt").write_text(
+    (order.folder / PAGE).write_text(
         README.format(
             name=bundle.manifest.name,
             target=order.target.name,
@@ -73,6 +77,7 @@ def make(order: Order) -> Mapping[str, Any]:
             max_abs=parity.max_abs,
         )
     )
+    order.say(f"for the board: copy the bundle's targets/{order.target.name} there, and in it run {RUN}")
     return {
         "precision": "fp32",
         "versions": versions() | {"pnnx": pnnx_version()},
@@ -159,15 +164,17 @@ def _in_python(folder: Path, bundle: Bundle) -> Iterator[Run]:
 
     def run(feed: Mapping[str, Any]) -> Feeds:
         (picture,) = feed.values()
-        values = picture[0].transpose(2, 0, 1) if record["input"]["layout"] == "NHWC" else picture[0]
+        turned = picture[0].transpose(2, 0, 1) if record["input"]["layout"] == "NHWC" else picture[0]
+        values = np.ascontiguousarray(turned, np.float32)
+        mat = ncnn.Mat(values)  # both are only referred to, so they must outlive the extractor
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(values, np.float32)).clone())
+        extractor.input("in0", mat)
         found = {}
         for spec in record["outputs"]:
-            failed, mat = extractor.extract(spec["blob"])
+            failed, output = extractor.extract(spec["blob"])
             if failed:
                 raise GateFailed(f"ncnn gives no output {spec['name']}; nothing was written")
-            found[spec["name"]] = np.array(mat, np.float32).reshape(spec["shape"])
+            found[spec["name"]] = np.array(output, np.float32).reshape(spec["shape"])
         return found
 
     try:
