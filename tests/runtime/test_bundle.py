@@ -132,3 +132,12 @@ def test_a_network_of_one_size_keeps_it(face_bundle: Bundle, navigate_bundle: Bu
     assert navigate == navigate_bundle, "beside one that takes the size, it keeps its own"
     with pytest.raises(UsageError, match="nothing else; leave --imgsz out"):
         resize_bundles([face_bundle, navigate_bundle], (480, 640))
+
+
+def test_a_program_in_a_bundle_can_be_run(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    files: dict[str, Path | bytes] = {"model.onnx": b"x", "targets/board/program": program}
+    written = write_bundle(tmp_path / "a.bundle", face_manifest(), files)
+    assert (written.path / "targets/board/program").stat().st_mode & 0o111 == 0o111

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helmsight.export.artefacts.ncnn import emulated, run_program
+from helmsight.export.artefacts import Order
+from helmsight.export.artefacts.ncnn import emulated, make, run_program
+from helmsight.export.gates import Tolerance
 from helmsight.export.native import MOST_BYTES, NAME, PLATFORMS, cached_runner, needed_glibc
+from helmsight.export.targets import check_targets
 from helmsight.runtime.backends import SessionOptions, load
+from helmsight.runtime.bundle import Manifest, TensorSpec, write_bundle
 from helmsight.runtime.results import Command, Drive, Image
 from helmsight.runtime.tasks import task_for
 
@@ -272,3 +276,48 @@ def test_it_runs_on_the_other_processors(
     with load(board.bundle, SessionOptions("cpu")) as session:
         for key, expected in session.run(feed).items():
             np.testing.assert_allclose(found[key], expected, atol=1e-4, rtol=0, err_msg=f"{name} {key}")
+
+
+@pytest.mark.parametrize(("colour", "layout", "dtype"), [("RGB", "NCHW", "float32"), ("GREY", "NHWC", "uint8")])
+def test_a_network_of_the_users_own(
+    built: Path, before: tuple[str, ...], frames: list[Image], tmp_path: Path, colour: str, layout: str, dtype: str
+) -> None:
+    """A classifier without a task: fed as Python feeds it, and told of in the same words."""
+    from onnx import helper, numpy_helper
+
+    channels, height, width = (1 if colour == "GREY" else 3), 48, 64
+    shape = (1, channels, height, width) if layout == "NCHW" else (1, height, width, channels)
+    limits = (-1.0, 1.0) if dtype == "float32" else (0.0, 255.0)
+    picture = TensorSpec("photo", shape, dtype, layout, colour, limits)
+    weight = np.random.default_rng(3).standard_normal((7, channels, 3, 3)).astype(np.float32) / 20
+    turn = [helper.make_node("Transpose", ["photo"], ["t"], perm=[0, 3, 1, 2])] if layout == "NHWC" else []
+    nodes = [
+        *turn,
+        helper.make_node("Cast", ["t" if turn else "photo"], ["x"], to=1),
+        helper.make_node("Conv", ["x", "w"], ["c"], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["classes"]),
+    ]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    outputs = [helper.make_tensor_value_info(name, 1, [1, 7]) for name in ("logits", "classes")]
+    inputs, weights = [helper.make_tensor_value_info("photo", kind, shape)], [numpy_helper.from_array(weight, "w")]
+    graph = helper.make_graph(nodes, "own", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    specs = tuple(TensorSpec(name, (1, 7), "float32") for name in ("classes", "logits"))  # not in the file's order
+    manifest = Manifest("own", "", (picture,), specs)
+    bundle = write_bundle(tmp_path / "own.bundle", manifest, {"model.onnx": model.SerializeToString()})
+    task = task_for(manifest)
+    feeds = [dict(task.prepare(image)) for image in frames]
+    (target,) = check_targets(["jetson-tk1"], "fp32")
+    folder = tmp_path / "board"
+    folder.mkdir()
+    record = make(Order(bundle, target, folder, feeds, Tolerance(atol=1e-4, rtol=0), print))
+    assert record["max_abs"] < 1e-4
+    board = Deployed(folder, bundle, dict(record), before)
+    (line,) = board.lines(ppm(tmp_path / "a.ppm", frames[1]))
+    expected, _ = expected_record(board, frames[1])
+    assert {name: one["shape"] for name, one in expected.items()} == {"classes": [1, 7], "logits": [1, 7]}
+    for name, one in expected.items():
+        assert line["raw"][name]["shape"] == one["shape"]
+        assert line["raw"][name]["mean"] == pytest.approx(one["mean"], abs=2e-5)

@@ -1,4 +1,4 @@
-"""Fetching: from the cache, by hash, unpacked, and one clear line where that fails. Nothing goes on line."""
+"""Fetching: from the cache or a folder, by hash, unpacked, and one clear line where that fails; nothing on line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.train.fetch import FetchFailed, Package, cache_folder, fetch, locked
+from helmsight.runtime.fetch import FetchFailed, Package, cache_folder, fetch, locked
 
 
 @pytest.fixture
@@ -51,6 +51,31 @@ def test_off_line_it_says_what_to_provide(tmp_path: Path, monkeypatch: pytest.Mo
     ) as said:
         fetch(package, tmp_path)
     assert said.value.exit_code == 3
+
+
+def test_a_source_archive_that_makes_up_its_version_is_fetched_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ncnn's does, whose set-up script takes the day's date: pip discards the file that its name promises."""
+    pytest.importorskip("setuptools", reason="pip runs the archive's set-up script with it")
+    archive = tmp_path / "index" / "dated-1.0.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, text in (
+            ("setup.py", "from setuptools import setup\nsetup(name='dated', version='2.0')\n"),
+            ("a.txt", ""),
+        ):
+            entry = tarfile.TarInfo(f"dated-1.0/{name}")
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(archive.parent), "NO_BUILD_ISOLATION": "0"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    package = Package("dated", "1.0", archive.name, digest, "MIT")
+    folder = fetch(package, tmp_path / "cache")
+    assert (folder / "dated-1.0" / "a.txt").is_file()
+    with pytest.raises(FetchFailed):
+        fetch(replace(package, sha256="0" * 64), tmp_path / "cache")
 
 
 def test_processes_that_fetch_at_once_get_one_folder(tmp_path: Path, wheel: Package) -> None:
