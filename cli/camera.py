@@ -58,7 +58,7 @@ def camera(
     robot_shape: Annotated[
         str, typer.Option(metavar="R,V,W", help="Its radius in m, top speed in m/s and turn rate in rad/s.")
     ] = "",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
     max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
     max_frames: Annotated[int, typer.Option(help="End after so many results; 0 is no limit.", min=0)] = 0,

@@ -18,6 +18,7 @@ COMMANDS: tuple[str, ...] = (
     "export",
     "inspect",
     "verify",
+    "build",
     "camera",
     "calibrate",
     "profile",

@@ -19,7 +19,7 @@ CPU = "cpu"
 NVIDIA = frozenset({"trtexec", "tensorrt", "tensorrt-rtx"})
 """Kinds of artefact whose engine is one of NVIDIA's, which read int8 with zero points of 0 only."""
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""What TensorRT-RTX 1.7 builds for ahead of time."""
+"""What TensorRT-RTX 1.7 builds for ahead of time. `rtx-sm86` is any card of compute capability 8.6."""
 
 SYSTEM_SHARE, SYSTEM_BYTES = 0.25, 1_000_000_000
 """What is left to the system of a memory that it shares with the GPU: a quarter, at most 1 GB."""
@@ -76,19 +76,24 @@ PLANS: dict[str, Plan] = {
         _all("tensorrt", "tensorrt-rtx"),
         20,
         "the ONNX file, a TensorRT-RTX engine",
-        f"{_BUILT_THERE}; nothing for RTX",
+        f"{_BUILT_THERE}, or --device tensorrt-rtx",
     ),
 }
 """By the key of [serving.KEY] in the catalogue."""
+RTX = Plan("TensorRT-RTX", _all("tensorrt-rtx"), 20, "a TensorRT-RTX engine", "--device tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: a device and its plan. `board` is None for `cpu`, this kind of machine."""
+    """One row of the table: a device and its plan.
+
+    `board` is None for `cpu`, this kind of machine, and for a card that is known by its compute `capability` only.
+    """
 
     name: str
     plan: Plan
     board: Device | None = None
+    capability: str = ""
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -110,7 +115,9 @@ class Row:
     @property
     def state(self) -> str:
         """`built`, `untried` (made, but never run on such a board), or `planned`."""
-        return self.board.served_by.state if self.board else "built"
+        if self.board:
+            return self.board.served_by.state
+        return "untried" if self.capability else "built"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -147,22 +154,24 @@ class Target:
     def compute_capability(self) -> str:
         """Of its GPU, such as "8.7"; "" where it has none."""
         gpu = self.row.board.gpu if self.row.board else None
-        return gpu.compute_capability if gpu else ""
+        return gpu.compute_capability if gpu else self.row.capability
 
 
 def rows() -> tuple[Row, ...]:
-    """All devices: `cpu`, then the catalogue in its order."""
-    return (Row(CPU, PLANS["cpu"]), *(_row(board) for board in catalog()))
+    """All devices: `cpu`, the catalogue in its order, then cards by compute capability."""
+    cards = (Row(f"rtx-sm{c.replace('.', '')}", RTX, capability=c) for c in RTX_CAPABILITIES)
+    return (Row(CPU, PLANS["cpu"]), *(_row(board) for board in catalog()), *cards)
 
 
 def row(name: str) -> Row:
-    """The row of `cpu` or of a board, by its id or alias. Raises UsageError for a name nobody knows."""
-    if name.strip().casefold() == CPU:
-        return Row(CPU, PLANS["cpu"])
+    """The row of `cpu`, a card, or a board by its id or alias. Raises UsageError for a name nobody knows."""
+    wanted = name.strip().casefold()
+    if found := next((one for one in rows() if one.board is None and one.name == wanted), None):
+        return found
     try:
         return _row(device(name))
     except UsageError as error:
-        raise UsageError(f"-t {name} is neither `cpu` nor a board: {error}") from error
+        raise UsageError(f"-t {name} is neither `cpu`, rtx-smNN nor a board: {error}") from error
 
 
 def check_targets(names: Sequence[str], precision: str) -> tuple[Target, ...]:

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ...devices.errors import BadArtefact, DeviceMismatch, need
+from ...devices.errors import DeviceMismatch, need
 from ...runtime.bundle import sha256
 from ...runtime.engines import tensorrt_rtx
+from ...runtime.engines.build import compile_network
 from ...runtime.engines.network import Parsed, configure, graph_types, name_of, parse
+from ...runtime.engines.source import RTX_ENGINE
 from ..nvidia import at_fixed_size, cast_first
 from . import Order
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ENGINE = "tensorrt-rtx.engine"
 
 
 def make(order: Order) -> Mapping[str, Any]:
@@ -36,7 +36,7 @@ def make(order: Order) -> Mapping[str, Any]:
     parsed = parse(library, model.SerializeToString(), "the network")
     types = graph_types(parsed)
     started = perf_counter()
-    engine = order.folder / ENGINE
+    engine = order.folder / RTX_ENGINE
     _build(parsed, order.target.compute_capability, engine)
     took = perf_counter() - started
     order.say(f"{library} built an engine for compute capability {order.target.compute_capability} in {took:.1f} s")
@@ -48,7 +48,7 @@ def make(order: Order) -> Mapping[str, Any]:
         "compute_capability": order.target.compute_capability,
         "bytes": engine.stat().st_size,
         "sha256": sha256(engine),
-        "run": f"load {ENGINE} with {library}: no back end of this version does",
+        "run": "helmsight camera NAME.bundle --device tensorrt-rtx",
     }
 
 
@@ -63,8 +63,4 @@ def _build(parsed: Parsed, compute_capability: str, engine: Path) -> None:
     config = configure(parsed, {})
     config.num_compute_capabilities = 1
     config.set_compute_capability(known[wanted], 0)
-    plan = parsed.builder.build_serialized_network(parsed.network, config)
-    if plan is None:
-        reason = parsed.log.errors[-1] if parsed.log.errors else "it does not say why"
-        raise BadArtefact(f"{library} cannot build the network for {wanted}: {reason}")
-    engine.write_bytes(plan)
+    engine.write_bytes(compile_network(parsed, config))

@@ -21,7 +21,13 @@ from ..bundle import Bundle, TensorSpec
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[np.float32]]
 
-BACKENDS = {"cpu": "onnxruntime", "cuda": "onnxruntime", "fake": "fake"}
+BACKENDS = {
+    "cpu": "onnxruntime",
+    "cuda": "onnxruntime",
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "fake": "fake",
+}
 """What `--device` accepts, and the back end that serves it."""
 
 

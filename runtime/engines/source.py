@@ -1,15 +1,18 @@
-"""Which ONNX file of a bundle TensorRT builds from."""
+"""What of a bundle NVIDIA's libraries read: the ONNX file that TensorRT builds from, the engine of TensorRT-RTX."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...devices.errors import BadArtefact
+from ...devices.errors import BadArtefact, DeviceMismatch
 from ..bundle import Bundle
 
 MODEL = "tensorrt.onnx"
 """What export writes for a target of TensorRT, in its folder `targets/TARGET/`."""
+RTX_ENGINE = "tensorrt-rtx.engine"
+"""The same for TensorRT-RTX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,51 @@ def network_file(bundle: Bundle) -> NetworkFile:
     files, parity = bundle.manifest.files, bundle.manifest.parity
     made = [name for name in sorted(files) if name.startswith("targets/") and name.endswith(f"/{MODEL}")]
     name = made[0] if made else "model.onnx"
+    data = _checked(bundle, name)
+    record = parity.get(name.split("/")[1] if made else "cpu")
+    stated = record.get("precision", "unknown") if isinstance(record, Mapping) else "unknown"
+    return NetworkFile(name, data, files[name], str(stated))
+
+
+def rtx_engine(bundle: Bundle, compute_capability: str, version: str) -> NetworkFile:
+    """The engine that export built for that GPU with that version of TensorRT-RTX.
+
+    Raises DeviceMismatch with what there is when there is none, BadArtefact when it was changed.
+    """
+    try:
+        return _rtx_engine(bundle, compute_capability, version)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadArtefact(f"{bundle.path}: what its manifest says of TensorRT-RTX cannot be read ({error})") from error
+
+
+def _rtx_engine(bundle: Bundle, compute_capability: str, version: str) -> NetworkFile:
+    built = {
+        target: record["artefacts"]["tensorrt-rtx"]
+        for target, record in bundle.manifest.parity.items()
+        if "tensorrt-rtx" in record.get("artefacts", {})
+    }
+    card = f"rtx-sm{compute_capability.replace('.', '')}"
+    again = f"export it again with -t {card}"
+    fitting = {t: one for t, one in built.items() if one["compute_capability"] == compute_capability}
+    if not fitting:
+        there = ", ".join(sorted({str(one["compute_capability"]) for one in built.values()})) or "none"
+        raise DeviceMismatch(
+            f"{bundle.path} has no engine of TensorRT-RTX for compute capability {compute_capability}, which is here "
+            f"(it has: {there}); {again}"
+        )
+    target, record = next(iter(fitting.items()))
+    made_with = record["versions"]["TensorRT-RTX"]
+    if made_with != version:
+        raise DeviceMismatch(
+            f"the engine for {target} in {bundle.path} was built by TensorRT-RTX {made_with} (here {version}); {again}"
+        )
+    name = f"targets/{target}/{RTX_ENGINE}"
+    return NetworkFile(name, _checked(bundle, name), bundle.manifest.files[name], str(record["precision"]))
+
+
+def _checked(bundle: Bundle, name: str) -> bytes:
+    """A file of the bundle, its hash checked again: what is used is what was checked."""
     data = (bundle.path / name).read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != files[name]:
+    if hashlib.sha256(data).hexdigest() != bundle.manifest.files[name]:
         raise BadArtefact(f"{bundle.path / name} was changed after it was checked; export or copy the bundle again")
-    target = name.split("/")[1] if made else "cpu"
-    return NetworkFile(name, data, digest, str(parity.get(target, {}).get("precision", "unknown")))
+    return data

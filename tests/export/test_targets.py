@@ -26,7 +26,8 @@ def untried(name: str) -> Row:
 
 
 def test_the_table_has_every_board_and_kinds_that_are_there() -> None:
-    assert [one.name for one in rows()] == ["cpu", *(board.id for board in catalog())]
+    cards = [f"rtx-sm{c}" for c in (75, 80, 86, 89, 120, 121)]
+    assert [one.name for one in rows()] == ["cpu", *(board.id for board in catalog()), *cards]
     assert {board.served_by.key for board in catalog()} == set(PLANS)
     assert {kind for plan in PLANS.values() for kinds in plan.artefacts.values() for kind in kinds} == set(KINDS)
     for one in rows():
@@ -74,12 +75,14 @@ def test_an_impossible_precision_is_refused_with_the_nearest(name: str, precisio
 
 def test_names_are_ids_or_aliases_and_count_once() -> None:
     assert [one.name for one in check_targets(["cpu", "rpi4", "CPU", "rpi4b"], "int8")] == ["cpu", "rpi4b"]
+    (card,) = check_targets(["rtx-sm86"], "fp16")
+    assert (card.artefacts, card.compute_capability) == (("tensorrt-rtx",), "8.6")
     assert check_targets(["jetson-nano/trtexec"], "fp32")[0].artefacts == ("trtexec",)
     with pytest.raises(UsageError, match="jetson-nano gets trtexec"):
         check_targets(["jetson-nano/tensorrt"], "fp32")
     with pytest.raises(UsageError, match="give it once"):
         check_targets(["rpi4b", "rpi4b/onnxruntime"], "fp32")
-    with pytest.raises(UsageError, match="-t toaster is neither `cpu` nor a board"):
+    with pytest.raises(UsageError, match="-t toaster is neither `cpu`, rtx-smNN nor a board"):
         check_targets(["toaster"], "fp32")
     with pytest.raises(UsageError, match="no target"):
         check_targets([], "fp32")

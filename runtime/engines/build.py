@@ -1,0 +1,142 @@
+"""`helmsight build`: an engine of TensorRT for this machine's GPU, tried once and kept, or nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from ...devices.errors import BadArtefact, GateFailed
+from ..bundle import Bundle
+from . import Library, tensorrt
+from ._cuda import Cuda, open_cuda
+from .inspector import read_layers
+from .network import Parsed, configure, graph_types, name_of, parse
+from .progress import Progress, State, monitor
+from .source import NetworkFile, network_file
+from .store import EngineKey, Store, Stored
+from .trial import try_engine
+
+Report = Callable[[State], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An engine and its record. `fresh` is False for one that was there already."""
+
+    stored: Stored
+    fresh: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {"engine": str(self.stored.file), "fresh": self.fresh, **self.stored.record}
+
+
+def build(
+    bundle: Bundle, report: Report = lambda state: None, force: bool = False, store: Store | None = None
+) -> Built:
+    """Build the engine of `bundle`, at the size of its manifest, for the first GPU; `force` also where it is there.
+
+    Raises DeviceMismatch without TensorRT or a GPU, or when the engine does not run; BadArtefact with the nodes that
+    TensorRT does not take; GateFailed when the engine has nothing of the precision that was exported.
+    """
+    library, cuda = tensorrt(), open_cuda()
+    store = store or Store()
+    file = network_file(bundle)
+    key = engine_key(bundle, file, library, cuda)
+    found = None if force else store.get(key)
+    if found:
+        return Built(found, fresh=False)
+    parsed = parse(library, file.data, str(bundle.path / file.name))
+    config = configure(parsed, dict(key.shapes))
+    timings = store.timing_cache(library.name, library.version, key.compute_capability)
+    cache = config.create_timing_cache(store.read(timings))
+    config.set_timing_cache(cache, False)
+    started = perf_counter()
+    with cuda.current():
+        plan = compile_network(parsed, config, report)
+    took = perf_counter() - started
+    store.write(timings, bytes(config.get_timing_cache().serialize()))
+    record = {
+        "bundle": bundle.manifest.name,
+        "rebuild": rebuild_command(bundle),
+        "gpu": cuda.gpu.name,
+        "network": file.name,
+        "asked": file.precision,
+        "graph": graph_types(parsed),
+        "build_s": round(took, 3),
+    }
+    return Built(_tried(store, key, plan, record), fresh=True)
+
+
+def engine_key(bundle: Bundle, file: NetworkFile, library: Library, cuda: Cuda) -> EngineKey:
+    """What the engine of `bundle` depends on here."""
+    shapes = {spec.name: tuple(int(side) for side in spec.shape) for spec in bundle.manifest.inputs}
+    return EngineKey(file.sha256, library.name, library.version, cuda.gpu.compute_capability, file.precision, shapes)
+
+
+def rebuild_command(bundle: Bundle) -> str:
+    """What to type to build the engine of `bundle` at this size."""
+    sizes = [spec.image_hw for spec in bundle.manifest.inputs if spec.multiple]
+    imgsz = f" --imgsz {sizes[0][1]}x{sizes[0][0]}" if sizes else ""
+    return f"helmsight build {bundle.path}{imgsz}"
+
+
+def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: None) -> bytes:
+    """The engine of a network. Ctrl-C ends it soon where the builder asks whether to go on (8.6 and later).
+
+    Raises BadArtefact with the builder's own words when it cannot.
+    """
+    progress = Progress(report)
+    watch = monitor(parsed.library.module, progress)  # must live as long as the builder works
+    if watch is not None:
+        config.progress_monitor = watch
+    made: list[Any] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            made.append(parsed.builder.build_serialized_network(parsed.network, config))
+        except BaseException as error:
+            failed.append(error)
+
+    # In a thread of its own, so that this one sees Ctrl-C while the builder is busy.
+    thread = threading.Thread(target=work, name="build", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.05)
+    except KeyboardInterrupt:
+        progress.cancelled = True
+        if watch is not None:
+            thread.join()
+        raise
+    if failed:
+        raise failed[0]
+    if not made or made[0] is None:
+        reason = parsed.log.errors[-1] if parsed.log.errors else "it does not say why"
+        raise BadArtefact(f"{parsed.library} cannot build the network: {reason}")
+    return bytes(made[0])
+
+
+def _tried(store: Store, key: EngineKey, plan: bytes, record: Mapping[str, Any]) -> Stored:
+    """Kept only once a child process has loaded and run it, with what its inspector says that it computes in."""
+    work = store.write(f"{key.id}.trial", plan)
+    try:
+        found = try_engine(work, hashlib.sha256(plan).hexdigest(), key.shapes)
+    finally:
+        work.unlink(missing_ok=True)
+    try:
+        types = read_layers(str(found["layers"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadArtefact(f"the engine inspector tells nothing of its layers ({error}); nothing was kept") from error
+    asked = str(record["asked"])
+    if asked in ("fp16", "int8") and types and asked not in types and "unknown" not in types:
+        counts = ", ".join(f"{n} in {kind}" for kind, n in types.items())
+        raise GateFailed(
+            f"the network is in {asked}, and the engine computes none of it so ({counts}); nothing was kept"
+        )
+    facts = {"precision": name_of(types), "real": types, "gpu_ms": found["gpu_ms"], "cuda_graph": found["graph"]}
+    return store.put(key, plan, {**record, **facts})

@@ -1,0 +1,163 @@
+"""A deserialised engine with its buffers, ready to run: one stream, pinned memory, a CUDA graph where it can be one.
+
+Only what was checked against its SHA-256 may come here: deserialising an engine runs native code.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...devices.errors import BadArtefact, DeviceMismatch
+from . import Library
+from ._cuda import Cuda, Graph
+from .network import make_log
+
+
+@dataclass(slots=True)
+class Tensor:
+    """One input or output: `host` is page-locked, `memory` is the GPU's, both of the tensor's size."""
+
+    name: str
+    is_input: bool
+    host: NDArray[Any]
+    memory: Any
+
+
+class Engine:
+    """An engine of `library` for inputs of `shapes`. It owns its memory; `close` frees it, and then a run raises."""
+
+    def __init__(self, library: Library, cuda: Cuda, plan: bytes, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._cuda, self._trt = cuda, library.module
+        self._lock = threading.Lock()
+        self._tensors: list[Tensor] = []
+        self._graph: Graph | None = None
+        self._closed = False
+        self.gpu_ms = float("nan")
+        """What the last run took on the GPU, copies included, between two CUDA events."""
+        with cuda.current():
+            self._log = make_log(self._trt)
+            self._runtime = self._trt.Runtime(self._log)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+            if self._engine is None:
+                reason = self._log.errors[-1] if self._log.errors else "it does not say why"
+                raise DeviceMismatch(f"{library} does not take the engine ({reason})")
+            self._context = self._engine.create_execution_context()
+            if self._context is None:
+                reason = self._log.errors[-1] if self._log.errors else "it does not say why"
+                raise DeviceMismatch(f"{library} has no memory for the engine ({reason})")
+            self._stream = cuda.stream()
+            self._events = cuda.event(), cuda.event()
+            self._allocate(shapes)
+            self._enqueue()  # the first run sets up what a graph may not hold
+            cuda.wait(self._stream)
+            self._graph = cuda.capture(self._enqueue, self._stream)
+
+    @property
+    def graph(self) -> bool:
+        """Whether a run is the launch of one CUDA graph."""
+        return self._graph is not None
+
+    @property
+    def outputs(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and dtype of each output."""
+        return {t.name: (t.host.shape, t.host.dtype) for t in self._tensors if not t.is_input}
+
+    def input_dtype(self, name: str) -> np.dtype[Any]:
+        """What an input is fed."""
+        return next(t.host.dtype for t in self._tensors if t.name == name)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """One run; the arrays are the caller's. Threads take turns. Raises BadArtefact for feeds of another shape."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this session is closed")
+            for tensor in self._tensors:
+                if tensor.is_input:
+                    _put(tensor, feeds)
+            with self._cuda.current():
+                begin, end = self._events
+                self._cuda.record(begin, self._stream)
+                if self._graph is None:
+                    self._enqueue()
+                else:
+                    self._graph.launch(self._stream)
+                self._cuda.record(end, self._stream)
+                self._cuda.wait(self._stream)
+                self.gpu_ms = self._cuda.elapsed_ms(begin, end)
+            return {t.name: t.host.copy() for t in self._tensors if not t.is_input}
+
+    def layers(self) -> str:
+        """What the engine inspector says of its layers, as JSON."""
+        with self._lock, self._cuda.current():
+            inspector = self._engine.create_engine_inspector()
+            inspector.execution_context = self._context
+            return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            with self._cuda.current():
+                if self._graph is not None:
+                    self._graph.close()
+                self._context = self._engine = self._runtime = None
+                for tensor in self._tensors:
+                    self._cuda.free(tensor.memory)
+                    self._cuda.free_pinned(tensor.host)
+                self._tensors = []
+                self._cuda.close_stream(self._stream)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _allocate(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Inputs first, since the shapes of outputs follow from theirs."""
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        inputs = [n for n in names if self._engine.get_tensor_mode(n) == self._trt.TensorIOMode.INPUT]
+        for name in inputs:
+            if name not in shapes or not self._context.set_input_shape(name, shapes[name]):
+                raise DeviceMismatch(f"the engine was not built for input {name} of shape {shapes.get(name)}")
+        for name in [*inputs, *(n for n in names if n not in inputs)]:
+            shape = tuple(self._context.get_tensor_shape(name))
+            dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+            host = self._cuda.pinned(shape, dtype)
+            host[...] = 0
+            tensor = Tensor(name, name in inputs, host, self._cuda.memory(host.nbytes))
+            self._tensors.append(tensor)
+            self._context.set_tensor_address(name, int(tensor.memory))
+
+    def _enqueue(self) -> None:
+        """Copies in, the network, copies out, all into the stream."""
+        for tensor in self._tensors:
+            if tensor.is_input:
+                self._cuda.copy_in(tensor.memory, tensor.host, self._stream)
+        if not self._context.execute_async_v3(self._cuda.handle(self._stream)):
+            raise RuntimeError(f"the engine does not run: {self._log.errors[-1:] or 'it does not say why'}")
+        for tensor in self._tensors:
+            if not tensor.is_input:
+                self._cuda.copy_out(tensor.host, tensor.memory, self._stream)
+
+
+def _put(tensor: Tensor, feeds: Mapping[str, NDArray[Any]]) -> None:
+    if tensor.name not in feeds:
+        raise ValueError(f"no feed for input {tensor.name}")
+    given = feeds[tensor.name]
+    if given.shape != tensor.host.shape or given.dtype != tensor.host.dtype:
+        raise BadArtefact(
+            f"input {tensor.name} is {given.dtype} {given.shape}, the engine takes {tensor.host.dtype} "
+            f"{tensor.host.shape}; prepare it so, or build the engine for that size with --imgsz"
+        )
+    np.copyto(tensor.host, given)

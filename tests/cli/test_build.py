@@ -1,0 +1,41 @@
+"""`helmsight build` as a user types it, where there is no TensorRT and where a fake of it is."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from helmsight.cli.main import app
+from helmsight.devices.errors import DeviceMismatch
+
+from ..runtime.engines.conftest import Machine, bundle, cache, machine  # noqa: F401
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [*arguments])
+    assert isinstance(result.exception, DeviceMismatch), result.exception
+    assert result.exception.exit_code == 5
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is here")
+@pytest.mark.parametrize("arguments", [("build", "face"), ("verify", "face", "--device", "tensorrt")])
+def test_without_tensorrt_it_is_one_line_and_exit_5(arguments: tuple[str, ...]) -> None:
+    assert refused(*arguments).startswith("no TensorRT here (No module named 'tensorrt'); on a Jetson it comes with")
+
+
+def test_the_record_of_a_build_is_printed(machine: Machine, bundle: Path) -> None:  # noqa: F811
+    path = str(bundle.path)  # type: ignore[attr-defined]
+    shown = CliRunner().invoke(app, ["build", path])
+    assert shown.exit_code == 0, shown.output
+    for said in ("built in", "TensorRT 10.3.0.30, fake GPU, compute capability 8.7", "fp32 (layers: 1 fp32)"):
+        assert said in shown.stdout
+    again = CliRunner().invoke(app, ["build", path, "--json"])
+    record = json.loads(again.stdout)
+    assert record["fresh"] is False
+    assert record["real"] == {"fp32": 1}
