@@ -32,6 +32,7 @@ MODULE_OF_EXTRA = {
     "plot": "matplotlib",
     "track": "trackers",
     "gpu": "pynvml",
+    "tk1": "ziglang",
 }
 
 
@@ -115,7 +116,15 @@ def missing(extra: str) -> str | None:
         return f"{module} of helmsight[{extra}] is not installed"
     if extra == "sim" and ctypes.util.find_library("EGL") is None:
         return "the simulator needs libEGL"
+    if extra == "tk1" and not runner_is_built():
+        return "helmsight-run is not built, which takes longer than a page may; tests/export/runner builds it"
     return None
+
+
+def runner_is_built() -> bool:
+    from helmsight.export.native import PLATFORMS, cached_runner
+
+    return cached_runner(PLATFORMS["armv7l"]) is not None
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
