@@ -22,6 +22,8 @@ from .graph import GraphSummary, summarise
 from .inputs import CALIBRATION, COUNT, Feeds, Inputs, gather_inputs
 from .judge import Judge, Limits
 from .lowered import Attempt, Lowering, Say
+from .native import find_tools
+from .ncnn_model import find_pnnx
 from .output import check_output, write_output
 from .precision import Precision, check_is, check_wish, read_precision
 from .quantise import FORMAT, NVIDIA_FORMAT
@@ -102,6 +104,9 @@ def _check_options(options: ExportOptions) -> tuple[Target, ...]:
         raise UsageError("--repair keeps layers in fp32, and --precision fp32 has no others; add --precision int8")
     for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
         need(package, extra)
+    if any("ncnn" in target.artefacts for target in targets):
+        find_tools()
+        find_pnnx()
     return targets
 
 

@@ -17,6 +17,7 @@ ort = pytest.importorskip("onnxruntime", reason="export needs the cpu extra")
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, MissingExtra  # noqa: E402
 from helmsight.export import native  # noqa: E402
 from helmsight.export.artefacts import Order, ncnn  # noqa: E402
+from helmsight.export.build import ExportOptions, export  # noqa: E402
 from helmsight.export.gates import Tolerance  # noqa: E402
 from helmsight.export.ncnn_model import check_layers, convert, cut_head, planes, the_picture  # noqa: E402
 from helmsight.export.targets import check_targets  # noqa: E402
@@ -160,6 +161,16 @@ def test_a_missing_tool_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"{package} cannot be imported .*helmsight\[tk1\]"):
         native.runner(native.PLATFORMS["armv7l"], print)
+
+
+def test_a_missing_tool_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ziglang", None)
+    with pytest.raises(MissingExtra, match=r"helmsight\[tk1\]"):
+        export("no-such-source", ExportOptions(targets=("jetson-tk1",)), print)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_missing_pnnx_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

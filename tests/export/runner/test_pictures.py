@@ -10,7 +10,7 @@ import pytest
 from helmsight.runtime.results import Image
 from helmsight.runtime.tasks import task_for
 
-from .conftest import SHIPPED, Deployed, ppm
+from .conftest import Deployed, ppm
 
 cv2 = pytest.importorskip("cv2")
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
@@ -40,11 +40,13 @@ def expected(board: Deployed, image: Image) -> Image:
     return feed[0]
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    ("name", "size"), [*(("navigate", size) for size in SIZES), *(("face", size) for size in SIZES[::3])]
+)
 def test_it_is_fitted_as_in_python(
     deployed: dict[str, Deployed], tmp_path: Path, name: str, size: tuple[int, int]
 ) -> None:
+    """`navigate` stretches a picture, `face` keeps its aspect; the arithmetic is the same."""
     image = noise(*size)
     found = fed(deployed[name], tmp_path / "in.ppm", ppm(tmp_path / "a.ppm", image))
     np.testing.assert_array_equal(found, expected(deployed[name], image))
@@ -125,6 +127,27 @@ def test_a_picture_that_cannot_be_read_is_named_and_left_out(deployed: dict[str,
         assert part in said
     assert "text.jpg is no picture that is read here" in said
     assert said.count("; skipped") == 4
+
+
+def test_no_broken_picture_ends_the_program(deployed: dict[str, Deployed], frames: list[Image], tmp_path: Path) -> None:
+    """Cut off, or with bytes changed: each is decoded or named, and the next one read."""
+    small = cv2.resize(frames[0], (40, 30))
+    whole = [cv2.imencode(end, small)[1].tobytes() for end in (".jpg", ".png", ".ppm")]
+    rng = np.random.default_rng(7)
+    files = []
+    for index in range(90):
+        data = bytearray(whole[index % len(whole)])
+        if index % 3 == 0:
+            data = data[: int(rng.integers(len(data)))]
+        for at in rng.integers(0, len(data) + 1, 1 + index % 4):
+            data[at : at + 1] = bytes([int(rng.integers(256))])
+        files.append(tmp_path / f"{index}")
+        files[-1].write_bytes(data)
+    done = deployed["navigate"].run("--threads", "1", *files)
+    assert done.returncode == 0, done.stderr[-500:]
+    read, skipped = done.stdout.count(b"\n"), done.stderr.count(b"; skipped")
+    assert read + skipped == len(files)
+    assert min(read, skipped) > 10
 
 
 def without_tables(jpeg: bytes) -> bytes:
