@@ -1,7 +1,7 @@
 """What is said of detections: area, counts at the threshold, calibration, landmarks, and how the boxes are off.
 
 Detections are `Found` in pictures, truth is boxes (n, 4) a picture. Which detection is right is decided in one place
-for all detectors: `train/face/evaluate.py`.
+for all detectors: `train/face/evaluate.py`; how far its landmarks are off in `train/face/landmarks.py`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import numpy as np
 
 from helmsight.runtime.results import Faces, Floats
 from helmsight.train.face import calibrate
-from helmsight.train.face.boxes import overlap
 from helmsight.train.face.evaluate import IOU, Matches, average_precision, match
+from helmsight.train.face.landmarks import distance, eyes, pairs_of
 
 from .peers import Found
 
-LOOSE_IOU = 0.3
-"""From here on a detection is of that face, whatever its box convention: for landmarks and for the box correction."""
 AGREE = 0.1
 """Mean distance, in distances of the eyes, up to which two teachers agree on a face's landmarks."""
 CALIBRATION_FROM = 0.1
@@ -93,21 +91,6 @@ def fit_boxes(found: Sequence[Found], truth: Sequence[Floats]) -> BoxFit:
     return BoxFit(float(dx), float(dy), float(sw), float(sh))
 
 
-def pairs_of(found: Found, boxes: Floats) -> list[tuple[int, int]]:
-    """Face and detection, for each face that one overlaps by 0.3: the one that overlaps it most, each used once."""
-    if not len(found.score) or not len(boxes):
-        return []
-    table = overlap(boxes, found.xyxy)
-    pairs = []
-    for _ in range(min(table.shape)):
-        face, i = divmod(int(table.argmax()), table.shape[1])
-        if table[face, i] < LOOSE_IOU:
-            break
-        pairs.append((face, i))
-        table[face], table[:, i] = -1, -1
-    return pairs
-
-
 def teach_landmarks(teachers: Sequence[Sequence[Found]], truth: Sequence[Floats]) -> list[Floats]:
     """Landmarks (n, 5, 2) a picture: the mean of the teachers that agree with another one, NaN where none does."""
     taught = []
@@ -120,38 +103,11 @@ def teach_landmarks(teachers: Sequence[Sequence[Found]], truth: Sequence[Floats]
     return taught
 
 
-def landmark_error(found: Sequence[Found], truth: Sequence[Floats], taught: Sequence[Floats]) -> tuple[float, int]:
-    """Mean distance over the points, in distances of the eyes, and the number of faces that have it.
-
-    A detector with four points is compared at the eyes, the nose and the mouth's centre.
-    """
-    errors = []
-    for f, boxes, marks in zip(found, truth, taught, strict=True):
-        for face, i in pairs_of(f, boxes):
-            wanted, given = marks[face], f.landmarks[i]
-            if np.isnan(wanted).any() or not len(given):
-                continue
-            if len(given) == 4:
-                wanted = np.concatenate([wanted[:3], wanted[3:].mean(0, keepdims=True)])
-            errors.append(_distance(given, wanted) / _eyes(wanted))
-    return (float(np.mean(errors)) if errors else float("nan")), len(errors)
-
-
 def _agreed(seen: Floats) -> Floats:
     """One face's landmarks from those of each teacher (t, 5, 2), NaN where it did not see the face."""
     known = seen[~np.isnan(seen).any((1, 2))]
-    near = [
-        any(_distance(a, b) <= AGREE * _eyes(a) for j, b in enumerate(known) if j != i) for i, a in enumerate(known)
-    ]
+    near = [any(distance(a, b) <= AGREE * eyes(a) for j, b in enumerate(known) if j != i) for i, a in enumerate(known)]
     return np.asarray(known[near].mean(0) if any(near) else np.full((5, 2), np.nan), np.float32)
-
-
-def _distance(a: Floats, b: Floats) -> float:
-    return float(np.linalg.norm(a - b, axis=-1).mean())
-
-
-def _eyes(points: Floats) -> float:
-    return max(1e-6, float(np.linalg.norm(points[0] - points[1])))
 
 
 def _record(found: Found, fit: BoxFit | None) -> Faces:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from helmsight.train.face.landmarks import landmark_error
+
 from ..harness import Goal
 from . import measures
 from .looking import FIRST, Seen
@@ -73,7 +75,7 @@ def _accuracy(d: Detector, sets: Mapping[str, PictureSet], taught: Any) -> dict[
     shown = measures.at_threshold(d.seen.shown, truth)
     row |= {"threshold": d.threshold, "precision": shown.precision, "recall": shown.recall}
     row["false boxes in 50 pictures without a face"] = _known(shown.false_per_50)
-    error, faces = measures.landmark_error(d.seen.shown, truth, taught) if taught else (math.nan, 0)
+    error, faces = landmark_error(d.seen.shown, truth, taught) if taught else (math.nan, 0)
     row |= {"landmark error %": _known(100 * error), "of faces": faces if faces else None}
     for name in (FIRST, "3x3"):
         error = measures.calibration_error(d.seen.ranked[name], sets[name].truth)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from helmsight.runtime.bundle import write_bundle
+from helmsight.train.face.landmarks import landmark_error
 
 from ..bundles import face_manifest, open_face_manifest
 
@@ -60,10 +61,10 @@ def test_landmarks_are_judged_where_two_teachers_agree():
     teachers = [[seen(FACE, [0.9], [MARKS + shift])] for shift in (0, 1, 9)]
     taught = measures.teach_landmarks(teachers, [FACE])
     assert taught[0][0] == pytest.approx(MARKS + 0.5)  # the third is nine pixels off and is left out
-    error, faces = measures.landmark_error([seen(FACE, [0.5], [MARKS + np.array([2.5, 0.5])])], [FACE], taught)
+    error, faces = landmark_error([seen(FACE, [0.5], [MARKS + np.array([2.5, 0.5])])], [FACE], taught)
     assert (error, faces) == (pytest.approx(2 / 20), 1)
     four = np.concatenate([MARKS[:3], [[30, 50]]]) + 0.5
-    assert measures.landmark_error([seen(FACE, [0.5], [four])], [FACE], taught)[0] == pytest.approx(0)
+    assert landmark_error([seen(FACE, [0.5], [four])], [FACE], taught)[0] == pytest.approx(0)
     alone = measures.teach_landmarks([teachers[0], teachers[2]], [FACE])
     assert np.isnan(alone[0]).all()
 

@@ -17,9 +17,10 @@ from helmsight.runtime.results import Faces  # noqa: E402
 from helmsight.runtime.tasks.face import FaceTask, _cells  # noqa: E402
 from helmsight.train.face import loss  # noqa: E402
 from helmsight.train.face.data import IMAGE_HW  # noqa: E402
-from helmsight.train.face.evaluate import average_precision, evaluate_data, match  # noqa: E402
+from helmsight.train.face.evaluate import Looked, average_precision, evaluate_data, match, measure  # noqa: E402
 from helmsight.train.face.model import STRIDES, build  # noqa: E402
 from helmsight.train.face.problem import CELLS, DECODING, INPUTS  # noqa: E402
+from helmsight.train.face.teachers import Labels  # noqa: E402
 
 from ..bundles import face_manifest  # noqa: E402
 
@@ -37,7 +38,8 @@ def test_the_network_is_small() -> None:
         if isinstance(layer, torch.nn.Conv2d):
             layer.register_forward_hook(count)
     net(torch.zeros(1, *IMAGE_HW, 3, dtype=torch.uint8))
-    assert sum(p.numel() for p in net.parameters()) <= MAX_PARAMETERS
+    folded = sum(norm.num_features for norm in net.modules() if isinstance(norm, torch.nn.BatchNorm2d))
+    assert sum(p.numel() for p in net.parameters()) - folded <= MAX_PARAMETERS  # as exported: a norm leaves a bias
     assert sum(work) <= MAX_MACS
 
 
@@ -114,6 +116,38 @@ def test_a_perfect_answer_costs_nothing_and_each_fault_costs_its_own_part() -> N
     turned = loss.detection_loss(logits_of({**said, "landmarks": said["landmarks"] + 1}), targets, IMAGE_HW)
     assert turned.landmarks > 0.05
     assert turned.box < 1e-3
+
+
+@pytest.mark.parametrize(("box", "say"), [((100.0, 60.0, 200.0, 180.0), 1.0), ((60.0, 60.0, 84.0, 96.0), None)])
+def test_landmarks_cost_their_distance_over_that_of_the_eyes(box: tuple[float, ...], say: float | None) -> None:
+    targets = truth(box)
+    said = answer(targets)
+    off = loss.detection_loss(logits_of({**said, "landmarks": said["landmarks"] + 1}), targets, IMAGE_HW).landmarks
+    strides = loss.cells(IMAGE_HW)[1][loss.assign(targets["boxes"], targets["doubtful"], IMAGE_HW).answers[0]]
+    eyes = (MARKS[1][0] - MARKS[0][0]) * (box[2] - box[0])
+    side = ((box[2] - box[0]) * (box[3] - box[1])) ** 0.5
+    each = strides * 2**0.5 / eyes * (say or side / loss.NEAR)
+    assert off.item() == pytest.approx(loss.POINT_WEIGHT * each.sum().item() / loss.EXPECTED, rel=1e-3)
+
+
+def test_eyes_that_are_one_behind_the_other_do_not_make_errors_endless() -> None:
+    targets = truth((100.0, 60.0, 200.0, 180.0))
+    targets["landmarks"][0, 0, 1] = targets["landmarks"][0, 0, 0]
+    said = answer(targets)
+    off = loss.detection_loss(logits_of({**said, "landmarks": said["landmarks"] + 1}), targets, IMAGE_HW).landmarks
+    assert 0 < off.item() < loss.POINT_WEIGHT * 30 * 32 * 2**0.5 / (loss.CLOSE_EYES * 100) / loss.EXPECTED
+
+
+def test_near_faces_landmarks_have_a_branch_of_their_own() -> None:
+    net = build().eval()
+    picture = torch.randint(0, 256, (1, *IMAGE_HW, 3), dtype=torch.uint8)
+    before = net(picture)
+    torch.nn.init.constant_(net.near[2].bias, 0.5)
+    after = net(picture)
+    near = torch.from_numpy(_cells(IMAGE_HW, list(STRIDES))[1] == STRIDES[-1])
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert torch.allclose(after[2] - before[2], 0.5 * near[None, :, None, None].float(), atol=1e-5)
 
 
 def test_a_doubtful_face_is_neither_asked_for_nor_wrong() -> None:
@@ -204,6 +238,20 @@ def test_a_folder_is_evaluated_letterboxed(tmp_path: Path) -> None:
     (tmp_path / "images/b.png").unlink()
     with pytest.raises(BadArtefact, match=r"b\.png cannot be opened: .*boxes\.json lists it"):
         evaluate_data(run, face_manifest(), str(tmp_path))
+
+
+def test_landmarks_of_near_faces_that_were_found_are_judged() -> None:
+    boxes = np.array([[0, 0, 100, 100], [200, 0, 210, 10], [0, 120, 100, 220]], np.float32)
+    marks = boxes[:, None, :2] + np.array(MARKS, np.float32) * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    said = Faces(boxes[:2], np.array([0.9, 0.9], np.float32), marks[:2] + np.float32([4, 0]))
+    labels = Labels(boxes, marks, np.zeros(3, bool))
+    values = measure(Looked([said], [labels], [1.0]), face_manifest(**DECODING))
+    assert values["landmark_error"] == pytest.approx(4 / 40)  # the small one does not count, one was not found
+    unsure = Faces(said.xyxy, said.score / 2, said.landmarks)
+    assert "landmark_error" not in measure(Looked([unsure], [labels], [1.0]), face_manifest(**DECODING))
+    small = measure(Looked([said], [labels], [0.25]), face_manifest(**DECODING))
+    assert "landmark_error" not in small  # 25 pixels of the network
+    assert (small["precision"], small["recall"]) == (1.0, pytest.approx(2 / 3))
 
 
 def test_what_is_to_be_ignored_neither_counts_nor_punishes() -> None:

@@ -35,8 +35,10 @@ log = logging.getLogger(__name__)
 
 IMAGE_HW = (240, 320)
 SIZES = ((160, 192), (240, 320), (320, 320), (320, 256))
-SIZE_SHARES = (0.3, 0.3, 0.3, 0.1)
+SIZE_SHARES = (0.2, 0.2, 0.5, 0.1)
 """Some batches are of smaller pictures: for the same work more faces are seen in them. Near faces need the larger."""
+PLAIN = 0.5
+"""Share of single photographs that are shown as sharp as they are and undressed: landmarks are learnt from these."""
 MOST_CUT = 2000
 """Photographs, from the first, that heads are cut out of."""
 MOST = 256
@@ -105,21 +107,23 @@ def make_picture(rng: np.random.Generator, material: Material, hw: tuple[int, in
     does.
     """
     inner = _inner(rng, hw)
-    kind = rng.random()
+    kind, plain = rng.random(), False
     if kind < 0.2:
         heads = material.generated if rng.random() < 0.5 or not material.cut else material.cut
         image, labels = compose(rng, heads, material.backgrounds, inner)
     else:
         grid = int(rng.integers(2, 6)) if kind < 0.4 else 1
-        image, labels = _grid(rng, material, inner, grid)
+        plain = grid == 1 and rng.random() < PLAIN
+        image, labels = _grid(rng, material, inner, grid, wear=not plain)
     sure = labels.boxes[~labels.doubtful]
+    smallest = 0.0 if plain else float(np.min(sure[:, 3] - sure[:, 1], initial=hw[0]))
     whole = np.zeros((*hw, 3), np.uint8)
-    whole[: inner[0], : inner[1]] = photograph(rng, image, float(np.min(sure[:, 3] - sure[:, 1], initial=hw[0])))
+    whole[: inner[0], : inner[1]] = photograph(rng, image, smallest)
     return whole, labels
 
 
-def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], count: int) -> Scene:
-    """`count` by `count` photographs beside each other, on black or on some background."""
+def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], count: int, wear: bool) -> Scene:
+    """`count` by `count` photographs beside each other, on black or on some background; `wear`: faces are dressed."""
     image = np.zeros((*hw, 3), np.uint8) if rng.random() < 0.4 else draw_background(rng, material.backgrounds, hw)
     ys, xs = (np.linspace(0, n, count + 1).astype(int) for n in hw)
     parts = []
@@ -128,8 +132,9 @@ def _grid(rng: np.random.Generator, material: Material, hw: tuple[int, int], cou
             region = Region(int(left), int(top), int(right - left), int(bottom - top))
             parts.append(show(rng, material.photographs.pick(rng, others=0.3), image, region))
     labels = join(parts)
-    for box, marks in zip(labels.boxes[~labels.doubtful], labels.landmarks[~labels.doubtful], strict=True):
-        dress(rng, image, box, marks)
+    if wear:
+        for box, marks in zip(labels.boxes[~labels.doubtful], labels.landmarks[~labels.doubtful], strict=True):
+            dress(rng, image, box, marks)
     return image, labels
 
 

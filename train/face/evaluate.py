@@ -1,4 +1,4 @@
-"""How good a face detector is: average precision at IoU 0.5, and precision and recall at its own threshold."""
+"""How good a face detector is: average precision at IoU 0.5; at its own threshold precision, recall and landmarks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from torch import nn
 from ...runtime.bundle import Manifest
 from ...runtime.pictures import read_picture
 from ...runtime.results import Faces, Floats, Image
+from ...runtime.tasks import Letterbox
 from ...runtime.tasks.face import FaceTask
 from .annotations import data_folder, read_folder
 from .boxes import overlap
 from .data import validation_set
+from .landmarks import landmark_error
+from .teachers import Labels
 from .wider import WIDER, find_images
 from .wider_protocol import Found, average_precisions, read_truth
 
@@ -32,6 +35,10 @@ FLOOR = 0.002
 """Detections below this score are not ranked: they hardly change the area and cost most of the time."""
 VALIDATION = "photographs held back, and mosaics of them"
 """What `score` looks at."""
+LANDMARK_ERROR = "landmark_error"
+"""Mean distance of the landmarks of faces that were found, in distances of the eyes."""
+NEAR_PX = 32.0
+"""Faces less high than this, in the network's pixels, have landmarks a pixel or two from each other: not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +51,30 @@ class Matches:
     """Faces that there were to find."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found in pictures, and what faces they have."""
+
+    found: list[Faces]
+    labels: list[Labels]
+    scales: list[float]
+    """Pixels of the network to a pixel of each picture."""
+
+    @property
+    def matches(self) -> Matches:
+        """The detections of all pictures; those of doubtful faces are left out."""
+        sure = [labels.boxes[~labels.doubtful] for labels in self.labels]
+        return match(self.found, sure, ignore=[labels.boxes[labels.doubtful] for labels in self.labels])
+
+
 def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """AP, precision and recall on the photographs held back and mosaics of them (always the same ones)."""
-    return _with_data(measure(validation_matches(run, manifest), manifest), VALIDATION, len(validation_set()))
+    """AP, precision, recall and landmarks on the photographs held back and mosaics of them (always the same ones)."""
+    return _with_data(measure(look(run, manifest), manifest), VALIDATION, len(validation_set()))
 
 
-def validation_matches(run: Run, manifest: Manifest) -> Matches:
+def look(run: Run, manifest: Manifest) -> Looked:
     """What is found on the pictures of `score`, whatever its score (from `FLOOR`)."""
-    sure = ((p.image, p.labels.boxes[~p.labels.doubtful], p.labels.boxes[p.labels.doubtful]) for p in validation_set())
-    return _detect(run, manifest, sure)
+    return _detect(run, manifest, ((p.image, p.labels) for p in validation_set()))
 
 
 def evaluate_data(run: Run, manifest: Manifest, data: str) -> dict[str, dict[str, Any]]:
@@ -64,7 +86,7 @@ def evaluate_data(run: Run, manifest: Manifest, data: str) -> dict[str, dict[str
     if data.startswith(WIDER):
         return _evaluate_wider(run, manifest, folder)
     items = read_folder(folder)
-    pictures = ((read_picture(i.file), i.boxes[~i.ignore], i.boxes[i.ignore]) for i in items)
+    pictures = ((read_picture(i.file), Labels(i.boxes, i.landmarks, i.ignore)) for i in items)
     return _with_data(measure(_detect(run, manifest, pictures), manifest), folder.name, len(items))
 
 
@@ -128,27 +150,43 @@ def average_precision(matches: Matches) -> float:
     return float(highest[matches.right[order]].sum() / matches.faces)
 
 
-def measure(matches: Matches, manifest: Manifest) -> dict[str, float]:
-    """AP at IoU 0.5, and precision and recall at the manifest's threshold."""
-    shown = matches.score >= manifest.decoding["score_threshold"]
+def measure(looked: Looked, manifest: Manifest) -> dict[str, float]:
+    """AP at IoU 0.5; at the manifest's threshold precision, recall and, where some are known, the landmarks' error."""
+    matches, threshold = looked.matches, manifest.decoding["score_threshold"]
+    shown = matches.score >= threshold
     hits = int((matches.right & shown).sum())
+    near = [_near(labels, scale) for labels, scale in zip(looked.labels, looked.scales, strict=True)]
+    shown_faces = [_above(faces, threshold) for faces in looked.found]
+    error, known = landmark_error(shown_faces, [n.boxes for n in near], [n.landmarks for n in near])
     return {
         "ap50": average_precision(matches),
         "precision": hits / max(1, int(shown.sum())),
         "recall": hits / max(1, matches.faces),
+        **({LANDMARK_ERROR: error} if known else {}),
     }
 
 
-def _detect(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Floats, Floats]]) -> Matches:
-    """Matches of pictures with the boxes that count and those that do not."""
+def _detect(run: Run, manifest: Manifest, pictures: Iterable[tuple[Image, Labels]]) -> Looked:
+    """What is found in pictures whose faces are known; the doubtful ones do not count."""
     task = _floored(manifest)
-    found, truth, ignore = [], [], []
-    for image, boxes, passed in pictures:
-        outputs = run(task.prepare(image))
-        found.append(task.decode(dict(outputs), image.shape[:2]))
-        truth.append(boxes)
-        ignore.append(passed)
-    return match(found, truth, ignore=ignore)
+    fit = Letterbox(manifest.inputs[0].image_hw)
+    found, known, scales = [], [], []
+    for image, labels in pictures:
+        found.append(task.decode(dict(run(task.prepare(image))), image.shape[:2]))
+        known.append(labels)
+        scales.append(fit.scale(image.shape[:2]))
+    return Looked(found, known, scales)
+
+
+def _near(labels: Labels, scale: float) -> Labels:
+    """Those faces whose landmarks count: sure ones of at least `NEAR_PX`."""
+    near = ~labels.doubtful & ((labels.boxes[:, 3] - labels.boxes[:, 1]) * scale >= NEAR_PX)
+    return Labels(labels.boxes[near], labels.landmarks[near], labels.doubtful[near])
+
+
+def _above(faces: Faces, threshold: float) -> Faces:
+    shown = faces.score >= threshold
+    return Faces(faces.xyxy[shown], faces.score[shown], faces.landmarks[shown])
 
 
 def _floored(manifest: Manifest) -> FaceTask:
@@ -158,4 +196,5 @@ def _floored(manifest: Manifest) -> FaceTask:
 
 
 def _with_data(values: dict[str, float], data: str, n: int) -> dict[str, dict[str, Any]]:
-    return {name: {"value": value, "data": data, "n": n, "better": "higher"} for name, value in values.items()}
+    better = {name: "lower" if name == LANDMARK_ERROR else "higher" for name in values}
+    return {name: {"value": v, "data": data, "n": n, "better": better[name]} for name, v in values.items()}

@@ -2,8 +2,8 @@
 
 A cell answers for a face when its centre lies in the face's box, near its middle, at the stride that suits its size
 (FCOS's centre sampling, Tian et al. 2019). Scores learn the IoU that their box reaches, by quality focal loss (Li et
-al. 2020, Generalized Focal Loss); boxes learn by GIoU (Rezatofighi et al. 2019); landmarks by their distance over the
-size of the face.
+al. 2020, Generalized Focal Loss); boxes learn by GIoU (Rezatofighi et al. 2019); landmarks by what they are judged by,
+their distance over that of the eyes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .model import STRIDES
 
-SIZES = {8: (0.0, 48.0), 16: (32.0, 112.0), 32: (80.0, 1e9)}
+SIZES = {8: (0.0, 48.0), 16: (32.0, 176.0), 32: (80.0, 1e9)}
 """Root of a face's area, in pixels, that cells of a stride answer for; neighbours share some."""
 RADIUS = 1.5
 """How far from the middle of a face a cell may be, in strides."""
@@ -25,7 +25,11 @@ EXPECTED = 8.0
 """About the number of answering cells in a picture. Sums are divided by it and by the number of pictures, not by the
 cells counted: the loss of a batch stays the mean over its pictures, also when they are split over processes."""
 BOX_WEIGHT = 2.0
-POINT_WEIGHT = 8.0
+POINT_WEIGHT = 6.6
+CLOSE_EYES = 0.2
+"""Of a face from the side the eyes are close: as if they were at least this share of its size apart."""
+NEAR = 64.0
+"""Faces smaller than this, in pixels, have less say on landmarks, in proportion: there a pixel is much of a face."""
 
 
 class Losses(NamedTuple):
@@ -98,10 +102,12 @@ def detection_loss(outputs: tuple[Tensor, Tensor, Tensor], targets: dict[str, Te
     quality[answers] = iou.detach().to(scores.dtype)
     whole = EXPECTED * len(scores)
     wrong = torch.where(assigned.excused, 0, quality_focal(scores, quality))
-    side = (box[:, 2:] - box[:, :2]).prod(-1).sqrt()[:, None, None]
-    known = ~marks.isnan()
-    off = (point[:, None] + points[answers] * stride[..., None] - marks.nan_to_num()).abs() / side * known
-    return Losses(wrong.sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole, POINT_WEIGHT * off.sum() / 10 / whole)
+    known = ~marks.isnan().any(-1)
+    marks = marks.nan_to_num()
+    side = (box[:, 2:] - box[:, :2]).prod(-1).sqrt()
+    off = _off(point[:, None] + points[answers] * stride[..., None], marks, side)
+    off = (off * known).mean(-1) * (side / NEAR).clamp(max=1)
+    return Losses(wrong.sum() / whole, BOX_WEIGHT * (1 - giou).sum() / whole, POINT_WEIGHT * off.sum() / whole)
 
 
 def soft_loss(outputs: tuple[Tensor, Tensor, Tensor], soft: tuple[Tensor, ...]) -> Losses:
@@ -111,12 +117,18 @@ def soft_loss(outputs: tuple[Tensor, Tensor, Tensor], soft: tuple[Tensor, ...]) 
     whole = EXPECTED * len(scores)
     _, giou = overlaps(reach, soft_reach)
     weight = torch.where(soft_scores > 0.1, soft_scores, 0)
-    off = (points - soft_points).abs().mean((-1, -2)) / _area(soft_reach).clamp(min=1e-6).sqrt()
+    off = _off(points, soft_points, _area(soft_reach).clamp(min=1e-6).sqrt()).mean(-1)
     return Losses(
         quality_focal(scores, soft_scores).sum() / whole,
         BOX_WEIGHT * (weight * (1 - giou)).sum() / whole,
         POINT_WEIGHT * (weight * off).sum() / whole,
     )
+
+
+def _off(points: Tensor, marks: Tensor, side: Tensor) -> Tensor:
+    """Distance (..., 5) of each point (..., 5, 2) from its mark over that of the marked eyes; `side` (...) of faces."""
+    eyes = torch.maximum((marks[..., 0, :] - marks[..., 1, :]).norm(dim=-1), CLOSE_EYES * side)
+    return ((points - marks).square().sum(-1) + 1e-8).sqrt() / eyes[..., None]  # its slope at 0 is finite
 
 
 def quality_focal(logits: Tensor, quality: Tensor) -> Tensor:

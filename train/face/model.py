@@ -22,9 +22,9 @@ PRIOR = 0.01
 """The score of a cell before training: most cells have no face (Lin et al. 2017, Focal Loss, section 4.1)."""
 
 
-def build(widths: tuple[int, int, int, int] = (32, 64, 80, 96)) -> FaceNet:
-    """The network; `widths` are the channels at strides 4, 8, 16 and 32."""
-    return FaceNet(tuple(widths))
+def build(widths: tuple[int, int, int, int] = (32, 64, 80, 96), near: int = 24) -> FaceNet:
+    """The network; `widths` are the channels at strides 4, 8, 16 and 32, `near` those of near faces' landmarks."""
+    return FaceNet(tuple(widths), near)
 
 
 class FaceNet(nn.Module):
@@ -36,7 +36,7 @@ class FaceNet(nn.Module):
     calibration: Tensor
     """Slope and offset of the logits, fitted after training; see calibrate.py. No loss sees it."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], near: int) -> None:
         super().__init__()
         a, b, c, d = widths
         self.stem = nn.Sequential(
@@ -52,10 +52,12 @@ class FaceNet(nn.Module):
         self.score = nn.Conv2d(b, 1, 1)
         self.box = nn.Conv2d(b, 4, 1)
         self.points = nn.Conv2d(b, 2 * POINTS, 1)
+        self.near = nn.Sequential(nn.Conv2d(d, near, 1), nn.ReLU(inplace=True), nn.Conv2d(near, 2 * POINTS, 1))
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         init_by_fan_in(self)
-        for layer, bias in ((self.score, -math.log((1 - PRIOR) / PRIOR)), (self.box, 1.0), (self.points, 0.0)):
-            nn.init.normal_(layer.weight, std=0.01)
+        last = {self.score: -math.log((1 - PRIOR) / PRIOR), self.box: 1.0, self.points: 0.0, self.near[2]: 0.0}
+        for layer, bias in last.items():
+            nn.init.normal_(layer.get_parameter("weight"), std=0.01)
             nn.init.constant_(layer.get_parameter("bias"), bias)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,7 +80,8 @@ class FaceNet(nn.Module):
         """Of each cell: score (B, N), distances (B, N, 4) before softplus, landmarks (B, N, 5, 2)."""
         p8 = self.stage8(self._stem(images))  # (B, b, H/8, W/8)
         p16 = self.stage16(p8)  # (B, c, H/16, W/16)
-        p32 = self.lateral32(self.stage32(p16))  # (B, b, H/32, W/32)
+        whole = self.stage32(p16)  # (B, d, H/32, W/32)
+        p32 = self.lateral32(whole)  # (B, b, H/32, W/32)
         p16 = self.merge16(_add_coarser(self.lateral16(p16), p32))
         p8 = self.merge8(_add_coarser(p8, p16))
         layers = (self.score, self.box, self.points)  # as one: three small convolutions take thrice the time
@@ -87,6 +90,8 @@ class FaceNet(nn.Module):
         cells = []
         for level, stride in zip((p8, p16, p32), STRIDES, strict=True):
             found = functional.conv2d(self.head(level), weight, bias)  # (B, 15, rows, columns)
+            if stride == STRIDES[-1]:  # the head that all levels share is too narrow for the details of a near face
+                found = torch.cat([found[:, :5], found[:, 5:] + self.near(whole)], 1)
             # A height of 240 leaves half a cell at stride 32: what is no whole cell has no say.
             found = found[:, :, : images.shape[1] // stride, : images.shape[2] // stride]
             cells.append(found.flatten(2).transpose(1, 2))  # (B, cells, 15)
