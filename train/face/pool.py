@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...devices.errors import BadArtefact
+from ...runtime.fetch import Package, fetch, locked
 from ...runtime.results import Floats, Image
 from ..checkpoint import replace_file
-from ..fetch import Package, fetch, locked
 from .photographs import Photograph, flat
 from .teachers import CENTERFACE, RETINAFACE, Teachers
 from .view import between_pixels

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.bundle import Manifest, TensorSpec
-from ..fetch import cache_folder
+from ...runtime.fetch import cache_folder
 from ..problem import Batch, Loss, Shard, Targets
 from .backgrounds import PHOTOS
 from .calibrate import apply, fit

@@ -20,8 +20,8 @@ import onnx
 from numpy.typing import NDArray
 
 from ...devices.errors import need
+from ...runtime.fetch import Package, fetch
 from ...runtime.results import Floats, Image
-from ..fetch import Package, fetch
 from .boxes import overlap
 
 RETINAFACE = Package(

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from ...runtime.fetch import cache_folder, locked
 from ...runtime.results import Image
 from ...runtime.sim.looks import SEEDS, Split
-from ..fetch import cache_folder, locked
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, Frames, collect, join, load_frames
 
