@@ -120,7 +120,7 @@ def _trusted(text: object, key: str, file: Path) -> Callable[..., Any]:
             f"{file} names {key} {text}, which is neither helmsight's training code nor a module of this folder, so it "
             "is not run; stand in the folder of that code, or export package.module:callable with --weights"
         )
-    # A dotted name, or one that the module imported, would lead to any code: `...train.fetch:subprocess.run`.
+    # A dotted name, or one that the module imported, would lead to any code: `...train.checkpoint:os.system`.
     if "." in name or name.startswith("_"):
         raise BadArtefact(f"{file} names {key} {text}, so it is not run; expected one public name after the colon")
     try:

@@ -155,17 +155,17 @@ def test_a_bad_checkpoint(folder: Path, changes: dict[str, object], message: str
 
 
 @pytest.mark.parametrize("key", ["model", "samples", "score"])
-@pytest.mark.parametrize("name", ["subprocess.run", "shutil.rmtree", "run", "fetch.__globals__"])
+@pytest.mark.parametrize("name", ["subprocess.run", "shutil.rmtree", "run", "load_weights.__globals__"])
 def test_a_checkpoint_calls_nothing_that_trusted_code_merely_imports(
     folder: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: str
 ) -> None:
     import subprocess
 
-    import helmsight.train.fetch as fetch
+    import helmsight.train.checkpoint as trusted
 
-    monkeypatch.setattr(fetch, "run", subprocess.run, raising=False)  # as `from subprocess import run` would leave it
+    monkeypatch.setattr(trusted, "run", subprocess.run, raising=False)  # as `from subprocess import run` would leave it
     config = {"args": ["touch", "hacked"]} if key == "model" else {"width": 6}
-    write_checkpoint(folder, **{key: f"helmsight.train.fetch:{name}", "config": config})
+    write_checkpoint(folder, **{key: f"helmsight.train.checkpoint:{name}", "config": config})
     with pytest.raises(BadArtefact, match=rf"names {key} .* is not run"):
         load_source("runs/tiny")
     assert not (folder / "hacked").exists()
