@@ -168,6 +168,12 @@ def row(name: str) -> Row:
     wanted = name.strip().casefold()
     if found := next((one for one in rows() if one.board is None and one.name == wanted), None):
         return found
+    if wanted.startswith("rtx"):
+        cards = ", ".join(one.name for one in rows() if one.capability)
+        raise UsageError(
+            f"-t {name}: a card is named by its compute capability (`helmsight doctor` on its machine, or NVIDIA's "
+            f"list), and TensorRT-RTX builds ahead of time for {cards}"
+        )
     try:
         return _row(device(name))
     except UsageError as error:

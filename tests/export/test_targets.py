@@ -7,22 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from helmsight.devices.device import catalog
+from helmsight.devices.device import catalog, device
 from helmsight.devices.errors import DeviceMismatch, UsageError
+from helmsight.export import targets
 from helmsight.export.artefacts import KINDS
 from helmsight.export.graph import GraphSummary
-from helmsight.export.targets import PLANS, Row, Target, check_memory, check_targets, row, rows
+from helmsight.export.targets import PLANS, Target, check_memory, check_targets, row, rows
 
 MEGABYTE = 1_000_000
-
-
-def untried(name: str) -> Row:
-    """The row as if this version built for it, so that the rules can be tested before the artefacts are there."""
-    board = row(name).board
-    assert board
-    return Row(
-        board.id, PLANS[board.served_by.key], replace(board, served_by=replace(board.served_by, state="untried"))
-    )
 
 
 def test_the_table_has_every_board_and_kinds_that_are_there() -> None:
@@ -75,6 +67,12 @@ def test_an_impossible_precision_is_refused_with_the_nearest(name: str, precisio
 
 def test_names_are_ids_or_aliases_and_count_once() -> None:
     assert [one.name for one in check_targets(["cpu", "rpi4", "CPU", "rpi4b"], "int8")] == ["cpu", "rpi4b"]
+    assert [one.name for one in check_targets(["jetson-orin-nano", "A100"], "fp32")] == [
+        "jetson-orin-nano-8g",
+        "dgx-a100",
+    ]
+    with pytest.raises(UsageError, match="did you mean jetson-orin-nx or jetson-agx-orin"):
+        check_targets(["jetson-orin"], "fp32")
     (card,) = check_targets(["rtx-sm86"], "fp16")
     assert (card.artefacts, card.compute_capability) == (("tensorrt-rtx",), "8.6")
     assert check_targets(["jetson-nano/trtexec"], "fp32")[0].artefacts == ("trtexec",)
@@ -84,14 +82,18 @@ def test_names_are_ids_or_aliases_and_count_once() -> None:
         check_targets(["rpi4b", "rpi4b/onnxruntime"], "fp32")
     with pytest.raises(UsageError, match="-t toaster is neither `cpu`, rtx-smNN nor a board"):
         check_targets(["toaster"], "fp32")
+    with pytest.raises(UsageError, match=r"-t rtx4090: a card is named by its compute capability .* rtx-sm89"):
+        check_targets(["rtx4090"], "fp32")
     with pytest.raises(UsageError, match="no target"):
         check_targets([], "fp32")
 
 
-@pytest.mark.parametrize("one", [r for r in rows() if r.state == "planned"], ids=lambda r: r.name)
-def test_what_is_planned_is_refused(one: Row) -> None:
-    with pytest.raises(DeviceMismatch, match="this version does not build for it"):
-        check_targets([one.name], "fp32")
+def test_what_is_planned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = device("dgx-a100")
+    planned = replace(board, served_by=replace(board.served_by, state="planned", today="its CPU"))
+    monkeypatch.setattr(targets, "device", lambda name: planned)
+    with pytest.raises(DeviceMismatch, match=r"this version does not build for it; .* TensorRT.*; today: its CPU"):
+        check_targets(["dgx-a100"], "fp32")
 
 
 def summary(weights: int, peak: int | None) -> GraphSummary:
@@ -99,7 +101,7 @@ def summary(weights: int, peak: int | None) -> GraphSummary:
 
 
 def test_a_network_that_does_not_fit_is_refused_with_the_smallest_that_holds_it() -> None:
-    nano = Target(untried("jetson-nano"), "fp32")
+    nano = Target(row("jetson-nano"), "fp32")
     # 4 GB, of which the system keeps 1 and TensorRT takes 0.8
     assert check_memory(nano, summary(500 * MEGABYTE, 600 * MEGABYTE)) == 2_900 * MEGABYTE
     with pytest.raises(DeviceMismatch) as caught:
@@ -108,7 +110,7 @@ def test_a_network_that_does_not_fit_is_refused_with_the_smallest_that_holds_it(
     assert "takes about 3.50 GB" in said
     assert "it has 3.00 GB" in said
     assert "-t jetson-" in said or "no board of its family holds it" in said
-    tk1 = Target(untried("tk1"), "fp32")
+    tk1 = Target(row("tk1"), "fp32")
     assert check_memory(tk1, summary(400 * MEGABYTE, 200 * MEGABYTE)) < 1_500 * MEGABYTE
     with pytest.raises(DeviceMismatch):
         check_memory(tk1, summary(500 * MEGABYTE, 200 * MEGABYTE))
