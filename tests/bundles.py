@@ -9,6 +9,8 @@ import numpy as np
 
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, write_bundle
 
+EMPTY_GRAPH = b"\x3a\x00"
+"""An ONNX file's outline, of a graph without nodes: for engines that are not real."""
 FACE_CELLS = 30 * 40 + 15 * 20 + 7 * 10
 
 

@@ -49,7 +49,7 @@ def build(
     found = None if force else store.get(key)
     if found:
         return Built(found, fresh=False)
-    parsed = parse(library, file.data, str(bundle.path / file.name))
+    parsed = _parsed(library, file, bundle)
     config = configure(parsed, dict(key.shapes))
     timings = store.timing_cache(library.name, library.version, key.compute_capability)
     cache = config.create_timing_cache(store.read(timings))
@@ -82,6 +82,19 @@ def rebuild_command(bundle: Bundle) -> str:
     sizes = [spec.image_hw for spec in bundle.manifest.inputs if spec.multiple]
     imgsz = f" --imgsz {sizes[0][1]}x{sizes[0][0]}" if sizes else ""
     return f"helmsight build {bundle.path}{imgsz}"
+
+
+def _parsed(library: Library, file: NetworkFile, bundle: Bundle) -> Parsed:
+    """The network; where the bundle has no file for TensorRT and its own is not taken, an error says how to get one."""
+    try:
+        return parse(library, file.data, str(bundle.path / file.name))
+    except BadArtefact as error:
+        if file.name != "model.onnx":
+            raise
+        raise BadArtefact(
+            f"{error}; the bundle has no file for TensorRT: export it with -t for this board "
+            "(`helmsight export --list-targets`), where torch is installed"
+        ) from error
 
 
 def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: None) -> bytes:

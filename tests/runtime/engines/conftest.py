@@ -9,6 +9,7 @@ import pytest
 
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, write_bundle
 
+from ...bundles import EMPTY_GRAPH
 from .fakes import LAYERS, FakeCuda, fake_library
 
 
@@ -17,7 +18,7 @@ def bundle(tmp_path: Path) -> Bundle:
     """`x` (1, 3) to `y` (1, 3); its network is never parsed."""
     spec = TensorSpec("x", (1, 3), "float32"), TensorSpec("y", (1, 3), "float32")
     manifest = Manifest("doubler", "", spec[:1], spec[1:], parity={"cpu": {"precision": "fp32"}})
-    return write_bundle(tmp_path / "d.bundle", manifest, {"model.onnx": b"no real network"})
+    return write_bundle(tmp_path / "d.bundle", manifest, {"model.onnx": EMPTY_GRAPH})
 
 
 @pytest.fixture

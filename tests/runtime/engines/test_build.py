@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from helmsight.runtime.engines.source import network_file
 from helmsight.runtime.engines.store import EngineKey, Store
 from helmsight.runtime.engines.trial import try_engine
 
+from ...bundles import EMPTY_GRAPH
 from .conftest import Machine
 from .fakes import PLAN, FakeCuda, fake_library
 
@@ -104,7 +106,7 @@ def test_another_network_or_none_is_refused(bundle: Bundle, machine: Machine, tm
     with pytest.raises(DeviceMismatch, match=r"there is no engine of doubler .* yet; build it: helmsight build"):
         load(bundle, TENSORRT)
     build(bundle)
-    other = write_bundle(tmp_path / "o.bundle", bundle.manifest, {"model.onnx": b"another network"})
+    other = write_bundle(tmp_path / "o.bundle", bundle.manifest, {"model.onnx": EMPTY_GRAPH * 2})
     old, new = (network_file(one).sha256[:12] for one in (bundle, other))
     with pytest.raises(DeviceMismatch, match=rf"built for ONNX file {old}\.\.\. \(here {new}\.\.\.\)"):
         load(other, TENSORRT)
@@ -205,13 +207,29 @@ def test_a_key_is_another_when_any_part_is() -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_a_bundle_without_a_file_for_tensorrt_that_is_not_taken_says_how_to_get_one(
+    bundle: Bundle, machine: Machine
+) -> None:
+    error = SimpleNamespace(
+        desc=lambda: "it has type UInt8", node_name=lambda: "permute", node_operator=lambda: "Transpose"
+    )
+    machine.library.module.OnnxParser = lambda network, log: SimpleNamespace(
+        parse=lambda data: False, num_errors=1, get_error=lambda i: error
+    )
+    with pytest.raises(BadArtefact) as caught:
+        build(bundle)
+    said = "node 'permute' (Transpose: it has type UInt8); the bundle has no file for TensorRT: export it with -t for"
+    assert said in str(caught.value)
+
+
 def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, tmp_path: Path) -> None:
     assert (network_file(bundle).name, network_file(bundle).precision) == ("model.onnx", "fp32")
     parity = {"cpu": {"precision": "fp32"}, "dgx-a100": {"precision": "int8"}}
-    files: dict[str, Path | bytes] = {"model.onnx": b"bytes first", "targets/dgx-a100/tensorrt.onnx": b"casts first"}
+    casts_first = EMPTY_GRAPH * 2
+    files: dict[str, Path | bytes] = {"model.onnx": EMPTY_GRAPH, "targets/dgx-a100/tensorrt.onnx": casts_first}
     made = write_bundle(tmp_path / "t.bundle", replace(bundle.manifest, parity=parity), files)
     found = network_file(made)
-    assert (found.name, found.data, found.precision) == ("targets/dgx-a100/tensorrt.onnx", b"casts first", "int8")
+    assert (found.name, found.data, found.precision) == ("targets/dgx-a100/tensorrt.onnx", casts_first, "int8")
     (made.path / found.name).write_bytes(b"swapped")
     with pytest.raises(BadArtefact, match="was changed after it was checked"):
         network_file(made)
