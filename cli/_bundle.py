@@ -43,6 +43,7 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
     for file, record in described.files.items():
         yield file, f"SHA-256 {record['sha256']}"
     yield "manifest.json", f"SHA-256 {described.manifest_sha256}"
+    yield "signature", "there, not checked: helmsight verify --key" if described.signed else "none"
     versions = described.provenance.get("versions", {})
     yield "made with", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not stated"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..runtime.bundle import SHIPPED, open_bundle, sha256
+from ..runtime.bundle import SHIPPED, open_bundle
 from ..runtime.tasks import TASKS
 from .checkpoint import named_callable
 from .source import Source
@@ -35,7 +35,7 @@ def read_bundle(text: str) -> Source:
         "kind": "bundle",
         "model": manifest.name,
         "source_sha256": manifest.files["model.onnx"],
-        "manifest_sha256": sha256(bundle.path / "manifest.json"),
+        "manifest_sha256": bundle.manifest_sha256,
         **{key: made_of[key] for key in CARRIED if key in made_of},
         "of": dict(manifest.provenance) | {"source": {k: v for k, v in made_of.items() if k not in CARRIED}},
     }
@@ -47,6 +47,7 @@ def read_bundle(text: str) -> Source:
         outputs=manifest.outputs,
         provenance=provenance | names,
         onnx=bundle.model,
+        onnx_sha256=manifest.files["model.onnx"],
         decoding=manifest.decoding,
         metrics=manifest.metrics,
         samples=_called(names, "samples", bundle.path),

@@ -56,7 +56,7 @@ def to_model(network: Source, opset: int, log: Path | None, keep_log: Path) -> M
 
 def _pinned(network: Source) -> ModelProto:
     assert network.onnx is not None, "a source has a module or an ONNX file"
-    model = load_checked(network.onnx)
+    model = load_checked(network.onnx, network.onnx_sha256)
     return model if any(spec.multiple for spec in network.inputs) else pin_inputs(model, network.inputs)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..devices.errors import BadArtefact, UsageError, need
-from ..runtime.bundle import TensorSpec, sha256
+from ..runtime.bundle import TensorSpec
+from ..runtime.bundle import sha256 as sha256_of
+from ..runtime.limits import MODEL_BYTES, PATH
+from ..runtime.onnx_bounds import External, check_onnx, refuse_external, shown
 from .input_spec import DTYPES, describe_picture, parse_inputs
 from .loading import first_line
 from .source import Source
@@ -42,29 +46,35 @@ def read_onnx(file: Path, inputs: Sequence[str]) -> Source:
     provenance = {
         "kind": "onnx",
         "model": file.name,
-        "source_sha256": sha256(file),
+        "source_sha256": sha256_of(file),
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
     }
     return Source(name=file.stem, inputs=tuple(found.values()), provenance=provenance, onnx=file)
 
 
-def load_checked(file: Path) -> ModelProto:
-    """Load a whole ONNX model, weights in other files beside it included.
+def load_checked(file: Path, sha256: str = "") -> ModelProto:
+    """Load a whole ONNX model: weights in other files beside it too, or, where its `sha256` is known, none of those.
 
-    Raises BadArtefact when it is no ONNX model, breaks ONNX's rules, or keeps data outside its own folder.
+    Raises BadArtefact when it is no ONNX model, is beyond `runtime/limits.py`, breaks ONNX's rules, keeps data outside
+    its own folder, or has another hash.
     """
     onnx = need("onnx", "train")
     if not file.is_file():
         raise UsageError(f"no ONNX file at {file}; expected the path of one")
+    data = _read(file)
+    if sha256:
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise BadArtefact(f"{file} was changed after it was checked; export or copy the bundle again")
+        refuse_external(data, str(file))
+    _check_external(check_onnx(data, str(file)), file)
     try:
-        model: ModelProto = onnx.load(file, load_external_data=False)
+        model: ModelProto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's DecodeError, or anything it did not expect
         raise BadArtefact(
             f"{file} is no ONNX model or is cut off ({first_line(error)}); export or copy it again"
         ) from error
     if not model.graph.output:
         raise BadArtefact(f"{file} is no ONNX model or is cut off (no outputs); export or copy it again")
-    _check_external(model, file)
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
         onnx.checker.check_model(model, full_check=True)
@@ -108,7 +118,8 @@ def _spec(value: ValueInfoProto, picture: bool = True) -> TensorSpec:
     helper = need("onnx", "train").helper
     tensor = value.type.tensor_type
     dtype = str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "unknown"
-    shape = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim)
+    # Some exporters write 0 or -1 for a dimension that varies.
+    shape = tuple(d.dim_value if d.dim_value > 0 else (d.dim_param or "?") for d in tensor.shape.dim)
     return describe_picture(value.name, shape, dtype) if picture else TensorSpec(value.name, shape, dtype)
 
 
@@ -122,18 +133,28 @@ def _check_pin(found: TensorSpec, given: TensorSpec) -> None:
         raise UsageError(f"--input {given.name} is {given.dtype}; the file says {found.dtype}")
 
 
-def _check_external(model: ModelProto, file: Path) -> None:
+def _read(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > MODEL_BYTES:
+        raise BadArtefact(f"{file} has {size} bytes; at most {MODEL_BYTES} are read, as protobuf allows no more")
+    return file.read_bytes()
+
+
+def _check_external(elsewhere: Sequence[External], file: Path) -> None:
     """Refuse data that lies outside the folder of `file`, links included, before anything of it is read."""
-    helper = need("onnx", "train").external_data_helper
     folder = file.parent.resolve()
-    for tensor in model.graph.initializer:  # onnx itself refuses the rest (attributes, subgraphs) when it loads them
-        if not helper.uses_external_data(tensor):
-            continue
-        location = helper.ExternalDataInfo(tensor).location
-        target = (folder / location).resolve()
-        if not target.is_relative_to(folder) or Path(location).is_absolute():
-            raise BadArtefact(
-                f"{file}: tensor {tensor.name} has its data at {location}, outside the model's folder; save one file"
-            )
+    sizes: dict[str, int] = {}
+    for one in elsewhere:
+        where = f"{file}: tensor {one.tensor} has its data"
+        if not one.location or not one.location.isprintable() or len(one.location.encode()) > PATH:
+            raise BadArtefact(f"{where} at {shown(one.location)!r}, which is no name of a file; save one file")
+        target = (folder / one.location).resolve()
+        if not target.is_relative_to(folder) or Path(one.location).is_absolute():
+            raise BadArtefact(f"{where} at {one.location}, outside the model's folder; save one file")
         if not target.is_file():
-            raise BadArtefact(f"{file}: tensor {tensor.name} has its data in {location}, which is missing; copy it too")
+            raise BadArtefact(f"{where} in {one.location}, which is missing; copy it too")
+        sizes[str(target)] = target.stat().st_size
+    if (total := sum(sizes.values())) > MODEL_BYTES:
+        raise BadArtefact(
+            f"{file} has {total} bytes in other files; at most {MODEL_BYTES} fit into the one of a bundle"
+        )

@@ -32,7 +32,8 @@ Score = Callable[[Run, Manifest], Mapping[str, Mapping[str, Any]]]
 class Source:
     """A network to export, however it was given: it has a `module` or an `onnx` file, never both.
 
-    `outputs` is empty where only running the network tells them. `provenance` says where it came from.
+    `outputs` is empty where only running the network tells them. `provenance` says where it came from. `onnx_sha256`
+    is what the file must have when it is read, and then no file beside it is; "" where nobody stated it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     provenance: Mapping[str, Any]
     module: nn.Module | None = None
     onnx: Path | None = None
+    onnx_sha256: str = ""
     task: str = ""
     outputs: tuple[TensorSpec, ...] = ()
     decoding: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,8 @@
-"""The bundle: a folder `NAME.bundle/` with `manifest.json`, `model.onnx` and, later, a folder per target.
+"""The bundle: a folder `NAME.bundle/` with `manifest.json`, `model.onnx` and a folder per target.
 
 Its manifest is all that another runtime needs. Every file is checked against its SHA-256 in the manifest before
-anything is parsed. Nothing here knows a task or a back end.
+anything is parsed, and again when it is read, so that what is used are the bytes that were checked. Nothing here knows
+a task or a back end.
 """
 
 from __future__ import annotations
@@ -9,122 +10,97 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-from ..devices.errors import BadArtefact, HelmsightError, UsageError
+from ..devices.errors import BadArtefact
+from .limits import FILE_BYTES, MANIFEST_BYTES, MODEL_BYTES
+from .manifest import (
+    LARGEST_SIDE,
+    MANIFEST,
+    SCHEMA_VERSION,
+    SIGNATURE,
+    SIZE_NAMES,
+    Manifest,
+    TensorSpec,
+    parse_manifest,
+)
+from .onnx_bounds import refuse_external
+
+__all__ = [
+    "LARGEST_SIDE",
+    "SCHEMA_VERSION",
+    "SHIPPED",
+    "SIZE_NAMES",
+    "Bundle",
+    "Manifest",
+    "TensorSpec",
+    "find_bundle",
+    "open_bundle",
+    "resize_bundles",
+    "sha256",
+    "write_bundle",
+]
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 SHIPPED = Path(__file__).parent / "shipped"
-SIZE_NAMES = ("height", "width")
-"""What an ONNX file calls the two dimensions of its picture that it leaves open."""
-LARGEST_SIDE = 4096
-"""Pixels of a side that a network may be asked for: beyond it, one run takes gigabytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output.
-
-    `shape` has an int, or a str for a dimension that may vary. `dtype` is numpy's name. `layout` is `NHWC`, `NCHW`
-    or "" for what is no picture; `colour` is `BGR`, `RGB`, `GREY` or ""; `range` is the (low, high) of its values.
-    A picture of `multiple` 0 has just this size; else its height and width, of which `shape` has the usual ones, may
-    be other multiples of it (see `Bundle.resized`).
-    """
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-    layout: str = ""
-    colour: str = ""
-    range: tuple[float, float] | None = None
-    multiple: int = 0
-
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        """Height and width in pixels of a picture input."""
-        if self.layout not in ("NHWC", "NCHW"):
-            raise BadArtefact(f"input {self.name} has layout {self.layout!r}; expected NHWC or NCHW for a picture")
-        at = self.layout.index("H")
-        height, width = self.shape[at], self.shape[at + 1]
-        if not (isinstance(height, int) and isinstance(width, int)):
-            raise BadArtefact(f"input {self.name} has a varying size {self.shape}; expected a fixed height and width")
-        return height, width
-
-    def resized(self, image_hw: tuple[int, int]) -> TensorSpec:
-        """This picture at another height and width in pixels. Raises UsageError that names the nearest it may have."""
-        wish = f"--imgsz {image_hw[1]}x{image_hw[0]}"
-        if not self.multiple:
-            if self.layout and image_hw == self.image_hw:
-                return self
-            shape = "x".join(str(d) for d in self.shape)
-            raise UsageError(f"{wish}: input {self.name} takes {shape} and nothing else; leave --imgsz out")
-        height, width = self.image_hw
-        near = [self._nearest(side, usual) for side, usual in zip(image_hw, (height, width), strict=True)]
-        if near != list(image_hw):
-            raise UsageError(
-                f"{wish}: input {self.name} takes {width}x{height}, or sides that are multiples of {self.multiple} up "
-                f"to {LARGEST_SIDE}; the nearest is --imgsz {near[1]}x{near[0]}"
-            )
-        at = self.layout.index("H")
-        return replace(self, shape=(*self.shape[:at], *image_hw, *self.shape[at + 2 :]))
-
-    def _nearest(self, side: int, usual: int) -> int:
-        """The side nearest to `side` that this picture may have."""
-        if side == usual:
-            return side
-        return min(max(1, round(side / self.multiple)), LARGEST_SIDE // self.multiple) * self.multiple
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a bundle says of itself. Free-form parts hold plain JSON values.
-
-    `task` is a name in `runtime/tasks` or "" for a model whose outputs helmsight does not decode. `decoding` has the
-    constants of its decoder. `metrics` maps a metric to {"value", "data", "n"}. `parity` maps a target to
-    {"max_abs", "max_rel", "n", "precision", "real": {...}}, and for fp16 and int8 "computed", "speed" and "repair".
-    `provenance` says what made it. `files` maps a relative path to its SHA-256.
-    """
-
-    name: str
-    task: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    decoding: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    parity: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+MODEL = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A checked bundle on disk: every file it names was there with the right hash when it was opened."""
+    """A checked bundle on disk: every file it names was there with the right hash when it was opened.
+
+    `manifest_sha256` is of the bytes that `manifest` was made of. Files are read through `read`, never by their path.
+    """
 
     path: Path
     manifest: Manifest
+    manifest_sha256: str
+    bytes_of: Mapping[str, int]
+    """The size of each file that the manifest lists."""
 
     @property
     def model(self) -> Path:
         """The ONNX file."""
-        return self.path / "model.onnx"
+        return self.path / MODEL
+
+    def read(self, relative: str) -> bytes:
+        """A listed file's content, checked again: what is loaded is what was checked, and no file beside it."""
+        with _opened(self.path, relative) as stream:
+            data = stream.read(self.bytes_of[relative] + 1)
+        if hashlib.sha256(data).hexdigest() != self.manifest.files[relative]:
+            raise BadArtefact(
+                f"{self.path / relative} was changed after it was checked; export or copy the bundle again"
+            )
+        return data
 
     def read_model(self) -> bytes:
-        """The ONNX file's content, checked again: what is loaded is what was checked, and no file beside it."""
-        data = self.model.read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.manifest.files["model.onnx"]:
-            raise BadArtefact(f"{self.model} was changed after it was checked; export or copy the bundle again")
+        """The ONNX file's content, whole (no tensor lies elsewhere) and within `limits`. Raises BadArtefact."""
+        data = self.read(MODEL)
+        refuse_external(data, str(self.model))
         return data
+
+    def read_signature(self) -> bytes | None:
+        """The signature's content, None when there is none; `signature.py` says what it is worth."""
+        if not os.path.lexists(self.path / SIGNATURE):
+            return None
+        with _opened(self.path, SIGNATURE, MANIFEST_BYTES) as stream:
+            return stream.read(MANIFEST_BYTES + 1)
+
+    def unlisted(self) -> tuple[str, ...]:
+        """What lies in the folder that the manifest does not list: nothing ever reads it. The signature is apart."""
+        there = (file for file in self.path.rglob("*") if file.is_symlink() or not file.is_dir())
+        found = {str(file.relative_to(self.path)) for file in there}
+        return tuple(sorted(found - {*self.manifest.files, MANIFEST, SIGNATURE}))
 
     @property
     def resizable(self) -> bool:
@@ -168,35 +144,71 @@ def find_bundle(name: str) -> Path:
 def open_bundle(path: str | Path) -> Bundle:
     """Open and check a bundle.
 
-    Raises BadArtefact when it is missing, unreadable, of a newer schema, or a file's hash is not the manifest's.
+    Raises BadArtefact when it is missing, unreadable, of a newer schema, beyond `limits`, when a file's hash is not the
+    manifest's, or when a path leaves the folder.
     """
     folder = find_bundle(str(path))
-    manifest = _read_manifest(folder / "manifest.json")
-    for relative, expected in manifest.files.items():
-        file = folder / relative
-        if not file.resolve().is_relative_to(folder.resolve()):
-            raise BadArtefact(f"{folder}: manifest names {relative!r}, which lies outside the bundle; do not use it")
-        if not file.is_file():
-            raise BadArtefact(f"{file} is missing though the manifest lists it; export or copy the bundle again")
-        actual = sha256(file)
-        if actual != expected:
-            raise BadArtefact(
-                f"{file} has SHA-256 {actual[:12]}..., the manifest says {expected[:12]}...: "
-                "it was changed or damaged; export or copy the bundle again"
-            )
-    if "model.onnx" not in manifest.files:
-        raise BadArtefact(f"{folder}: the manifest has no hash of model.onnx; export the bundle again")
-    return Bundle(folder, manifest)
+    file = folder / MANIFEST
+    if not os.path.lexists(file):
+        raise BadArtefact(f"{file} is missing; expected a bundle made by `helmsight export`")
+    with _opened(folder, MANIFEST, MANIFEST_BYTES) as stream:
+        data = stream.read(MANIFEST_BYTES + 1)
+    manifest = parse_manifest(data, str(file))
+    if MODEL not in manifest.files:
+        raise BadArtefact(f"{folder}: the manifest has no hash of {MODEL}; export the bundle again")
+    sizes = {relative: _check_file(folder, relative, expected) for relative, expected in manifest.files.items()}
+    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), sizes)
 
 
-def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, Path | bytes]) -> Bundle:
+def _check_file(folder: Path, relative: str, expected: str) -> int:
+    """The file's size in bytes, once its hash is the `expected` one. Raises BadArtefact."""
+    largest = MODEL_BYTES if relative == MODEL else FILE_BYTES
+    with _opened(folder, relative, largest) as stream:
+        actual, size = _digest(stream), stream.tell()
+    if actual != expected:
+        raise BadArtefact(
+            f"{folder / relative} has SHA-256 {actual[:12]}..., the manifest says {expected[:12]}...: "
+            "it was changed or damaged; export or copy the bundle again"
+        )
+    return size
+
+
+@contextmanager
+def _opened(folder: Path, relative: str, largest: int = FILE_BYTES) -> Iterator[BinaryIO]:
+    """A file of a bundle: one that lies there itself, no link, pipe or device. Raises BadArtefact."""
+    file = folder / relative
+    try:
+        for part in (file, *file.parents[: len(Path(relative).parts) - 1]):
+            if part.is_symlink():
+                raise BadArtefact(f"{part} is a link; a bundle holds its files themselves: copy it with cp -rL")
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            state = os.fstat(stream.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise BadArtefact(f"{file} is no regular file; export or copy the bundle again")
+            if state.st_size > largest:
+                raise BadArtefact(f"{file} has {state.st_size} bytes; at most {largest} are read")
+            yield stream
+    except FileNotFoundError:
+        raise BadArtefact(f"{file} is missing though the manifest lists it; export or copy the bundle again") from None
+    except OSError as error:
+        raise BadArtefact(f"{file} cannot be read ({error.strerror}); export or copy the bundle again") from error
+
+
+def write_bundle(
+    target: Path, manifest: Manifest, files: Mapping[str, Path | bytes], seal: Callable[[Path], None] | None = None
+) -> Bundle:
     """Write a bundle whole or not at all: into a folder beside `target`, then renamed over it.
 
-    `files` maps a relative path to its content or to a file to copy; hashes are filled in here.
+    `files` maps a relative path to its content or to a file to copy; hashes are filled in here. `seal` is called with
+    the finished folder before it takes the place of what was there, and may add the signature to it. Raises BadArtefact
+    for a manifest that could not be read again, such as one with a score that is no number.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    work = beside / target.name
     try:
+        work.mkdir()
         hashes = {}
         for relative, content in sorted(files.items()):
             file = work / relative
@@ -206,22 +218,27 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, Path | by
             else:
                 shutil.copy(content, file)  # a program stays one that runs
             hashes[relative] = sha256(file)
-        record = manifest.to_json() | {"files": hashes}
-        (work / "manifest.json").write_text(json.dumps(record, indent=2, sort_keys=False) + "\n")
-        work.chmod(0o755)
+        record = (json.dumps(manifest.to_json() | {"files": hashes}, indent=2) + "\n").encode()
+        parse_manifest(record, str(target / MANIFEST))
+        (work / MANIFEST).write_bytes(record)
+        if seal is not None:
+            seal(work)
         _replace_folder(work, target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return open_bundle(target)
 
 
 def sha256(file: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+        return _digest(stream)
+
+
+def _digest(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -233,34 +250,3 @@ def _replace_folder(new: Path, target: Path) -> None:
     new.rename(target)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _read_manifest(file: Path) -> Manifest:
-    try:
-        data = json.loads(file.read_text())
-        version = data["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise BadArtefact(
-                f"{file} has schema_version {version}, this helmsight reads {SCHEMA_VERSION}; "
-                "upgrade helmsight or export the bundle again"
-            )
-        data["inputs"] = tuple(_tensor(t) for t in data["inputs"])
-        data["outputs"] = tuple(_tensor(t) for t in data["outputs"])
-        if not all(isinstance(v, str) for v in data["files"].values()):
-            raise ValueError("files must map names to SHA-256")
-        return Manifest(**data)
-    except HelmsightError:
-        raise
-    except FileNotFoundError:
-        raise BadArtefact(f"{file} is missing; expected a bundle made by `helmsight export`") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadArtefact(
-            f"{file} is no manifest ({type(error).__name__}: {error}); export the bundle again"
-        ) from error
-
-
-def _tensor(data: dict[str, Any]) -> TensorSpec:
-    limits, multiple = data.get("range"), data.get("multiple", 0)
-    if not isinstance(multiple, int) or multiple < 0:
-        raise ValueError(f"multiple is {multiple!r}, expected 0 or more")
-    return TensorSpec(**data | {"shape": tuple(data["shape"]), "range": tuple(limits) if limits else None})

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from ..devices.errors import BadArtefact, HelmsightError
 from .backends import SessionOptions, load
-from .bundle import Bundle, TensorSpec, open_bundle, sha256
+from .bundle import Bundle, TensorSpec, open_bundle
+from .signature import check_signature
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A bundle's manifest with its sizes on disk in bytes. `graph` is what export counted: parameters, macs, opset."""
+    """A bundle's manifest with its sizes on disk in bytes. `graph` is what export counted: parameters, macs, opset.
+
+    `signed` says that a signature lies there, and nothing of what it is worth: `verify` checks it.
+    """
 
     name: str
     task: str
@@ -32,6 +36,7 @@ class Description:
     parity: Mapping[str, Any]
     provenance: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
+    signed: bool
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,7 +47,8 @@ class Verification:
     """What held when a bundle was loaded and run once on generated inputs.
 
     `precision` is what was read back from the file at export, `unlisted` the files that the manifest does not name:
-    nothing ever reads them. Times are in milliseconds; `first_run_ms` is no measure of speed, `profile` is.
+    nothing ever reads them. `signed_by` is "" where no key was given to check the signature with. Times are in
+    milliseconds; `first_run_ms` is no measure of speed, `profile` is.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Verification:
     load_ms: float
     first_run_ms: float
     unlisted: tuple[str, ...]
+    signed_by: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,15 +71,14 @@ def describe(name: str | Path) -> Description:
     bundle = open_bundle(name)
     manifest = bundle.manifest
     files = {
-        relative: {"bytes": (bundle.path / relative).stat().st_size, "sha256": digest}
-        for relative, digest in manifest.files.items()
+        relative: {"bytes": bundle.bytes_of[relative], "sha256": digest} for relative, digest in manifest.files.items()
     }
     return Description(
         name=manifest.name,
         task=manifest.task,
         path=str(bundle.path),
-        size_bytes=sum((bundle.path / relative).stat().st_size for relative in manifest.files),
-        manifest_sha256=sha256(bundle.path / "manifest.json"),
+        size_bytes=sum(bundle.bytes_of.values()),
+        manifest_sha256=bundle.manifest_sha256,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         graph=manifest.provenance.get("graph", {}),
@@ -80,6 +86,7 @@ def describe(name: str | Path) -> Description:
         parity=manifest.parity,
         provenance=manifest.provenance,
         files=files,
+        signed=bundle.read_signature() is not None,
     )
 
 
@@ -91,30 +98,31 @@ def in_words(precision: str, record: Mapping[str, Any]) -> str:
     return f"mixed (layers: {', '.join(f'{n} {kind}' for kind, n in counts.items())})"
 
 
-def verify(name: str | Path, options: SessionOptions | None = None) -> Verification:
-    """Check every hash, load the network and run it once.
+def verify(name: str | Path, options: SessionOptions | None = None, key: Path | None = None) -> Verification:
+    """Check every hash and, against `key`, the signature; then load the network and run it once.
 
-    Raises BadArtefact when a file was changed, does not load, or gives other outputs than the manifest states;
-    MissingExtra and DeviceMismatch as `backends.load` does.
+    Raises BadArtefact when a file was changed, does not load, or gives other outputs than the manifest states, or when
+    the signature is not by `key` (see `check_signature`); MissingExtra and DeviceMismatch as `backends.load` does.
     """
     bundle = open_bundle(name)
+    signed_by = check_signature(bundle, key) if key else ""
     started = perf_counter_ns()
     with load(bundle, options) as session:
         loaded = perf_counter_ns()
         _run_once(bundle, session.run, session.inputs)
         done = perf_counter_ns()
         device, precision = session.device, session.precision
-    found = {str(file.relative_to(bundle.path)) for file in bundle.path.rglob("*") if not file.is_dir()}
     return Verification(
         name=bundle.manifest.name,
         path=str(bundle.path),
         files=len(bundle.manifest.files),
-        manifest_sha256=sha256(bundle.path / "manifest.json"),
+        manifest_sha256=bundle.manifest_sha256,
         device=device,
         precision=precision,
         load_ms=round((loaded - started) / 1e6, 3),
         first_run_ms=round((done - loaded) / 1e6, 3),
-        unlisted=tuple(sorted(found - {*bundle.manifest.files, "manifest.json"})),
+        unlisted=bundle.unlisted(),
+        signed_by=signed_by,
     )
 
 
@@ -145,4 +153,7 @@ def _noise(spec: TensorSpec, rng: np.random.Generator) -> NDArray[Any]:
     """Evenly spread values in the input's range; a dimension that may vary is 1."""
     low, high = spec.range or (0.0, 1.0)
     shape = [d if isinstance(d, int) else 1 for d in spec.shape]
-    return np.asarray(low + rng.random(shape) * (high - low)).astype(spec.dtype)
+    values = rng.random(shape, np.float32)  # an input may have 1 GB, so no more than one copy of it
+    values *= high - low
+    values += low
+    return values.astype(spec.dtype, copy=False)

@@ -20,6 +20,7 @@ from .bundle import Bundle
 from .pipeline import Sink
 from .results import Faces, Reading, Result
 from .sources import Source
+from .tasks.face import check_decoding
 
 WEAK = 0.5
 """Share of a bundle's score threshold from which a face that is already followed is still taken for one."""
@@ -166,5 +167,6 @@ def _gain(cutoff_hz: float, passed_s: float) -> float:
 
 def _weaker(bundle: Bundle) -> Bundle:
     manifest = bundle.manifest
+    check_decoding(manifest)
     decoding = {**manifest.decoding, "score_threshold": WEAK * float(manifest.decoding["score_threshold"])}
     return replace(bundle, manifest=replace(manifest, decoding=decoding))

@@ -9,8 +9,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from ...devices.errors import BadArtefact
 from ..bundle import Bundle, TensorSpec
 from . import Feeds, Outputs, SessionOptions
+
+LONGEST_MS = 60_000.0
 
 
 def load(bundle: Bundle, options: SessionOptions) -> FakeSession:
@@ -19,7 +22,10 @@ def load(bundle: Bundle, options: SessionOptions) -> FakeSession:
     `decoding["fake_outputs"]` may have, by an output's name, what it answers instead: numbers that can be spread over
     the output's shape, or "nan".
     """
-    return FakeSession(bundle, float(bundle.manifest.decoding.get("fake_latency_ms", 0.0)))
+    latency_ms = bundle.manifest.decoding.get("fake_latency_ms", 0.0)
+    if not isinstance(latency_ms, (int, float)) or not 0 <= latency_ms <= LONGEST_MS:
+        raise BadArtefact(f"{bundle.path}: decoding.fake_latency_ms is {latency_ms!r}; expected 0 to {LONGEST_MS}")
+    return FakeSession(bundle, float(latency_ms))
 
 
 class FakeSession:
@@ -33,7 +39,12 @@ class FakeSession:
         self.latency_ms = latency_ms
         self._closed = False
         answers = bundle.manifest.decoding.get("fake_outputs", {})
-        self._answers = {name: np.asarray(answer, np.float32) for name, answer in answers.items()}
+        try:
+            self._answers = {name: np.asarray(answer, np.float32) for name, answer in answers.items()}
+            for output in self.outputs:
+                np.broadcast_to(self._answers.get(output.name, np.float32(0)), _shape(output))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadArtefact(f"{bundle.path}: decoding.fake_outputs cannot be given ({error})") from error
 
     def run(self, feeds: Feeds) -> Outputs:
         if self._closed:
@@ -46,8 +57,7 @@ class FakeSession:
         return {o.name: self._answer(o) for o in self.outputs}
 
     def _answer(self, output: TensorSpec) -> NDArray[np.float32]:
-        shape = [d if isinstance(d, int) else 1 for d in output.shape]
-        return np.broadcast_to(self._answers.get(output.name, np.float32(0)), shape).copy()
+        return np.broadcast_to(self._answers.get(output.name, np.float32(0)), _shape(output)).copy()
 
     def close(self) -> None:
         self._closed = True
@@ -59,3 +69,7 @@ class FakeSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _shape(output: TensorSpec) -> list[int]:
+    return [d if isinstance(d, int) else 1 for d in output.shape]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -11,11 +12,17 @@ from typing import Any
 from ...devices.errors import BadArtefact, DeviceMismatch, need
 from ...devices.processor import processor
 from ..bundle import SIZE_NAMES, Bundle, TensorSpec
+from ..manifest import DTYPE_BYTES
 from . import Feeds, Outputs, SessionOptions
 
 log = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+TENSOR_TYPES = {f"tensor({name})": name for name in DTYPE_BYTES} | {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+}
+"""ONNX Runtime's names of types, and numpy's."""
 
 
 def load(bundle: Bundle, options: SessionOptions) -> OnnxRuntimeSession:
@@ -57,6 +64,7 @@ class OnnxRuntimeSession:
             )
         if real != wanted:
             log.warning("%s runs on %s in place of %s, as --allow-fallback allows", bundle.path, real, wanted)
+        _check_tensors(bundle, self._session)
         self.inputs = bundle.manifest.inputs
         self.outputs = _real_outputs(bundle, self._session)
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
@@ -72,6 +80,12 @@ class OnnxRuntimeSession:
         except Exception as error:  # a class of its own for each status code, as above
             reason = " ".join(str(error).split())
             raise BadArtefact(f"{self._path} does not run as its manifest says: {reason}; export it again") from error
+        for spec, value in zip(self.outputs, values, strict=True):
+            if not fits(spec.shape, value.shape):
+                raise BadArtefact(
+                    f"{self._path} does not run as its manifest says: output {spec.name} is {value.shape}, expected "
+                    f"{spec.shape}; export it again"
+                )
         return dict(zip(self._names, values, strict=True))
 
     def close(self) -> None:
@@ -86,6 +100,13 @@ class OnnxRuntimeSession:
         self.close()
 
 
+def fits(stated: Sequence[object], found: Sequence[object]) -> bool:
+    """Whether two shapes may be of the same tensor: a dimension that is no number may be any."""
+    return len(stated) == len(found) and all(
+        a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in zip(stated, found, strict=True)
+    )
+
+
 def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
     """ONNX Runtime's own options for `bundle`: threads that do not spin, and the chosen size of its picture."""
     settings = ort.SessionOptions()
@@ -98,6 +119,30 @@ def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
         for name, side in zip(SIZE_NAMES, spec.image_hw if spec.multiple else (), strict=False):
             settings.add_free_dimension_override_by_name(name, side)
     return settings
+
+
+def _check_tensors(bundle: Bundle, session: Any) -> None:
+    """The graph takes and gives what the manifest says. Raises BadArtefact with both."""
+    manifest, model = bundle.manifest, f"{bundle.model} does not run as its manifest says"
+    found = {"input": session.get_inputs(), "output": session.get_outputs()}
+    if unnamed := {value.name for value in found["input"]} - {spec.name for spec in manifest.inputs}:
+        raise BadArtefact(f"{model}: it also needs input {', '.join(sorted(unnamed))}; export it again")
+    if not manifest.outputs:
+        raise BadArtefact(f"{model}: the manifest names no output; export it again")
+    for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs)):
+        there = {value.name: value for value in found[kind]}
+        for spec in specs:
+            value = there.get(spec.name)
+            if value is None:
+                raise BadArtefact(f"{model}: it has no {kind} {spec.name}, only {', '.join(there)}; export it again")
+            dtype = TENSOR_TYPES.get(value.type, value.type)
+            # Outputs of another size than the usual one have other shapes, which `_real_outputs` takes from the graph.
+            same = fits(spec.shape, value.shape) or (kind == "output" and any(s.multiple for s in manifest.inputs))
+            if dtype != spec.dtype or not same:
+                raise BadArtefact(
+                    f"{model}: {kind} {spec.name} is {dtype} {tuple(value.shape)}, the manifest says {spec.dtype} "
+                    f"{spec.shape}; export it again"
+                )
 
 
 def _real_outputs(bundle: Bundle, session: Any) -> tuple[TensorSpec, ...]:

@@ -17,7 +17,7 @@ from ...devices.here import here
 from ...devices.processor import processor
 from ...devices.sensors import sample_sensors
 from ..backends import Feeds, Session, SessionOptions, load
-from ..bundle import SHIPPED, Bundle, TensorSpec, sha256
+from ..bundle import SHIPPED, Bundle, TensorSpec
 from ..results import Image
 from ..sources import open_source, without_password
 from ..tasks import Task, task_for
@@ -76,7 +76,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
         return Profile(
             bundle=bundle.manifest.name,
             task=bundle.manifest.task,
-            files={**bundle.manifest.files, "manifest.json": sha256(bundle.path / "manifest.json")},
+            files={**bundle.manifest.files, "manifest.json": bundle.manifest_sha256},
             inputs={k: {"shape": list(v.shape), "dtype": v.dtype.name} for k, v in work.sample.items()},
             feeds=work.origin,
             stages=work.names,

@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from ...devices.errors import BadArtefact
+from ..bundle import Manifest, TensorSpec
 from ..results import Image
+
+
+def camera_picture(manifest: Manifest) -> TensorSpec:
+    """The one input of a network that takes frames as a camera gives them. Raises BadArtefact for any other."""
+    shown = ", ".join(f"{spec.name} {spec.dtype} {spec.layout} {spec.shape}" for spec in manifest.inputs) or "nothing"
+    picture = manifest.inputs[0] if len(manifest.inputs) == 1 else None
+    if picture is None or (picture.dtype, picture.layout, picture.shape[3:]) != ("uint8", "NHWC", (3,)):
+        raise BadArtefact(
+            f"bundle {manifest.name} takes {shown}; expected one picture, uint8 NHWC (1, H, W, 3): export it again"
+        )
+    return picture
+
+
+def check_outputs(manifest: Manifest, expected: Mapping[str, tuple[int | None, ...]]) -> None:
+    """Raises BadArtefact where an output is missing, or of another shape; None is a dimension of any size."""
+    found = {spec.name: spec for spec in manifest.outputs}
+    if missing := [name for name in expected if name not in found]:
+        raise BadArtefact(
+            f"bundle {manifest.name} has no output {', '.join(missing)}; its task of this helmsight has "
+            f"{', '.join(expected)}: train and export it again"
+        )
+    for name, shape in expected.items():
+        spec = found[name]
+        same = len(spec.shape) == len(shape) and all(
+            None in (wanted, real) or isinstance(real, str) or wanted == real
+            for wanted, real in zip(shape, spec.shape, strict=True)
+        )
+        if not same or spec.dtype != "float32":
+            sizes = " x ".join("any" if side is None else str(side) for side in shape)
+            raise BadArtefact(
+                f"bundle {manifest.name}: output {name} is {spec.dtype} {spec.shape}, expected float32 {sizes}; "
+                "train and export it again"
+            )
 
 
 def resize(image: Image, hw: tuple[int, int]) -> Image:

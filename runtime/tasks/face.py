@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from ...devices.errors import BadArtefact
 from ..backends import Feeds, Outputs
 from ..bundle import Manifest
+from ..json_form import NUMBER, Fields, Rows, check_form
 from ..results import Faces, Floats, Image
+from ._picture import camera_picture, check_outputs
 from ._tiles import views
 
 BOX_BGR = (80, 220, 60)
 TEXT_BGR = (20, 40, 20)
 POINTS_BGR = ((60, 200, 255), (255, 200, 60), (80, 220, 60), (60, 120, 255), (255, 120, 160))
+MOST_STRIDES = 8
+"""Feature maps of a detector; ours has 3, and each is as large as the picture at most."""
 EDGE_PX = 8
 """How near to a tile's edge a box counts as that of a face that goes on beyond it."""
 
@@ -35,13 +39,9 @@ class FaceTask:
     name = "face"
 
     def __init__(self, manifest: Manifest) -> None:
-        picture = manifest.inputs[0]
-        missing = {"scores", "boxes", "landmarks"} - {o.name for o in manifest.outputs}
-        if missing:
-            raise BadArtefact(
-                f"bundle {manifest.name} has no output {', '.join(sorted(missing))}; a face detector of this helmsight "
-                "has scores, boxes and landmarks: train and export it again"
-            )
+        picture = camera_picture(manifest)
+        check_outputs(manifest, {"scores": (1, None), "boxes": (1, None, 4), "landmarks": (1, None, 5, 2)})
+        check_decoding(manifest)
         self._input = picture.name
         self._hw = picture.image_hw
         self._tile = bool(manifest.decoding.get("tile"))
@@ -57,10 +57,11 @@ class FaceTask:
         found = np.flatnonzero(scores >= self._threshold)
         if not len(found):
             return Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
-        if scores.shape[1] != len(self._strides):
+        cells = {name: outputs[name].shape[1] for name in ("scores", "boxes", "landmarks")}
+        if set(cells.values()) != {len(self._strides)}:
             raise BadArtefact(
-                f"the network answers for {scores.shape[1]} cells, a picture of {self._hw[1]}x{self._hw[0]} has "
-                f"{len(self._strides)}; export the bundle again"
+                f"the network answers for {cells['scores']} cells, a picture of {self._hw[1]}x{self._hw[0]} has "
+                f"{len(self._strides)} (boxes: {cells['boxes']}, landmarks: {cells['landmarks']}); export it again"
             )
         parts = views(image_hw, self._hw, self._tile)
         part, cell = np.divmod(found, len(self._strides))
@@ -104,6 +105,21 @@ class FaceTask:
             radius = max(1, (x2 - x1) // 40)
             for point, colour in zip(points, POINTS_BGR, strict=True):
                 cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA)
+
+
+def check_decoding(manifest: Manifest) -> None:
+    """Raises BadArtefact for constants that no detector has."""
+    decoding, share = manifest.decoding, Fields({"score_threshold": NUMBER, "nms_iou": NUMBER})
+    try:
+        check_form(decoding, Fields({"strides": Rows(int, least=1, most=MOST_STRIDES)}), "decoding")
+        check_form(decoding, share, "decoding")
+        height, width = camera_picture(manifest).image_hw
+        if wrong := [stride for stride in decoding["strides"] if not 0 < stride <= min(height, width)]:
+            raise ValueError(f"decoding.strides has {wrong[0]}; expected 1 to {min(height, width)} pixels")
+        if wrong := [name for name in share.needed if not 0 <= decoding[name] <= 1]:
+            raise ValueError(f"decoding.{wrong[0]} is {decoding[wrong[0]]}; expected 0 to 1")
+    except ValueError as error:
+        raise BadArtefact(f"bundle {manifest.name}: {error}; train and export it again") from error
 
 
 def _cells(image_hw: tuple[int, int], strides: list[int]) -> tuple[Floats, Floats]:

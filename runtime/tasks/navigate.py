@@ -9,7 +9,7 @@ import numpy as np
 from ..backends import Feeds, Outputs
 from ..bundle import Manifest
 from ..results import Drive, Image
-from ._picture import resize
+from ._picture import camera_picture, check_outputs, resize
 
 FLOOR_BGR = (200, 160, 40)
 WARN_BGR = (40, 40, 235)
@@ -29,7 +29,8 @@ class NavigateTask:
     name = "navigate"
 
     def __init__(self, manifest: Manifest) -> None:
-        picture = manifest.inputs[0]
+        picture = camera_picture(manifest)
+        check_outputs(manifest, {"steer": (1, 1), "collision": (1, 1), "free_space": (1, None, None)})
         self._input = picture.name
         self._hw = picture.image_hw
 

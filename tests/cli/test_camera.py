@@ -174,7 +174,7 @@ def test_a_bad_bundle_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) ->
 def test_a_network_that_is_none_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:
     done = helmsight("camera", face_bundle.path, "--source", clip)
     assert done.returncode == 4
-    assert "does not load in ONNX Runtime" in done.stderr
+    assert "is no ONNX model" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 

@@ -67,7 +67,7 @@ def test_the_size_that_is_asked_for_is_what_is_measured(navigate_bundle: Bundle,
         (("{bundle}", "--device", "fake", "-o", "no/folder/p.json"), 2, "there is no folder no/folder"),
         (("{bundle}", "--device", "fake", "--plot", "no/p.png"), 2, "there is no folder no"),
         (("{bundle}", "--device", "fake", "--plot", "p.xyz"), 2, "expected .png"),
-        (("{bundle}", "--device", "cpu"), 4, "does not load"),
+        (("{bundle}", "--device", "cpu"), 4, "is no ONNX model"),
     ],
 )
 def test_bad_input_is_one_line_and_a_code(

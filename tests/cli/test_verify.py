@@ -71,8 +71,8 @@ def outside(bundle: Path) -> None:
     [
         (change_model, "it was changed or damaged"),
         (remove_model, "is missing though the manifest lists it"),
-        (cut_manifest, "is no manifest"),
-        (truncate_model_and_hash, "does not load in ONNX Runtime"),
+        (cut_manifest, "is no JSON"),
+        (truncate_model_and_hash, "is no ONNX model or is cut off"),
         (other_output, r"output y is float32 (1, 4, 6, 6), the manifest says float32 (1, 5)"),
         (other_input, "does not run as its manifest says"),
         (outside, "lies outside the bundle"),

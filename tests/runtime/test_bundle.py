@@ -58,7 +58,7 @@ def test_a_file_outside_the_bundle_is_refused(face_bundle: Bundle) -> None:
 def test_a_manifest_that_is_cut_short(face_bundle: Bundle) -> None:
     file = face_bundle.path / "manifest.json"
     file.write_text(file.read_text()[:40])
-    with pytest.raises(BadArtefact, match="is no manifest"):
+    with pytest.raises(BadArtefact, match="is no JSON"):
         open_bundle(face_bundle.path)
 
 

@@ -1,0 +1,233 @@
+"""An ONNX file's outline, read without building anything of it: before a parser in native code gets the file.
+
+The file is a protobuf message; the numbers of its fields are those of ONNX's onnx.proto. Only what bounds memory, or
+leads to other files, is looked at: dimensions, how deep graphs lie within each other, and tensors stored elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..devices.errors import BadArtefact
+from .limits import MODEL_BYTES, MODEL_VALUES, ONNX_DEPTH, ONNX_FIELDS
+
+_ONNX_MESSAGES: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute", 12: "Value"},
+    "Graph": {1: "Node", 5: "Tensor", 11: "Value", 12: "Value", 13: "Value", 15: "Sparse"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        5: "Tensor",
+        6: "Graph",
+        10: "Tensor",
+        11: "Graph",
+        14: "Type",
+        15: "Type",
+        22: "Sparse",
+        23: "Sparse",
+    },
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Value": {2: "Type"},
+    "Type": {1: "TensorType", 4: "Element", 5: "Map", 8: "TensorType", 9: "Element"},
+    "Element": {1: "Type"},
+    "Map": {2: "Type"},
+    "TensorType": {2: "Shape"},
+    "Shape": {1: "Dimension"},
+}
+"""The messages that lie within each message, by the number of their field; all others are passed over."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A tensor whose numbers lie in another file, `location`."""
+
+    tensor: str
+    location: str
+
+
+class _Field(NamedTuple):
+    number: int
+    wire: int
+    value: int
+    data: memoryview
+
+
+@dataclass(slots=True)
+class _Walk:
+    """`bits` bounds what the file itself can store."""
+
+    name: str
+    bits: int
+    fields: int = 0
+    external: list[External] = field(default_factory=list)
+
+
+def check_onnx(data: bytes, name: str) -> tuple[External, ...]:
+    """The tensors of the ONNX file `data` that lie in other files; `name` says in messages which file it is.
+
+    Raises BadArtefact, with the value and the limit, for what is no ONNX file or is cut off, is too large or too deeply
+    nested, or declares negative dimensions or tensors larger than its file or any machine's memory.
+    """
+    if len(data) > MODEL_BYTES:
+        raise BadArtefact(f"{name} has {len(data)} bytes; at most {MODEL_BYTES} are read, as protobuf allows no more")
+    walk = _Walk(name, 8 * len(data))
+    view = memoryview(data)
+    if not any(one.number == 7 and one.wire == _BYTES for one in _fields(view, walk)):
+        raise BadArtefact(f"{name} is no ONNX model or is cut off (it has no graph); export or copy it again")
+    _message("Model", view, walk, 0)
+    return tuple(walk.external)
+
+
+def refuse_external(data: bytes, name: str) -> None:
+    """`check_onnx` for a file that must be whole: BadArtefact also where a tensor lies in another file."""
+    for one in check_onnx(data, name):
+        raise BadArtefact(
+            f"{name}: tensor {one.tensor} has its data in another file, {shown(one.location)}, which the model's hash "
+            "does not cover; export the bundle again, as one file"
+        )
+
+
+def _message(kind: str, data: memoryview, walk: _Walk, depth: int) -> None:
+    if depth > ONNX_DEPTH:
+        raise BadArtefact(f"{walk.name} is nested more than {ONNX_DEPTH} messages deep; simplify the network")
+    if kind == "Tensor":
+        _tensor(data, walk)
+        return
+    if kind == "Shape":
+        _shape(data, walk)
+        return
+    inside = _ONNX_MESSAGES[kind]
+    for one in _fields(data, walk):
+        if one.wire == _BYTES and one.number in inside:
+            _message(inside[one.number], one.data, walk, depth + 1)
+        elif kind == "Sparse" and one.number == 3:
+            _check_values(list(_numbers(one, walk)), MODEL_VALUES, "a sparse tensor", walk)
+
+
+def _tensor(data: memoryview, walk: _Walk) -> None:
+    dims: list[int] = []
+    called, location, elsewhere = "", "", False
+    for one in _fields(data, walk):
+        if one.number == 1:
+            dims += _numbers(one, walk)
+        elif one.number == 8 and one.wire == _BYTES:
+            called = shown(_text(one.data))
+        elif one.number == 13 and one.wire == _BYTES:
+            key, value = _entry(one.data, walk)
+            location = value if key == "location" else location
+        elif one.number == 14 and one.wire == _VARINT:
+            elsewhere = elsewhere or one.value & 0xFFFFFFFF != 0
+    _check_values(dims, MODEL_VALUES if elsewhere else walk.bits, f"tensor {called or 'without a name'}", walk)
+    if elsewhere:
+        walk.external.append(External(called, location))
+
+
+def _shape(data: memoryview, walk: _Walk) -> None:
+    """A declared shape; dimensions without a number count as 1."""
+    dims = [
+        _signed(value.value)
+        for one in _fields(data, walk)
+        if one.number == 1 and one.wire == _BYTES
+        for value in _fields(one.data, walk)
+        if value.number == 1 and value.wire == _VARINT
+    ]
+    # Some exporters write -1 or 0 for a dimension that varies.
+    _check_values([max(d, 1) if d >= -1 else d for d in dims], MODEL_VALUES, "a declared shape", walk)
+
+
+def _check_values(dims: list[int], most: int, what: str, walk: _Walk) -> None:
+    values = 1
+    for size in dims:
+        if size < 0:
+            raise BadArtefact(f"{walk.name}: {what} has the dimension {size}; expected 0 or more")
+        values *= size
+        if values > most:
+            why = "more than the whole file has bits" if most == walk.bits else f"at most {most} are allowed"
+            raise BadArtefact(f"{walk.name}: {what} has dimensions {_few(dims)}, {values} numbers or more; {why}")
+
+
+def _few(dims: list[int]) -> str:
+    return "x".join(str(d) for d in dims[:8]) + ("x..." if len(dims) > 8 else "")
+
+
+def _entry(data: memoryview, walk: _Walk) -> tuple[str, str]:
+    texts = {one.number: _text(one.data) for one in _fields(data, walk) if one.wire == _BYTES}
+    return texts.get(1, ""), texts.get(2, "")
+
+
+def shown(text: str) -> str:
+    """For messages: short, and what cannot be shown is a mark."""
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
+
+
+def _text(data: memoryview) -> str:
+    return bytes(data).decode("utf-8", "replace")
+
+
+def _numbers(one: _Field, walk: _Walk) -> Iterator[int]:
+    """A repeated integer, written one by one or packed."""
+    if one.wire == _VARINT:
+        yield _signed(one.value)
+    elif one.wire == _BYTES:
+        at = 0
+        while at < len(one.data):
+            _count(walk)
+            value, at = _varint(one.data, at, walk)
+            yield _signed(value)
+
+
+def _fields(data: memoryview, walk: _Walk) -> Iterator[_Field]:
+    at, end = 0, len(data)
+    nothing = data[:0]
+    while at < end:
+        _count(walk)
+        key, at = _varint(data, at, walk)
+        number, wire = key >> 3, key & 7
+        value, content = 0, nothing
+        if wire == _VARINT:
+            value, at = _varint(data, at, walk)
+        elif wire == _BYTES:
+            size, start = _varint(data, at, walk)
+            at = start + size
+            content = data[start:at]
+        elif wire in (_FIXED64, _FIXED32):
+            at += 8 if wire == _FIXED64 else 4
+        else:
+            raise _broken(walk, f"wire type {wire}")
+        if not 0 < number < 1 << 29 or at > end:
+            raise _broken(walk, f"field {number} ends at byte {at} of {end}")
+        yield _Field(number, wire, value, content)
+
+
+def _varint(data: memoryview, at: int, walk: _Walk) -> tuple[int, int]:
+    """A number of 64 bits in groups of 7, and where it ends."""
+    value = shift = 0
+    while shift < 70:
+        if at >= len(data):
+            raise _broken(walk, "a number is cut off")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, at
+        shift += 7
+    raise _broken(walk, "a number has more than 64 bits")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _count(walk: _Walk) -> None:
+    walk.fields += 1
+    if walk.fields > ONNX_FIELDS:
+        raise BadArtefact(f"{walk.name} has more than {ONNX_FIELDS} fields; no network of that many nodes is read")
+
+
+def _broken(walk: _Walk, what: str) -> BadArtefact:
+    return BadArtefact(f"{walk.name} is no ONNX model or is cut off ({what}); export or copy it again")
