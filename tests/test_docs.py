@@ -33,6 +33,7 @@ MODULE_OF_EXTRA = {
     "track": "trackers",
     "gpu": "pynvml",
     "tk1": "ziglang",
+    "rtx": "tensorrt_rtx",
 }
 
 
