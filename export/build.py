@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..devices.errors import UsageError, need
 from ..runtime.bundle import Bundle, Manifest, write_bundle
+from ..runtime.signature import signer
 from .artefacts import Order, make_all
 from .card import model_card
 from .convert import to_model, with_outputs
@@ -47,6 +48,7 @@ class ExportOptions:
     user's. `calibration` is a folder of pictures or an .npz for the gates and for the ranges of int8. `max_drop` is a
     share: 0.01 allows a score to fall by 1 % of fp32's. `tolerance` None is what suits the precision. `opset` 0 means
     18, or an ONNX file's own. With `repair`, the layers that lose most stay in fp32 where a gate is missed. With
+    `sign`, a private key, and maybe `certificates`, the bundle is signed (see `signer`). With
     `verbose`, what torch prints while it exports goes to the screen.
     """
 
@@ -61,6 +63,8 @@ class ExportOptions:
     max_drop: float = 0.01
     tolerance: Tolerance | None = None
     repair: bool = False
+    sign: Path | None = None
+    certificates: tuple[Path, ...] = ()
     verbose: bool = False
 
     @property
@@ -77,6 +81,7 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
     """
     options = options or ExportOptions()
     targets = _check_options(options)
+    seal = signer(options.sign, options.certificates) if options.sign else None
     say(f"reading {source}")
     network = load_source(source, options.weights, options.inputs)
     network = replace(network, name=_checked_name(options.name or network.name))
@@ -93,7 +98,7 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
         manifest, files = _equipped(draft, targets, Path(work), inputs, say, options.allowed)
         say(f"writing {out}")
         files |= {"model.onnx": made.draft.model, "README.md": model_card(manifest).encode()}
-        return write_output(out, manifest, files)
+        return write_output(out, manifest, files, seal)
 
 
 def _check_options(options: ExportOptions) -> tuple[Target, ...]:
@@ -102,6 +107,8 @@ def _check_options(options: ExportOptions) -> tuple[Target, ...]:
     targets = check_targets(options.targets, options.precision)
     if options.repair and options.precision == "fp32":
         raise UsageError("--repair keeps layers in fp32, and --precision fp32 has no others; add --precision int8")
+    if options.certificates and options.sign is None:
+        raise UsageError("--certificate says whose key signs, and none does; add --sign KEY")
     for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
         need(package, extra)
     if any("ncnn" in target.artefacts for target in targets):

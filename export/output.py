@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..devices.errors import UsageError
+from ..devices.errors import BadArtefact, UsageError
 from ..runtime.bundle import Bundle, Manifest, write_bundle
+from ..runtime.manifest import MANIFEST, SIGNATURE
+from ..runtime.strict_json import parse_json
 
 
 def check_output(out: Path) -> None:
@@ -28,8 +29,8 @@ def check_output(out: Path) -> None:
 def _check_replaceable(out: Path) -> None:
     """Only a bundle is overwritten, a damaged one too, and never a file that is not its own."""
     try:
-        listed = {*json.loads((out / "manifest.json").read_text())["files"], "manifest.json"}
-    except (OSError, ValueError, KeyError, TypeError):
+        listed = {*parse_json((out / MANIFEST).read_bytes(), MANIFEST)["files"], MANIFEST, SIGNATURE}
+    except (OSError, BadArtefact, KeyError, TypeError):
         raise UsageError(f"-o {out} is there and is no bundle, so it is not overwritten; choose another name") from None
     found = [str(file.relative_to(out)) for file in out.rglob("*") if not file.is_dir()]
     foreign = sorted(set(found) - listed)
@@ -39,9 +40,11 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
-def write_output(out: Path, manifest: Manifest, files: Mapping[str, Path | bytes]) -> Bundle:
-    """Write the bundle whole or not at all; what the disk says becomes a UsageError."""
+def write_output(
+    out: Path, manifest: Manifest, files: Mapping[str, Path | bytes], seal: Callable[[Path], None] | None = None
+) -> Bundle:
+    """Write the bundle whole or not at all, signed by `seal`; what the disk says becomes a UsageError."""
     try:
-        return write_bundle(out, manifest, files)
+        return write_bundle(out, manifest, files, seal)
     except OSError as error:
         raise UsageError(f"-o {out}: cannot be written ({error.strerror}); choose another folder") from error

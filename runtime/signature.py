@@ -23,7 +23,13 @@ from .manifest import MANIFEST, SIGNATURE
 from .strict_json import parse_json
 
 _EXTRA = "sign"
-_ENVELOPE = Fields({"dsseEnvelope": Fields({"payload": str})})
+_CHAIN = Fields({"certificates": Rows(Fields({"rawBytes": str}), least=1)})
+_ENVELOPE = Fields(
+    {
+        "dsseEnvelope": Fields({"payload": str}),
+        "verificationMaterial": Fields(known={"x509CertificateChain": _CHAIN}),
+    }
+)
 _STATEMENT = Fields({"predicate": Fields({"resources": Rows(Fields({"name": str, "algorithm": str, "digest": str}))})})
 
 
@@ -42,9 +48,8 @@ def signer(key: Path, certificates: Sequence[Path] = ()) -> Callable[[Path], Non
     config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False))
     try:
         if certificates:
-            config.use_certificate_signer(
-                private_key=key, signing_certificate=certificates[0], certificate_chain=certificates[1:]
-            )
+            chain = certificates[1:] or certificates[:1]  # an empty chain is no PEM to cryptography 50
+            config.use_certificate_signer(private_key=key, signing_certificate=certificates[0], certificate_chain=chain)
         else:
             config.use_elliptic_key_signer(private_key=key)
     except (
@@ -70,7 +75,8 @@ def check_signature(bundle: Bundle, trusted: Path) -> str:
         raise BadArtefact(f"{bundle.path} has no signature ({SIGNATURE}); ask who made it, or leave --key out")
     config = verifying.Config()
     try:
-        if b"BEGIN CERTIFICATE" in trusted.read_bytes():
+        authority = b"BEGIN CERTIFICATE" in trusted.read_bytes()
+        if authority:
             config.use_certificate_verifier(certificate_chain=[trusted])
         else:
             config.use_elliptic_key_verifier(public_key=trusted)
@@ -79,6 +85,9 @@ def check_signature(bundle: Bundle, trusted: Path) -> str:
             f"--key {trusted}: {_reason(error)}; expected a public key or an authority's certificate in PEM"
         ) from error
     _check_covers(bundle, content)
+    if authority != (_certificates(content) is not None):
+        kind = "a key, not a certificate: give its public key" if authority else "a certificate: give its authority's"
+        raise BadArtefact(f"{bundle.path} was signed with {kind} with --key, not {trusted}")
     with tempfile.TemporaryDirectory(prefix="helmsight-") as work, redirect_stdout(sys.stderr):
         copy = Path(work) / SIGNATURE  # so that what is checked here is what was read above
         copy.write_bytes(content)
@@ -123,12 +132,19 @@ def _signed_hashes(content: bytes, name: str) -> dict[str, str]:
     return {one["name"]: one["digest"] for one in resources}
 
 
+def _certificates(content: bytes) -> list[dict[str, str]] | None:
+    """The chain that a signature brings, the signer's certificate first; None for one made with a bare key."""
+    material = parse_json(content, SIGNATURE)["verificationMaterial"]
+    chain: list[dict[str, str]] | None = material.get("x509CertificateChain", {}).get("certificates")
+    return chain
+
+
 def _signed_by(content: bytes, trusted: Path) -> str:
     """The signer, once the signature holds."""
-    chain = parse_json(content, SIGNATURE)["verificationMaterial"].get("x509CertificateChain")
+    chain = _certificates(content)
     if chain is None:
         return f"the key of {trusted.name}"
-    der = base64.b64decode(chain["certificates"][0]["rawBytes"])
+    der = base64.b64decode(chain[0]["rawBytes"])
     subject = need("cryptography.x509", _EXTRA).load_der_x509_certificate(der).subject.rfc4514_string()
     return f"{subject} (certificate SHA-256 {hashlib.sha256(der).hexdigest()}, by {trusted.name})"
 

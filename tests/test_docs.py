@@ -32,6 +32,7 @@ MODULE_OF_EXTRA = {
     "plot": "matplotlib",
     "track": "trackers",
     "gpu": "pynvml",
+    "sign": "model_signing",
     "tk1": "ziglang",
     "rtx": "tensorrt_rtx",
 }
