@@ -54,13 +54,6 @@ def export(
         list[Path] | None,
         typer.Option("--certificate", help="The key's certificate, then those up to the authority, one each."),
     ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="Sign the bundle with this private key (PEM; P-256, 384 or 521).")
-    ] = None,
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="That of KEY, then those up to the authority that a verifier trusts."),
-    ] = None,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="What each device gets, and no export.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that torch says.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
@@ -91,8 +84,6 @@ def export(
         max_drop=share(max_drop, "--max-drop"),
         tolerance=tolerance(precision, atol),
         repair=repair,
-        sign=sign,
-        certificates=tuple(certificate or ()),
         sign=sign,
         certificates=tuple(certificates or ()),
         verbose=verbose,
