@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,18 @@ EXCLUSIVE = (
     ("onnxruntime", "onnxruntime-gpu"),
     ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
 )
+
+# Back end: product, Python module, distribution with its version, and how to get it.
+ENGINES = {
+    "tensorrt": (
+        "TensorRT",
+        "tensorrt",
+        "tensorrt",
+        "on a Jetson it comes with JetPack: a virtual environment with "
+        "--system-site-packages; elsewhere pip install tensorrt 'helmsight[tensorrt]'",
+    ),
+    "tensorrt-rtx": ("TensorRT-RTX", "tensorrt_rtx", "tensorrt-rtx-cu13", "pip install 'helmsight[rtx,tensorrt]'"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +117,7 @@ class Report:
 def examine(root: Path = Path("/")) -> Report:
     """Examine this machine; `root` holds /proc, /sys and /dev."""
     machine = here(root)
-    findings = [*_clashes(), *_onnxruntime(), _opencv(machine), _simulator(), *_cameras(root)]
+    findings = [*_clashes(), *_onnxruntime(), *_engines(machine), _opencv(machine), _simulator(), *_cameras(root)]
     return Report(version("helmsight") or "unknown", machine, extras(), tuple(findings))
 
 
@@ -153,6 +166,20 @@ def _onnxruntime() -> Iterable[Finding]:
         else:
             fix = "on a machine with an NVIDIA GPU: pip uninstall onnxruntime; pip install 'helmsight[gpu]'"
             yield Finding(f"back end {device}", "absent", f"this ONNX Runtime has no {provider}", fix)
+
+
+def _engines(machine: Here) -> Iterable[Finding]:
+    """One finding for each of NVIDIA's libraries, which are not loaded: `helmsight build` and `verify` tell more."""
+    for device, (product, module, distribution, fix) in ENGINES.items():
+        subject, name = f"back end {device}", f"{product} {version(distribution) or '(version not told)'}"
+        if find_spec(module) is None:
+            yield Finding(subject, "absent", f"{product} is not installed", fix)
+        elif not machine.gpus and not machine.l4t:
+            yield Finding(subject, "absent", f"{name} is installed, and no NVIDIA GPU answers that could run an engine")
+        else:
+            yield Finding(
+                subject, "ok", f"{name}, not loaded here", f"helmsight verify BUNDLE --device {device} tries it"
+            )
 
 
 def _opencv(machine: Here) -> Finding:

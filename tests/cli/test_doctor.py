@@ -2,12 +2,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from helmsight.cli.main import app
+from helmsight.devices.here import here
 from helmsight.runtime import doctor
 from helmsight.runtime.doctor import Finding, Report, examine
 
@@ -51,6 +53,22 @@ def test_heavy_packages_are_not_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "set() True\n", done.stderr
+
+
+def test_libraries_of_nvidia_are_found_without_loading_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorrt", "tensorrt_rtx"):
+        write(tmp_path, {f"{name}.py": "raise SystemExit('it was loaded')"})
+    install(tmp_path, "tensorrt", "10.3.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "here", lambda root: replace(here(root), gpus=(), l4t=""))
+    (found,) = about(examine(), "back end tensorrt")
+    assert (found.status, found.detail.split(",")[0]) == ("absent", "TensorRT 10.3.0 is installed")
+    monkeypatch.setattr(doctor, "here", lambda root: replace(here(root), l4t="36.4"))
+    (found,) = about(examine(), "back end tensorrt")
+    assert (found.status, found.fix) == ("ok", "helmsight verify BUNDLE --device tensorrt tries it")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert [about(examine(), f"back end {name}")[0].status for name in doctor.ENGINES] == ["absent", "absent"]
+    assert not examine().problems
 
 
 def test_two_onnxruntimes_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
