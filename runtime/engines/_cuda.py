@@ -1,6 +1,7 @@
 """What an engine needs of CUDA, behind one small interface: cuda-bindings (cuda-python), or pycuda where that is there.
 
-Every call but `open_cuda` is made within `current()`. Whoever asks for memory gives it back: `free` and `free_pinned`.
+Every call but `open_cuda` is made within `current()`. Whoever asks for memory, a stream or an event gives it
+back: `free`, `free_pinned`, `close_stream`, `close_event`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Cuda(Protocol):
     def copy_out(self, array: NDArray[Any], memory: Any, stream: Any) -> None: ...
 
     def event(self) -> Any: ...
+
+    def close_event(self, event: Any) -> None: ...
 
     def record(self, event: Any, stream: Any) -> None: ...
 
@@ -162,6 +165,9 @@ class CudaBindings:
 
     def event(self) -> Any:
         return self._do(self._rt.cudaEventCreate())
+
+    def close_event(self, event: Any) -> None:
+        self._do(self._rt.cudaEventDestroy(event))
 
     def record(self, event: Any, stream: Any) -> None:
         self._do(self._rt.cudaEventRecord(event, stream))
@@ -266,6 +272,9 @@ class PyCuda:
 
     def event(self) -> Any:
         return self._driver.Event()
+
+    def close_event(self, event: Any) -> None:
+        """It goes with its last reference."""
 
     def record(self, event: Any, stream: Any) -> None:
         event.record(stream)

@@ -38,26 +38,27 @@ class Engine:
         self._lock = threading.Lock()
         self._tensors: list[Tensor] = []
         self._graph: Graph | None = None
+        self._stream: Any = None
+        self._events: tuple[Any, ...] = ()
         self._closed = False
         self.gpu_ms = float("nan")
         """What the last run took on the GPU, copies included, between two CUDA events."""
-        with cuda.current():
-            self._log = make_log(self._trt)
-            self._runtime = self._trt.Runtime(self._log)
-            self._engine = self._runtime.deserialize_cuda_engine(plan)
-            if self._engine is None:
-                reason = self._log.errors[-1] if self._log.errors else "it does not say why"
-                raise DeviceMismatch(f"{library} does not take the engine ({reason})")
-            self._context = self._engine.create_execution_context()
-            if self._context is None:
-                reason = self._log.errors[-1] if self._log.errors else "it does not say why"
-                raise DeviceMismatch(f"{library} has no memory for the engine ({reason})")
-            self._stream = cuda.stream()
-            self._events = cuda.event(), cuda.event()
-            self._allocate(shapes)
-            self._enqueue()  # the first run sets up what a graph may not hold
-            cuda.wait(self._stream)
-            self._graph = cuda.capture(self._enqueue, self._stream)
+        self._log = make_log(self._trt)
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
+        try:
+            with cuda.current():
+                self._load(library, plan)
+                self._stream = cuda.stream()
+                self._events = cuda.event(), cuda.event()
+                self._allocate(shapes)
+                self._enqueue()  # the first run sets up what a graph may not hold
+                cuda.wait(self._stream)
+                self._graph = cuda.capture(self._enqueue, self._stream)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def graph(self) -> bool:
@@ -113,7 +114,10 @@ class Engine:
                     self._cuda.free(tensor.memory)
                     self._cuda.free_pinned(tensor.host)
                 self._tensors = []
-                self._cuda.close_stream(self._stream)
+                for event in self._events:
+                    self._cuda.close_event(event)
+                if self._stream is not None:
+                    self._cuda.close_stream(self._stream)
 
     def __enter__(self) -> Engine:
         return self
@@ -122,6 +126,18 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _load(self, library: Library, plan: bytes) -> None:
+        """The engine and its context, or the reason in TensorRT's own words."""
+        self._runtime = self._trt.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            reason = self._log.errors[-1] if self._log.errors else "it does not say why"
+            raise DeviceMismatch(f"{library} does not take the engine ({reason})")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            reason = self._log.errors[-1] if self._log.errors else "it does not say why"
+            raise DeviceMismatch(f"{library} has no memory for the engine ({reason})")
 
     def _allocate(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Inputs first, since the shapes of outputs follow from theirs."""

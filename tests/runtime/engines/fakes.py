@@ -29,7 +29,7 @@ class FakeCuda:
     def __init__(self, capability: str = "8.7", graphs: bool = True) -> None:
         self.gpu = GpuFound("fake GPU", capability)
         self.memories: dict[int, np.ndarray] = {}
-        self.pinned_count = self.streams = self.launches = 0
+        self.pinned_count = self.streams = self.events = self.launches = 0
         self.entered = 0
         self._graphs = graphs
 
@@ -73,7 +73,11 @@ class FakeCuda:
         array.reshape(-1).view(np.uint8)[:] = self.memories[memory]
 
     def event(self) -> dict[str, int]:
+        self.events += 1
         return {}
+
+    def close_event(self, event: dict[str, int]) -> None:
+        self.events -= 1
 
     def record(self, event: dict[str, int], stream: int) -> None:
         event["at"] = self.launches

@@ -18,6 +18,7 @@ from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, TensorSpec, open_bundle, write_bundle
 from helmsight.runtime.engines.build import build
+from helmsight.runtime.engines.engine import Engine
 from helmsight.runtime.engines.source import network_file
 from helmsight.runtime.engines.store import EngineKey, Store
 from helmsight.runtime.engines.trial import try_engine
@@ -70,7 +71,21 @@ def test_the_engine_runs_as_a_session(bundle: Bundle, machine: Machine) -> None:
     with pytest.raises(RuntimeError, match="closed"):
         session.run({"x": x})
     assert not machine.cuda.memories
-    assert machine.cuda.pinned_count == machine.cuda.streams == 0
+    assert machine.cuda.pinned_count == machine.cuda.streams == machine.cuda.events == 0
+
+
+def test_an_engine_that_cannot_be_made_ready_gives_back_what_it_took(machine: Machine) -> None:
+    for plan, shapes, said in (
+        (PLAN, {"y": (1, 3)}, "not built for input x of shape None"),
+        (b"", {}, "does not take"),
+    ):
+        with pytest.raises(DeviceMismatch, match=said):
+            Engine(machine.library, machine.cuda, plan, shapes)
+    machine.cuda.capture = None  # type: ignore[assignment, method-assign]
+    with pytest.raises(TypeError):
+        Engine(machine.library, machine.cuda, PLAN, {"x": (1, 3)})
+    assert not machine.cuda.memories
+    assert machine.cuda.pinned_count == machine.cuda.streams == machine.cuda.events == 0
 
 
 def test_without_graphs_it_runs_too(bundle: Bundle, machine: Machine) -> None:
