@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_the_same_as_json(real_bundle: Bundle) -> None:
     assert record["graph"]["macs"] == 3888
     assert record["size_bytes"] == real_bundle.model.stat().st_size
     assert record["files"]["model.onnx"]["sha256"] == real_bundle.manifest.files["model.onnx"]
+
+
+def test_what_each_target_gets(real_bundle: Bundle) -> None:
+    engine = {"precision": "fp16", "versions": {"TensorRT-RTX": "1.7.1"}, "compute_capability": "8.0", "run": "this"}
+    file = {"precision": "fp16", "max_abs": 0.25, "n": 32, "run": "that"}
+    parity = {"dgx-a100": {"precision": "fp16", "artefacts": {"tensorrt": file, "tensorrt-rtx": engine}}}
+    bundle = write_bundle(
+        real_bundle.path.with_name("t.bundle"), replace(real_bundle.manifest, parity=parity), {"model.onnx": b"x"}
+    )
+    shown = " ".join(on_a_board("inspect", str(bundle.path)).stdout.split())
+    assert "tensorrt: fp16, largest difference 0.25 on 32 inputs; run that" in shown
+    assert "tensorrt-rtx: fp16, an engine for compute capability 8.0 by TensorRT-RTX 1.7.1; run this" in shown
 
 
 def test_a_bundle_that_says_little(real_bundle: Bundle) -> None:
