@@ -60,6 +60,17 @@ class CameraUnavailable(HelmsightError):
     exit_code = 6
 
 
+LONGEST_REASON = 300
+"""Characters of what another library said that a message repeats: such a text may hold a whole name out of a file."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What another library said, on one line that a terminal can show, or the error's class where it said nothing."""
+    text = " ".join(str(error).split())
+    shown = "".join(c if c.isprintable() else "?" for c in text[: LONGEST_REASON + 1])
+    return (shown if len(shown) <= LONGEST_REASON else f"{shown[:LONGEST_REASON]}...") or type(error).__name__
+
+
 def need(module: str, extra: str) -> ModuleType:
     """Import `module`, or raise MissingExtra that names the extra to install."""
     try:

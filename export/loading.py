@@ -120,9 +120,10 @@ def source_sha256(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The class and the first line of an error's text."""
+    """The class and the first line of an error's text, as far as a terminal can show it."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].strip()[:200]}" if lines else type(error).__name__
+    shown = "".join(c if c.isprintable() else "?" for c in lines[0].strip()[:200]) if lines else ""
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
 
 
 def what_failed(error: BaseException) -> str:

@@ -7,11 +7,11 @@ the transposition to planes, is therefore cut off in the ONNX graph, and `helmsi
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..devices.errors import BadArtefact, DeviceMismatch, MissingExtra, need
 from ..runtime.bundle import Bundle, TensorSpec
@@ -23,6 +23,8 @@ PLANES = "helmsight_planes"
 """What the cut graph calls its input, (1, C, H, W) float32."""
 TO_NHWC = [0, 2, 3, 1]
 PNNX_TIMEOUT_S = 300
+PARAM_MARK = "7767517"
+"""The first line of every `.param`."""
 PNNX_IR = 10
 """The newest layout of ONNX files that pnnx need read: what newer ones added, export does not write."""
 
@@ -52,22 +54,50 @@ def convert(bundle: Bundle, work: Path) -> tuple[bytes, bytes]:
         lines = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
         reason = next((line for line in lines if "failed" in line), lines[-1]).strip()
         raise BadArtefact(f"pnnx cannot convert {bundle.model}: {reason} (exit {done.returncode})")
-    return param.read_bytes(), weights.read_bytes()
+    written = param.read_bytes()
+    if not written.isascii():
+        raise BadArtefact(f"pnnx wrote names that ncnn's files cannot hold for {bundle.model}; use ASCII ones")
+    return written, weights.read_bytes()
 
 
 def check_layers(param: str, known: Collection[str], count: int) -> None:
-    """Raises BadArtefact where `param` has a layer that is not `known`, or has not as many outputs as `count`."""
-    layers = [line.split() for line in param.splitlines()[2:] if line.strip()]
-    strange = {f"{layer[0]} ({layer[1]})" for layer in layers if layer[0] not in known}
+    """Raises BadArtefact where `param` is cut off, has a layer that is not `known`, or not `count` outputs."""
+    layers = list(_layers(param))
+    strange = {f"{layer.kind} ({layer.name})" for layer in layers if layer.kind not in known}
     if strange:
         raise BadArtefact(
             f"ncnn has no layer for {', '.join(sorted(strange))}; take that operator out of the network, or choose a "
             "target that runs ONNX"
         )
-    blobs = {name for layer in layers for name in layer[4 : 4 + int(layer[2]) + int(layer[3])]}
+    blobs = {name for layer in layers for name in layer.blobs}
     missing = {"in0", *(f"out{i}" for i in range(count))} - blobs
     if missing:
         raise BadArtefact(f"pnnx left {', '.join(sorted(missing))} out, so that the network is not whole in ncnn")
+
+
+class _Layer(NamedTuple):
+    kind: str
+    name: str
+    blobs: tuple[str, ...]
+
+
+def _layers(param: str) -> Iterator[_Layer]:
+    """What each line of a `.param` says after the first two: its mark, and how many layers and blobs there are.
+
+    Raises BadArtefact for what is no such file, or not a whole one.
+    """
+    lines = [line.split() for line in param.split("\n") if line.strip()]
+    sizes = lines[1] if len(lines) > 1 and lines[0] == [PARAM_MARK] else []
+    if not param.isascii() or len(sizes) != 2 or sizes[0] != str(len(lines) - 2):
+        raise BadArtefact(f"pnnx wrote no whole .param ({len(lines)} lines, {' '.join(sizes)[:40]!r}); export again")
+    for words in lines[2:]:
+        counts = words[2:4]
+        if len(counts) < 2 or not all(count.isdigit() and len(count) < 5 for count in counts):
+            raise BadArtefact(f"pnnx wrote {' '.join(words)[:80]!r}, which is no layer of ncnn; export again")
+        blobs = tuple(words[4 : 4 + sum(map(int, counts))])
+        if len(blobs) < sum(map(int, counts)):
+            raise BadArtefact(f"pnnx wrote layer {words[1][:80]!r} with {len(blobs)} of its blobs; export again")
+        yield _Layer(words[0], words[1], blobs)
 
 
 def the_picture(bundle: Bundle) -> TensorSpec:

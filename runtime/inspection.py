@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..devices.errors import BadArtefact, HelmsightError
+from ..devices.errors import BadArtefact, HelmsightError, reason_of
 from .backends import SessionOptions, load
 from .bundle import Bundle, TensorSpec, open_bundle
 from .signature import check_signature
@@ -133,8 +133,9 @@ def _run_once(bundle: Bundle, run: Any, inputs: tuple[TensorSpec, ...]) -> None:
     except HelmsightError:
         raise
     except Exception as error:  # engines raise classes of their own when the file is not what the manifest says
-        reason = str(error).strip().splitlines()[0]
-        raise BadArtefact(f"{bundle.model} does not run as its manifest says ({reason}); export it again") from error
+        raise BadArtefact(
+            f"{bundle.model} does not run as its manifest says ({reason_of(error)}); export it again"
+        ) from error
     for spec in bundle.manifest.outputs:
         values = outputs[spec.name]
         fits = len(values.shape) == len(spec.shape) and all(

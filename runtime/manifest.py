@@ -12,7 +12,7 @@ from math import isfinite, prod
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..devices.errors import BadArtefact, HelmsightError, UsageError
+from ..devices.errors import BadArtefact, HelmsightError, UsageError, reason_of
 from .json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
 from .limits import FILES, PATH, RANK, TENSOR_BYTES, TENSORS
 from .strict_json import parse_json
@@ -136,7 +136,7 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
     except HelmsightError:
         raise
     except (ValueError, TypeError) as error:  # TypeError: a key that no manifest has
-        raise BadArtefact(f"{name} is no manifest ({error}); export the bundle again") from error
+        raise BadArtefact(f"{name} is no manifest ({reason_of(error)}); export the bundle again") from error
 
 
 def _tensor(data: dict[str, Any]) -> TensorSpec:

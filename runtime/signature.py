@@ -16,7 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from ..devices.errors import BadArtefact, UsageError, need
+from ..devices.errors import BadArtefact, UsageError, need, reason_of
 from .bundle import Bundle
 from .json_form import Fields, Rows, check_form
 from .manifest import MANIFEST, SIGNATURE
@@ -56,7 +56,7 @@ def signer(key: Path, certificates: Sequence[Path] = ()) -> Callable[[Path], Non
         Exception
     ) as error:  # cryptography raises several classes for what is no key, and for a kind it does not take
         raise UsageError(
-            f"--sign {key}: {_reason(error)}; expected a private key in PEM, on the curve P-256, P-384 or P-521, "
+            f"--sign {key}: {reason_of(error)}; expected a private key in PEM, on the curve P-256, P-384 or P-521, "
             "without a passphrase, and the certificate that was made for it"
         ) from error
     return lambda folder: config.sign(folder, folder / SIGNATURE)
@@ -82,7 +82,7 @@ def check_signature(bundle: Bundle, trusted: Path) -> str:
             config.use_elliptic_key_verifier(public_key=trusted)
     except Exception as error:  # as above
         raise UsageError(
-            f"--key {trusted}: {_reason(error)}; expected a public key or an authority's certificate in PEM"
+            f"--key {trusted}: {reason_of(error)}; expected a public key or an authority's certificate in PEM"
         ) from error
     _check_covers(bundle, content)
     if authority != (_certificates(content) is not None):
@@ -95,8 +95,8 @@ def check_signature(bundle: Bundle, trusted: Path) -> str:
             config.verify(bundle.path, copy)
         except Exception as error:  # cryptography's, OpenSSL's, pydantic's and its own
             raise BadArtefact(
-                f"{bundle.path}: the signature does not hold for {trusted} ({_reason(error)}); get the bundle, or the "
-                "key, from its maker again"
+                f"{bundle.path}: the signature does not hold for {trusted} ({reason_of(error)}); get the bundle, or "
+                "the key, from its maker again"
             ) from error
     return _signed_by(content, trusted)
 
@@ -124,7 +124,7 @@ def _signed_hashes(content: bytes, name: str) -> dict[str, str]:
         check_form(statement, _STATEMENT, "its statement")
     except (ValueError, binascii.Error) as error:
         raise BadArtefact(
-            f"{name} is no signature of model-signing ({error}); get the bundle from its maker"
+            f"{name} is no signature of model-signing ({reason_of(error)}); get the bundle from its maker"
         ) from error
     resources: list[dict[str, Any]] = statement["predicate"]["resources"]
     if any(one["algorithm"] != "sha256" for one in resources):
@@ -147,8 +147,3 @@ def _signed_by(content: bytes, trusted: Path) -> str:
     der = base64.b64decode(chain[0]["rawBytes"])
     subject = need("cryptography.x509", _EXTRA).load_der_x509_certificate(der).subject.rfc4514_string()
     return f"{subject} (certificate SHA-256 {hashlib.sha256(der).hexdigest()}, by {trusted.name})"
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from ...devices.errors import BadArtefact, DeviceMismatch, need
+from ...devices.errors import BadArtefact, DeviceMismatch, need, reason_of
 from ...devices.processor import processor
 from ..bundle import SIZE_NAMES, Bundle, TensorSpec
 from ..manifest import DTYPE_BYTES
@@ -54,8 +54,7 @@ class OnnxRuntimeSession:
         try:
             self._session: Any = ort.InferenceSession(model, settings, providers=providers)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
-            reason = str(error).strip().splitlines()[0]
-            raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason}") from error
+            raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason_of(error)}") from error
         real = self._session.get_providers()[0]
         if real != wanted and not options.allow_fallback:
             raise DeviceMismatch(
@@ -78,8 +77,9 @@ class OnnxRuntimeSession:
         try:
             values = self._session.run(self._names, dict(feeds))
         except Exception as error:  # a class of its own for each status code, as above
-            reason = " ".join(str(error).split())
-            raise BadArtefact(f"{self._path} does not run as its manifest says: {reason}; export it again") from error
+            raise BadArtefact(
+                f"{self._path} does not run as its manifest says: {reason_of(error)}; export it again"
+            ) from error
         for spec, value in zip(self.outputs, values, strict=True):
             if not fits(spec.shape, value.shape):
                 raise BadArtefact(
