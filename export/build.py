@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..devices.errors import UsageError, need
 from ..runtime.bundle import Bundle, Manifest, write_bundle
 from ..runtime.signature import signer
-from .artefacts import Order, make_all
+from .artefacts import Order, check_tools, make_all
 from .card import model_card
 from .convert import to_model, with_outputs
 from .gates import Tolerance, tolerance
@@ -23,8 +23,6 @@ from .graph import GraphSummary, summarise
 from .inputs import CALIBRATION, COUNT, Feeds, Inputs, gather_inputs
 from .judge import Judge, Limits
 from .lowered import Attempt, Lowering, Say
-from .native import find_tools
-from .ncnn_model import find_pnnx
 from .output import check_output, write_output
 from .precision import Precision, check_is, check_wish, read_precision
 from .quantise import FORMAT, NVIDIA_FORMAT
@@ -111,9 +109,8 @@ def _check_options(options: ExportOptions) -> tuple[Target, ...]:
         raise UsageError("--certificate says whose key signs, and none does; add --sign KEY")
     for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
         need(package, extra)
-    if any("ncnn" in target.artefacts for target in targets):
-        find_tools()
-        find_pnnx()
+    for target in targets:
+        check_tools(target)
     return targets
 
 

@@ -6,7 +6,8 @@ and say in `../targets.py` which boards get it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +15,11 @@ from typing import Any, Protocol, cast
 
 from ...devices.errors import HelmsightError
 from ...runtime.bundle import Bundle
+from ...runtime.engines import tensorrt_rtx as find_tensorrt_rtx  # a module beside this one has its name
 from ..gates import Tolerance
 from ..inputs import Feeds
+from ..native import find_tools
+from ..ncnn_model import find_pnnx
 from ..targets import Target
 
 KINDS = {
@@ -62,6 +66,17 @@ class Kind(Protocol):
         ...
 
 
+def check_tools(target: Target) -> None:
+    """Raises MissingExtra, before any work, where what makes an artefact of the target is not here."""
+    for kind in target.artefacts:
+        with _told(target, kind):
+            if kind == "ncnn":
+                find_tools()
+                find_pnnx()
+            elif kind == "tensorrt-rtx":
+                find_tensorrt_rtx()
+
+
 def make_all(order: Order) -> dict[str, Any]:
     """`parity[target]` of the bundle, with all kinds that the target gets: {"precision", "artefacts": {kind: record}}.
 
@@ -69,14 +84,20 @@ def make_all(order: Order) -> dict[str, Any]:
     """
     records = {}
     for kind in order.target.artefacts:
-        try:
+        with _told(order.target, kind):
             records[kind] = make(kind, order)
-        except HelmsightError as error:
-            name, others = order.target.name, [k for k in order.target.artefacts if k != kind]
-            without = "".join(f"; -t {name}/{other} does without" for other in others)
-            raise type(error)(f"-t {name}: {error}{without}") from error
     found = {str(record["precision"]) for record in records.values()}
     return {"precision": found.pop() if len(found) == 1 else "mixed", "artefacts": records}
+
+
+@contextmanager
+def _told(target: Target, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except HelmsightError as error:
+        others = [k for k in target.artefacts if k != kind]
+        without = "".join(f"; -t {target.name}/{other} does without" for other in others)
+        raise type(error)(f"-t {target.name}: {error}{without}") from error
 
 
 def make(kind: str, order: Order) -> Mapping[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed
-from helmsight.export.artefacts import Order, make, make_all
+from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, MissingExtra
+from helmsight.export.artefacts import Order, check_tools, make, make_all
 from helmsight.export.artefacts.trtexec import VERSIONS, trtexec_line
 from helmsight.export.build import ExportOptions, export
 from helmsight.export.gates import Tolerance
@@ -194,6 +195,17 @@ def test_an_engine_for_a_picture_of_several_sizes_is_of_the_usual_one(tmp_path: 
 
 
 @pytest.mark.usefixtures("rtx")
+def test_without_tensorrt_rtx_an_export_for_it_ends_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    said: list[str] = []
+    with pytest.raises(MissingExtra, match=r"^-t dgx-a100: .*helmsight\[rtx\]'; -t dgx-a100/tensorrt does without$"):
+        export("navigate", ExportOptions(targets=("cpu", "dgx-a100"), out=tmp_path / "n.bundle"), said.append)
+    assert said == []
+    check_tools(Target(row("dgx-a100"), "fp32", "tensorrt"))
+
+
 def test_what_tensorrt_rtx_does_not_take_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadArtefact, match=r"TensorRT-RTX [\d.]+ does not take the network: node 'my_det' \(Det"):
         make("tensorrt-rtx", order(_det(tmp_path), "l4", tmp_path / "t"))

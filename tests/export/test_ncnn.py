@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ OUTPUT = TensorSpec("y", (1, 4, *HW), "float32")
     ("inputs", "outputs", "said"),
     [
         ((TensorSpec("x", (1, 8), "float32"),), (OUTPUT,), r"this network takes x float32 \[1, 8\]"),
-        ((picture(), picture()), (OUTPUT,), "takes image uint8 .* NHWC, image uint8"),
+        ((picture(), replace(picture(), name="second")), (OUTPUT,), "takes image uint8 .* NHWC, second uint8"),
         ((TensorSpec("image", (2, *HW, 3), "uint8", "NHWC"),), (OUTPUT,), r"takes image uint8 \[2, 12, 16, 3\]"),
         ((TensorSpec("image", (1, *HW, 3), "int32", "NHWC"),), (OUTPUT,), "takes image int32"),
         ((picture(),), (TensorSpec("y", (4,), "int64"),), r"y is int64 \[4\]"),
