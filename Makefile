@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable
 
-.PHONY: help demo test test-runner lint clean headless
+.PHONY: help demo test test-runner fuzz lint clean headless
 
 help:
 	@echo "make demo    run both networks on the clip that ships; writes out/"
 	@echo "make test    lint, type-check and test everything (sets up torch and the simulator too)"
 	@echo "make test-runner  build the native runner for every processor and test it (10 minutes more)"
+	@echo "make fuzz    10,000 damaged manifests, networks and ncnn files: each is refused in one line, or whole (some minutes)"
 	@echo "make lint    lint and type-check only"
 	@echo "make clean   remove what builds, tests and the demo left; keeps $(VENV) and runs/"
 
@@ -26,6 +27,10 @@ test: lint
 test-runner: $(VENV)/.everything
 	$(BIN)/python -c 'from helmsight.export.native import PLATFORMS, runner; [runner(p, print) for p in PLATFORMS.values()]'
 	$(BIN)/pytest tests/export/runner
+
+# `make test` does a fifth of it.
+fuzz: $(VENV)/.everything
+	HELMSIGHT_FUZZ=10000 $(BIN)/pytest -s tests/test_fuzz.py
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff check .

@@ -25,6 +25,8 @@ TO_NHWC = [0, 2, 3, 1]
 PNNX_TIMEOUT_S = 300
 PARAM_MARK = "7767517"
 """The first line of every `.param`."""
+NAME = 255
+"""Characters of a word of it, at most: ncnn reads no longer ones."""
 PNNX_IR = 10
 """The newest layout of ONNX files that pnnx need read: what newer ones added, export does not write."""
 
@@ -66,8 +68,8 @@ def check_layers(param: str, known: Collection[str], count: int) -> None:
     strange = {f"{layer.kind} ({layer.name})" for layer in layers if layer.kind not in known}
     if strange:
         raise BadArtefact(
-            f"ncnn has no layer for {', '.join(sorted(strange))}; take that operator out of the network, or choose a "
-            "target that runs ONNX"
+            f"ncnn has no layer for {', '.join(sorted(strange)[:5])}; take that operator out of the network, or "
+            "choose a target that runs ONNX"
         )
     blobs = {name for layer in layers for name in layer.blobs}
     missing = {"in0", *(f"out{i}" for i in range(count))} - blobs
@@ -92,7 +94,8 @@ def _layers(param: str) -> Iterator[_Layer]:
         raise BadArtefact(f"pnnx wrote no whole .param ({len(lines)} lines, {' '.join(sizes)[:40]!r}); export again")
     for words in lines[2:]:
         counts = words[2:4]
-        if len(counts) < 2 or not all(count.isdigit() and len(count) < 5 for count in counts):
+        numbers = len(counts) == 2 and all(count.isdigit() and len(count) < 5 for count in counts)
+        if not numbers or not all(word.isprintable() and len(word) <= NAME for word in words):
             raise BadArtefact(f"pnnx wrote {' '.join(words)[:80]!r}, which is no layer of ncnn; export again")
         blobs = tuple(words[4 : 4 + sum(map(int, counts))])
         if len(blobs) < sum(map(int, counts)):
