@@ -80,7 +80,8 @@ public:
 private:
     void add_cells(int stride) {
         if (stride < 1 || stride > std::max(height_, width_)) {
-            throw Failure(Code::bad_artefact, "model.json has a stride of " + std::to_string(stride) + "; export it again");
+            throw Failure(Code::bad_artefact,
+                          "model.json has a stride of " + std::to_string(stride) + "; export it again");
         }
         for (int y = 0; y < height_ / stride; ++y) {
             for (int x = 0; x < width_ / stride; ++x) {
@@ -132,7 +133,8 @@ private:
         Face mean{{}, best.score};
         for (const Face& face : found) {
             if (!same_face(best, face, iou_)) continue;
-            for (std::size_t i = 0; i < mean.figures.size(); ++i) mean.figures[i] += face.score / total * face.figures[i];
+            for (std::size_t i = 0; i < mean.figures.size(); ++i)
+                mean.figures[i] += face.score / total * face.figures[i];
         }
         return mean;
     }

@@ -31,7 +31,8 @@ public:
             }
         }
         if (!any_) {
-            throw Failure(Code::no_frames, "none of " + std::to_string(paths_.size()) + " files is a picture that is read");
+            throw Failure(Code::no_frames,
+                          "none of " + std::to_string(paths_.size()) + " files is a picture that is read");
         }
         return Read::end;
     }

@@ -16,9 +16,7 @@ struct Share {
     float weight;
 };
 
-std::uint8_t saturate(double value) {
-    return static_cast<std::uint8_t>(std::clamp(std::nearbyint(value), 0.0, 255.0));
-}
+std::uint8_t saturate(double value) { return static_cast<std::uint8_t>(std::clamp(std::nearbyint(value), 0.0, 255.0)); }
 
 // Which samples of a side of `from` make up each of the `to` samples, and with which weight.
 std::vector<Share> area_shares(int from, int to) {

@@ -32,11 +32,27 @@ private:
         if (depth > kDeepest) bad("is nested too deep");
         Json value;
         switch (peek()) {
-            case '{': value.kind_ = Json::Kind::object; members(value, depth); break;
-            case '[': value.kind_ = Json::Kind::list; items(value, depth); break;
-            case '"': value.kind_ = Json::Kind::text; value.text_ = string(); break;
-            case 't': value.kind_ = Json::Kind::boolean; value.number_ = 1; word("true"); break;
-            case 'f': value.kind_ = Json::Kind::boolean; word("false"); break;
+            case '{':
+                value.kind_ = Json::Kind::object;
+                members(value, depth);
+                break;
+            case '[':
+                value.kind_ = Json::Kind::list;
+                items(value, depth);
+                break;
+            case '"':
+                value.kind_ = Json::Kind::text;
+                value.text_ = string();
+                break;
+            case 't':
+                value.kind_ = Json::Kind::boolean;
+                value.number_ = 1;
+                word("true");
+                break;
+            case 'f':
+                value.kind_ = Json::Kind::boolean;
+                word("false");
+                break;
             case 'n': word("null"); break;
             default: value.kind_ = Json::Kind::number; value.number_ = number();
         }
@@ -93,7 +109,9 @@ private:
         switch (letter) {
             case 'n': return "\n";
             case 't': return "\t";
-            case '"': case '\\': case '/': return std::string(1, letter);
+            case '"':
+            case '\\':
+            case '/': return std::string(1, letter);
             default: bad("has an escape other than \\n \\t \\\" \\\\ \\/");
         }
     }

@@ -76,8 +76,9 @@ std::vector<float> flat(const ncnn::Mat& mat) {
 }  // namespace
 
 std::size_t TensorSpec::size() const {
-    return std::accumulate(shape.begin(), shape.end(), std::size_t(1),
-                           [](std::size_t product, int side) { return std::min(product * std::size_t(side), 2 * kMostValues); });
+    return std::accumulate(shape.begin(), shape.end(), std::size_t(1), [](std::size_t product, int side) {
+        return std::min(product * std::size_t(side), 2 * kMostValues);
+    });
 }
 
 Model::Model(const std::string& folder, int threads) {
@@ -119,7 +120,8 @@ Outputs Model::run(const std::vector<float>& values) {
     const bool interleaved = input.layout == "NHWC";
     for (int c = 0; c < channels; ++c) {
         float* plane = picture.channel(c);
-        for (int i = 0; i < pixels; ++i) plane[i] = values[std::size_t(interleaved ? i * channels + c : c * pixels + i)];
+        for (int i = 0; i < pixels; ++i)
+            plane[i] = values[std::size_t(interleaved ? i * channels + c : c * pixels + i)];
     }
     ncnn::Extractor extractor = net_.create_extractor();
     if (extractor.input(input.blob.c_str(), picture) != 0) {

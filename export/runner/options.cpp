@@ -67,7 +67,8 @@ Raw raw_of(const std::string& text) {
 }
 
 bool is_camera(const std::string& source) {
-    const bool digits = !source.empty() && std::all_of(source.begin(), source.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits =
+        !source.empty() && std::all_of(source.begin(), source.end(), [](char c) { return c >= '0' && c <= '9'; });
     return digits || source.compare(0, 5, "/dev/") == 0;
 }
 

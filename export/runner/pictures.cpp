@@ -22,7 +22,8 @@ constexpr long kMostPixels = 1L << 26;
 
 void check_size(const std::string& name, long width, long height) {
     if (width < 1 || height < 1 || width > kLargestSide || height > kLargestSide || width * height > kMostPixels) {
-        bad(name, "has " + std::to_string(width) + "x" + std::to_string(height) + " pixels; expected 67 million at most");
+        bad(name,
+            "has " + std::to_string(width) + "x" + std::to_string(height) + " pixels; expected 67 million at most");
     }
 }
 
@@ -60,7 +61,8 @@ Image decode_pnm(const std::string& content, const std::string& name) {
     const auto begin = std::size_t(stream.tellg());
     const auto bytes = pixels * (colour ? 3 : 1);
     if (content.size() < begin + bytes) {
-        bad(name, "is cut short: " + std::to_string(content.size()) + " of " + std::to_string(begin + bytes) + " bytes");
+        bad(name,
+            "is cut short: " + std::to_string(content.size()) + " of " + std::to_string(begin + bytes) + " bytes");
     }
     const char* data = content.data() + begin;
     for (std::size_t i = 0; i < pixels; ++i) {
@@ -128,5 +130,6 @@ void write_picture(const std::string& path, const Image& image) {
     for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
         stream.put(char(image.pixels[i + 2])).put(char(image.pixels[i + 1])).put(char(image.pixels[i]));
     }
-    if (!stream.flush()) throw Failure(Code::usage, path + " cannot be written; expected a file in a folder that is there");
+    if (!stream.flush())
+        throw Failure(Code::usage, path + " cannot be written; expected a file in a folder that is there");
 }

@@ -14,7 +14,8 @@ public:
     explicit RawTask(const Model& model) : input_(model.input), outputs_(model.outputs) {
         const int channels = input_.colour == "GREY" ? 1 : 3;
         if (input_.channels() != channels) {
-            throw Failure(Code::bad_artefact, "model.json: input " + input_.name + " is no picture that a frame can fill");
+            throw Failure(Code::bad_artefact,
+                          "model.json: input " + input_.name + " is no picture that a frame can fill");
         }
     }
 

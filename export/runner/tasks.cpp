@@ -9,7 +9,8 @@ std::vector<float> Task::values(const Image& fitted) const { return {fitted.pixe
 std::unique_ptr<Task> task_for(const Model& model) {
     if (model.task.empty()) return raw_task(model);
     if (model.input.dtype != "uint8" || model.input.layout != "NHWC" || model.input.channels() != 3) {
-        throw Failure(Code::bad_artefact, "model.json: task " + model.task + " takes uint8 NHWC pictures; export it again");
+        throw Failure(Code::bad_artefact,
+                      "model.json: task " + model.task + " takes uint8 NHWC pictures; export it again");
     }
     if (model.task == "face") return face_task(model);
     if (model.task == "navigate") return navigate_task(model);

@@ -8,8 +8,8 @@
 #include "image.h"
 #include "model.h"
 
-// What a task reads from a frame. `record` is the inside of a JSON object. `drives`: a command for a robot is in it, and
-// `finite` says whether it can be trusted.
+// What a task reads from a frame. `record` is the inside of a JSON object. `drives`: a command for a robot is in it,
+// and `finite` says whether it can be trusted.
 struct Reading {
     std::string record;
     bool drives = false;

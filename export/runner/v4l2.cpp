@@ -106,17 +106,20 @@ private:
         request.count = kBuffers;
         request.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
         request.memory = V4L2_MEMORY_MMAP;
-        if (retried_ioctl(fd_, VIDIOC_REQBUFS, &request) < 0 || request.count < 2) fail("gives no buffers; is it in use?");
+        if (retried_ioctl(fd_, VIDIOC_REQBUFS, &request) < 0 || request.count < 2)
+            fail("gives no buffers; is it in use?");
         for (std::uint32_t i = 0; i < request.count; ++i) {
             v4l2_buffer buffer = described(i);
             if (retried_ioctl(fd_, VIDIOC_QUERYBUF, &buffer) < 0) fail("does not describe its buffers");
-            void* memory = mmap(nullptr, buffer.length, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, off_t(buffer.m.offset));
+            void* memory =
+                mmap(nullptr, buffer.length, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, off_t(buffer.m.offset));
             if (memory == MAP_FAILED) fail("does not share its buffers");
             buffers_.emplace_back(static_cast<std::uint8_t*>(memory), std::size_t(buffer.length));
             if (retried_ioctl(fd_, VIDIOC_QBUF, &buffer) < 0) fail("does not take its buffers");
         }
         int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-        if (retried_ioctl(fd_, VIDIOC_STREAMON, &type) < 0) fail(std::string("does not start (") + strerror(errno) + ")");
+        if (retried_ioctl(fd_, VIDIOC_STREAMON, &type) < 0)
+            fail(std::string("does not start (") + strerror(errno) + ")");
         std::fprintf(stderr, "helmsight-run: %s gives %dx%d %s\n", device_.c_str(), raw_.width, raw_.height,
                      compressed_ ? "MJPEG" : "YUYV");
     }
@@ -151,7 +154,8 @@ private:
             }
             return true;
         }
-        if (stride_ < std::size_t(raw_.width) * 2 || buffer.bytesused < stride_ * std::size_t(raw_.height)) return false;
+        if (stride_ < std::size_t(raw_.width) * 2 || buffer.bytesused < stride_ * std::size_t(raw_.height))
+            return false;
         image = converted(memory, raw_, stride_);
         return true;
     }

@@ -23,15 +23,15 @@
 
 static int camera = -1, frames = -1, opened, given, next_buffer;
 
-static long setting(const char *name) { return getenv(name) ? atol(getenv(name)) : 0; }
+static long setting(const char* name) { return getenv(name) ? atol(getenv(name)) : 0; }
 
 static int wrong(int error) {
     errno = error;
     return -1;
 }
 
-int open(const char *path, int flags, ...) {
-    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
+int open(const char* path, int flags, ...) {
+    int (*real)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, "open");
     if (strcmp(path, "/dev/video7") != 0) return real(path, flags, 0600);
     if (++opened == 2) return wrong(ENODEV);
     char name[] = "/tmp/fake-camera-XXXXXX";
@@ -42,7 +42,7 @@ int open(const char *path, int flags, ...) {
     return camera;
 }
 
-int open64(const char *path, int flags, ...) { return open(path, flags); }
+int open64(const char* path, int flags, ...) { return open(path, flags); }
 
 int close(int fd) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
@@ -50,8 +50,8 @@ int close(int fd) {
     return real(fd);
 }
 
-int poll(struct pollfd *fds, nfds_t count, int timeout) {
-    int (*real)(struct pollfd *, nfds_t, int) = (int (*)(struct pollfd *, nfds_t, int))dlsym(RTLD_NEXT, "poll");
+int poll(struct pollfd* fds, nfds_t count, int timeout) {
+    int (*real)(struct pollfd*, nfds_t, int) = (int (*)(struct pollfd*, nfds_t, int))dlsym(RTLD_NEXT, "poll");
     if (count != 1 || fds[0].fd != camera) return real(fds, count, timeout);
     const long silent = setting("CAMERA_SILENT");
     const int quiet = silent && given >= silent;
@@ -60,7 +60,7 @@ int poll(struct pollfd *fds, nfds_t count, int timeout) {
     return !quiet;
 }
 
-static int answer_format(struct v4l2_format *format) {
+static int answer_format(struct v4l2_format* format) {
     if (memcmp(&format->fmt.pix.pixelformat, getenv("CAMERA_FORMAT"), 4) != 0) {
         memcpy(&format->fmt.pix.pixelformat, getenv("CAMERA_FORMAT"), 4);
     }
@@ -69,7 +69,7 @@ static int answer_format(struct v4l2_format *format) {
     return 0;
 }
 
-static int dequeue(struct v4l2_buffer *buffer) {
+static int dequeue(struct v4l2_buffer* buffer) {
     const long lost = setting("CAMERA_LOST"), bytes = setting("CAMERA_BYTES");
     if (lost && given == lost && opened == 1) return wrong(ENODEV);
     static char data[LENGTH];
@@ -92,22 +92,24 @@ static int dequeue(struct v4l2_buffer *buffer) {
 int ioctl(int fd, unsigned long request, ...) {
     va_list rest;
     va_start(rest, request);
-    void *argument = va_arg(rest, void *);
+    void* argument = va_arg(rest, void*);
     va_end(rest);
     int (*real)(int, unsigned long, ...) = (int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
     if (fd != camera || camera < 0) return real(fd, request, argument);
-    struct v4l2_buffer *buffer = argument;
+    struct v4l2_buffer* buffer = argument;
     switch (request) {
         case VIDIOC_QUERYCAP:
-            ((struct v4l2_capability *)argument)->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
+            ((struct v4l2_capability*)argument)->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
             return 0;
         case VIDIOC_S_FMT: return answer_format(argument);
-        case VIDIOC_REQBUFS: ((struct v4l2_requestbuffers *)argument)->count = 4; return 0;
+        case VIDIOC_REQBUFS: ((struct v4l2_requestbuffers*)argument)->count = 4; return 0;
         case VIDIOC_QUERYBUF:
             buffer->length = LENGTH;
             buffer->m.offset = buffer->index * LENGTH;
             return 0;
-        case VIDIOC_QBUF: case VIDIOC_STREAMON: case VIDIOC_STREAMOFF: return 0;
+        case VIDIOC_QBUF:
+        case VIDIOC_STREAMON:
+        case VIDIOC_STREAMOFF: return 0;
         case VIDIOC_DQBUF: return dequeue(buffer);
         default: return wrong(EINVAL);
     }
