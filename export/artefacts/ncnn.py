@@ -59,7 +59,8 @@ def make(order: Order) -> Mapping[str, Any]:
     check_layers(param.decode(), (built / LAYERS).read_text().split(), len(bundle.manifest.outputs))
     (order.folder / "model.param").write_bytes(param)
     (order.folder / "model.bin").write_bytes(weights)
-    (order.folder / "model.json").write_text(json.dumps(describe(bundle, param, weights), indent=1) + "\n")
+    told = json.dumps(describe(bundle, param, weights), indent=1, ensure_ascii=False)
+    (order.folder / "model.json").write_text(told + "\n", encoding="utf-8")
     for file in (NAME, LICENCES):
         shutil.copy(built / file, order.folder)
     order.say("comparing with ONNX Runtime")
