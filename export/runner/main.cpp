@@ -7,7 +7,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "failure.h"
 #include "latency.h"
@@ -26,7 +30,7 @@ void note_signal(int signal) { ended_by = signal; }
 
 // Without SA_RESTART, so that a read that waits comes back.
 void catch_signals() {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = note_signal;
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
@@ -77,28 +81,42 @@ public:
     void newest(Source& source) {
         Live live(source);
         std::optional<Result> last;
-        while (!over()) {
-            const int wait_ms = std::max(1, int(std::min(100.0, options_.max_age_ms / 4)));
-            if (const std::optional<Frame> frame = live.take(wait_ms)) {
-                last = look(*frame);
-                print(*last, timely_command(*last), live.overwritten());
-            } else if (last && driving_) {
-                stop_if_silent(*last, live);
-            }
+        try {
+            while (!over()) follow(live, last);
+        } catch (const Failure& failure) {
+            end(live, source, last, std::string("the run ended with an error: ") + failure.what());
+            throw;
         }
-        if (last && driving_) print(*last, stop("the run ended"), live.overwritten());
-        damaged_ = source.damaged();
-        overwritten_ = live.overwritten();
+        end(live, source, last, "the run ended");
     }
 
     void summary() const {
         if (frames_ == 0) return;
-        std::fprintf(stderr, "%s: %ld frames, %ld overwritten, %ld damaged; %s, %d threads\n%s", model_.name.c_str(), frames_,
-                     overwritten_, damaged_, model_.precision.c_str(), model_.threads(), latency_.summary().c_str());
+        std::fprintf(stderr, "%s: %ld frames, %ld overwritten, %ld damaged; %s, %d threads\n%s", model_.name.c_str(),
+                     frames_, overwritten_, damaged_, model_.precision.c_str(), model_.threads(),
+                     latency_.summary().c_str());
     }
 
 private:
     bool over() const { return ended_by != 0 || (options_.max_frames != 0 && frames_ >= options_.max_frames); }
+
+    // The next line of a live source: a new frame's, or a stop where none came for too long.
+    void follow(Live& live, std::optional<Result>& last) {
+        const int wait_ms = std::max(1, int(std::min(100.0, options_.max_age_ms / 4)));
+        if (const std::optional<Frame> frame = live.take(wait_ms)) {
+            last = look(*frame);
+            print(*last, timely_command(*last), live.overwritten());
+        } else if (last && driving_) {
+            stop_if_silent(*last, live);
+        }
+    }
+
+    // Notes the counts first: the line may not be written.
+    void end(Live& live, const Source& source, const std::optional<Result>& last, const std::string& reason) {
+        damaged_ = source.damaged();
+        overwritten_ = live.overwritten();
+        if (last && driving_) print(*last, stop(reason), overwritten_);
+    }
 
     Result look(const Frame& frame) {
         const std::int64_t begin = now_ns();
@@ -107,7 +125,8 @@ private:
         const std::int64_t prepared = now_ns();
         const Outputs outputs = model_.run(values);
         const std::int64_t inferred = now_ns();
-        Result result{frame.index, frame.captured_ns, task_->decode(outputs, frame.image.height, frame.image.width), {}};
+        Result result{
+            frame.index, frame.captured_ns, task_->decode(outputs, frame.image.height, frame.image.width), {}};
         const std::int64_t decoded = now_ns();
         stage(result, "wait", begin - frame.captured_ns);
         stage(result, "prepare", prepared - begin);

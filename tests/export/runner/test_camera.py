@@ -139,6 +139,28 @@ def test_a_silent_camera_stops_the_robot_once_and_so_does_the_end(
     assert rest == "", "the robot stands already: one stop is enough"
 
 
+def test_an_error_stops_the_robot(
+    deployed: dict[str, Deployed], driver: Path, yuyv: list[Image], tmp_path: Path
+) -> None:
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    environment = settings(driver, stream(tmp_path, yuyv), CAMERA_BYTES=yuyv[0].nbytes)
+    command = deployed["navigate"].command(
+        *("--source", DEVICE, "--max-age-ms", "60000", "--show-input", shown / "in.ppm"), environment=environment
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "steer" in json.loads(process.stdout.readline())["command"]
+        shown.rename(tmp_path / "gone")
+        *_, last = process.stdout.read().splitlines()
+        said = process.stderr.read()
+        assert process.wait(timeout=20) == 2
+    assert json.loads(last)["command"]["stop"].startswith("the run ended with an error: ")
+    assert said.splitlines()[-1].endswith("in.ppm cannot be written; expected a file in a folder that is there")
+    assert f" frames, {json.loads(last)['overwritten']} overwritten, 0 damaged" in said
+
+
 def test_an_old_result_is_a_stop(
     deployed: dict[str, Deployed], driver: Path, yuyv: list[Image], tmp_path: Path
 ) -> None:
