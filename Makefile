@@ -23,7 +23,7 @@ demo: $(VENV)/.light
 test: lint
 	$(BIN)/pytest
 
-# `make test` builds it for the TK1's processor only.
+# Without it `make test` leaves out what needs a built runner, and says so.
 test-runner: $(VENV)/.everything
 	$(BIN)/python -c 'from helmsight.export.native import PLATFORMS, runner; [runner(p, print) for p in PLATFORMS.values()]'
 	$(BIN)/pytest tests/export/runner

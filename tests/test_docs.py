@@ -119,7 +119,7 @@ def missing(extra: str) -> str | None:
     if extra == "sim" and ctypes.util.find_library("EGL") is None:
         return "the simulator needs libEGL"
     if extra == "tk1" and not runner_is_built():
-        return "helmsight-run is not built, which takes longer than a page may; tests/export/runner builds it"
+        return "helmsight-run is not built, which takes longer than a page may; make test-runner builds it"
     return None
 
 
