@@ -52,7 +52,9 @@ def export(
     ] = None,
     certificates: Annotated[
         list[Path] | None,
-        typer.Option("--certificate", help="The key's certificate, then those up to the authority, one each."),
+        typer.Option(
+            "--certificate", metavar="FILE", help="The key's certificate, then those up to the authority, one each."
+        ),
     ] = None,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="What each device gets, and no export.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that torch says.")] = False,
