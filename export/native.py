@@ -82,8 +82,8 @@ class Platform:
     target: str
     cpu: str
     glibc: tuple[int, int]
-    emulator: tuple[str, ...] = ()
-    root: str = ""
+    emulator: tuple[str, ...]
+    root: str
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -106,8 +106,6 @@ PLATFORMS = {
             ("qemu-aarch64", "-cpu", "cortex-a57", "-r", "4.9.253"),
             "/usr/aarch64-linux-gnu",
         ),
-        # No board of the catalogue: to try the program where it is built.
-        Platform("x86_64", "x86_64-linux-gnu", "x86_64_v2", (2, 17)),
     )
 }
 """By `machine`."""

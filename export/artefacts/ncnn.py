@@ -113,7 +113,7 @@ def emulated(platform: Platform) -> list[str] | None:
     """What stands before the program's name so that it runs here; None where that cannot be."""
     if this_machine.machine() == platform.machine:
         return []
-    if not platform.emulator or shutil.which(platform.emulator[0]) is None or not Path(platform.root).is_dir():
+    if shutil.which(platform.emulator[0]) is None or not Path(platform.root).is_dir():
         return None
     return [*platform.emulator, "-L", platform.root]
 
