@@ -20,8 +20,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     from rich.table import Table
 
     drawn = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for index, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=index == 0)  # the first is what is typed again
     for row in rows:
         drawn.add_row(*row)
     console = Console(highlight=False, markup=False)

@@ -73,8 +73,9 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
         return read_onnx(path, inputs)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
         return _from_callable(text, weights, inputs)
+    made = "; no such folder yet: helmsight train makes it" if re.match(r"runs/\w", text) and not path.exists() else ""
     raise UsageError(
-        f"SOURCE {text} is nothing that exports; expected a checkpoint folder (runs/NAME), package.module:callable, "
+        f"SOURCE {text} is nothing that exports{made}; expected a checkpoint folder (runs/NAME), package.module:callable, "
         "an .onnx file, or a bundle"
     )
 

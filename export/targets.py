@@ -61,7 +61,7 @@ PLANS: dict[str, Plan] = {
         opset=18,
         here="ncnn model and runner",
         there="copy, run one command",
-        why="neither its CPU nor its GPU computes in fp16, and neither has instructions for int8",
+        why="its CPU and its GPU compute in fp32 only: no fp16 arithmetic, no instructions for int8",
     ),
     # 8.2 reads opset 13, 8.5 opset 17: docs/operators.md of onnx-tensorrt at release/8.2-GA and release/8.5-GA.
     "trtexec-jetpack4": Plan("TensorRT 8.2", _AND_NCNN, 13, "ONNX for TensorRT 8.2; ncnn", "trtexec"),

