@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
+
+import numpy as np
 
 from ...devices.errors import DeviceMismatch
 from ..bundle import Bundle, TensorSpec
@@ -12,10 +16,11 @@ from ..engines import tensorrt
 from ..engines._cuda import open_cuda
 from ..engines.build import engine_key, rebuild_command
 from ..engines.engine import Engine
-from ..engines.source import network_file
+from ..engines.source import input_shapes, network_file
 from ..engines.store import Store
 from . import Feeds, Outputs, Session, SessionOptions
 from . import onnxruntime as onnxruntime_backend
+from .onnxruntime import fits
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +44,19 @@ def load(bundle: Bundle, options: SessionOptions) -> Session:
         return onnxruntime_backend.load(bundle, replace(options, device="cpu"))
 
 
-def input_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
-    """The shape of each input at the size of the manifest."""
-    return {spec.name: tuple(int(side) for side in spec.shape) for spec in bundle.manifest.inputs}
-
-
 class EngineSession:
     """A network in an engine, which it owns. `precision` is what was read back when the engine was built."""
 
     def __init__(self, bundle: Bundle, engine: Engine, device: str, precision: str, rebuild: str) -> None:
         self._engine = engine
         found = engine.outputs
-        missing = {spec.name for spec in bundle.manifest.outputs} - found.keys()
-        if missing:
+        try:
+            _check_outputs(bundle, found, rebuild)
+        except DeviceMismatch:
             engine.close()
-            raise DeviceMismatch(f"the engine has no output {', '.join(sorted(missing))}; {rebuild}")
+            raise
+        if not engine.graph:
+            log.warning("%s: no CUDA graph of it could be made here; each run is launched layer by layer", bundle.path)
         self.inputs = bundle.manifest.inputs
         self.outputs: tuple[TensorSpec, ...] = tuple(
             replace(spec, shape=found[spec.name][0]) for spec in bundle.manifest.outputs
@@ -80,3 +83,20 @@ class EngineSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_outputs(bundle: Bundle, found: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], rebuild: str) -> None:
+    """The engine gives what the manifest says; at another size than the usual one shapes are the engine's own.
+
+    Raises DeviceMismatch with both.
+    """
+    resized = any(spec.multiple for spec in bundle.manifest.inputs)
+    for spec in bundle.manifest.outputs:
+        if spec.name not in found:
+            raise DeviceMismatch(f"the engine has no output {spec.name}, only {', '.join(found)}; {rebuild}")
+        shape, dtype = found[spec.name]
+        if str(dtype) != spec.dtype or not (resized or fits(spec.shape, shape)):
+            raise DeviceMismatch(
+                f"the engine's output {spec.name} is {dtype} {shape}, the manifest says {spec.dtype} {spec.shape}; "
+                f"{rebuild}"
+            )

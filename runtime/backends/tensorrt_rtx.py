@@ -11,12 +11,12 @@ from ..bundle import Bundle
 from ..engines import tensorrt_rtx
 from ..engines._cuda import open_cuda
 from ..engines.engine import Engine
-from ..engines.source import rtx_engine
+from ..engines.source import input_shapes, rtx_engine
 from ..engines.store import Store
 from ..engines.trial import try_engine
 from . import Session, SessionOptions
 from . import onnxruntime as onnxruntime_backend
-from .tensorrt import EngineSession, input_shapes
+from .tensorrt import EngineSession
 
 log = logging.getLogger(__name__)
 

@@ -57,5 +57,6 @@ def tensorrt_rtx() -> Library:
         return Library("TensorRT-RTX", import_module("tensorrt_rtx"))
     except (ImportError, OSError) as error:
         raise MissingExtra(
-            f"TensorRT-RTX cannot be imported ({error}); it comes with: pip install 'helmsight[rtx]'"
+            f"TensorRT-RTX cannot be imported ({error}); it comes with: pip install "
+            "'helmsight[rtx]', for Python 3.11 and 3.12 on Linux"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from ._cuda import Cuda, open_cuda
 from .inspector import read_layers
 from .network import Parsed, configure, graph_types, name_of, parse
 from .progress import Progress, State, monitor
-from .source import NetworkFile, network_file
+from .source import NetworkFile, input_shapes, network_file
 from .store import EngineKey, Store, Stored
 from .trial import try_engine
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[State], None]
 
@@ -73,8 +76,8 @@ def build(
 
 def engine_key(bundle: Bundle, file: NetworkFile, library: Library, cuda: Cuda) -> EngineKey:
     """What the engine of `bundle` depends on here."""
-    shapes = {spec.name: tuple(int(side) for side in spec.shape) for spec in bundle.manifest.inputs}
-    return EngineKey(file.sha256, library.name, library.version, cuda.gpu.compute_capability, file.precision, shapes)
+    capability = cuda.gpu.compute_capability
+    return EngineKey(file.sha256, library.name, library.version, capability, file.precision, input_shapes(bundle))
 
 
 def rebuild_command(bundle: Bundle) -> str:
@@ -151,5 +154,7 @@ def _tried(store: Store, key: EngineKey, plan: bytes, record: Mapping[str, Any])
         raise GateFailed(
             f"the network is in {asked}, and the engine computes none of it so ({counts}); nothing was kept"
         )
+    if asked in ("fp16", "int8") and (not types or "unknown" in types):
+        log.warning("the engine inspector does not tell every layer's type: that it computes in %s is not known", asked)
     facts = {"precision": name_of(types), "real": types, "gpu_ms": found["gpu_ms"], "cuda_graph": found["graph"]}
     return store.put(key, plan, {**record, **facts})

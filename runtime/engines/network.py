@@ -66,6 +66,8 @@ def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     if any(-1 in tuple(one.shape) for one in inputs):
         profile = parsed.builder.create_optimization_profile()
         for one in inputs:
+            if one.name not in shapes:
+                raise BadArtefact(f"the network's input {one.name} is open, and is not among {', '.join(shapes)}")
             shape = shapes[one.name]
             profile.set_shape(one.name, shape, shape, shape)
         config.add_optimization_profile(profile)

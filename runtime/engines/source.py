@@ -25,6 +25,17 @@ class NetworkFile:
     precision: str
 
 
+def input_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
+    """The shape of each input at the size of the manifest. Raises BadArtefact for a side without a number."""
+    for spec in bundle.manifest.inputs:
+        if not all(isinstance(side, int) for side in spec.shape):
+            raise BadArtefact(
+                f"{bundle.path}: input {spec.name} is {list(spec.shape)}; an engine is built for numbers: export it "
+                "again with a shape of numbers, or /MULTIPLE for a picture of several sizes"
+            )
+    return {spec.name: tuple(int(side) for side in spec.shape) for spec in bundle.manifest.inputs}
+
+
 def network_file(bundle: Bundle) -> NetworkFile:
     """The file that export made for TensorRT, the same for all its targets; else the bundle's own `model.onnx`.
 
@@ -35,6 +46,8 @@ def network_file(bundle: Bundle) -> NetworkFile:
     name = made[0] if made else "model.onnx"
     data = _checked(bundle, name)
     record = parity.get(name.split("/")[1] if made else "cpu")
+    if made and isinstance(record, Mapping) and isinstance(record.get("artefacts"), Mapping):
+        record = record["artefacts"].get("tensorrt", record)  # the target's own is `mixed` where its kinds differ
     stated = record.get("precision", "unknown") if isinstance(record, Mapping) else "unknown"
     return NetworkFile(name, data, files[name], str(stated))
 

@@ -88,12 +88,45 @@ def test_an_engine_that_cannot_be_made_ready_gives_back_what_it_took(machine: Ma
     assert machine.cuda.pinned_count == machine.cuda.streams == machine.cuda.events == 0
 
 
-def test_without_graphs_it_runs_too(bundle: Bundle, machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (TensorSpec("y", (1, 4), "float32"), r"output y is float32 \(1, 3\), the manifest says float32 \(1, 4\)"),
+        (TensorSpec("y", (1, 3), "float16"), r"output y is float32 \(1, 3\), the manifest says float16 \(1, 3\)"),
+        (TensorSpec("z", (1, 3), "float32"), r"has no output z, only y; helmsight build"),
+    ],
+)
+def test_an_engine_that_gives_something_else_is_refused(
+    bundle: Bundle, machine: Machine, output: TensorSpec, said: str
+) -> None:
+    other = replace(bundle, manifest=replace(bundle.manifest, outputs=(output,)))
+    build(other)
+    with pytest.raises(DeviceMismatch, match=said):
+        load(other, TENSORRT)
+    assert not machine.cuda.memories
+
+
+def test_an_input_without_a_number_has_no_engine(bundle: Bundle, machine: Machine) -> None:
+    open_side = replace(bundle.manifest, inputs=(TensorSpec("x", (1, "length"), "float32"),))
+    with pytest.raises(BadArtefact, match=r"input x is \[1, 'length'\]; an engine is built for numbers"):
+        build(replace(bundle, manifest=open_side))
+
+
+def test_a_precision_that_the_inspector_does_not_tell_is_said(
+    bundle: Bundle, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.trial = {**machine.trial, "layers": json.dumps({"Layers": []})}
+    build(replace(bundle, manifest=replace(bundle.manifest, parity={"cpu": {"precision": "int8"}})))
+    assert "that it computes in int8 is not known" in caplog.text
+
+
+def test_without_graphs_it_runs_too(bundle: Bundle, machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine.cuda = FakeCuda(graphs=False)
     machine.library = fake_library(machine.cuda)
     build(bundle)
     with load(bundle, TENSORRT) as session:
         np.testing.assert_array_equal(session.run({"x": np.ones((1, 3), np.float32)})["y"], [[2, 2, 2]])
+    assert "no CUDA graph of it could be made" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -239,7 +272,8 @@ def test_a_bundle_without_a_file_for_tensorrt_that_is_not_taken_says_how_to_get_
 
 def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, tmp_path: Path) -> None:
     assert (network_file(bundle).name, network_file(bundle).precision) == ("model.onnx", "fp32")
-    parity = {"cpu": {"precision": "fp32"}, "dgx-a100": {"precision": "int8"}}
+    both = {"tensorrt": {"precision": "int8"}, "tensorrt-rtx": {"precision": "fp16"}}
+    parity = {"cpu": {"precision": "fp32"}, "dgx-a100": {"precision": "mixed", "artefacts": both}}
     casts_first = EMPTY_GRAPH * 2
     files: dict[str, Path | bytes] = {"model.onnx": EMPTY_GRAPH, "targets/dgx-a100/tensorrt.onnx": casts_first}
     made = write_bundle(tmp_path / "t.bundle", replace(bundle.manifest, parity=parity), files)
