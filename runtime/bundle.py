@@ -223,6 +223,7 @@ def write_bundle(
         (work / MANIFEST).write_bytes(record)
         if seal is not None:
             seal(work)
+        open_bundle(work)  # what is too large to be opened takes nobody's place
         _replace_folder(work, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -247,6 +248,12 @@ def _replace_folder(new: Path, target: Path) -> None:
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
         target.rename(old / "was")
-    new.rename(target)
+    try:
+        new.rename(target)
+    except OSError:
+        if old is not None:
+            (old / "was").rename(target)
+            old.rmdir()
+        raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -56,8 +57,11 @@ class Engine:
                 self._enqueue()  # the first run sets up what a graph may not hold
                 cuda.wait(self._stream)
                 self._graph = cuda.capture(self._enqueue, self._stream)
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            with suppress(RuntimeError):  # after a fault of the GPU nothing can be given back either
+                self.close()
+            if type(error) is RuntimeError:  # what CUDA says, such as that its memory is full
+                raise DeviceMismatch(f"the GPU does not run the engine: {error}") from error
             raise
 
     @property
@@ -151,7 +155,12 @@ class Engine:
             dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
             host = self._cuda.pinned(shape, dtype)
             host[...] = 0
-            tensor = Tensor(name, name in inputs, host, self._cuda.memory(host.nbytes))
+            try:
+                memory = self._cuda.memory(host.nbytes)
+            except BaseException:
+                self._cuda.free_pinned(host)
+                raise
+            tensor = Tensor(name, name in inputs, host, memory)
             self._tensors.append(tensor)
             self._context.set_tensor_address(name, int(tensor.memory))
 

@@ -81,6 +81,14 @@ def test_an_engine_that_cannot_be_made_ready_gives_back_what_it_took(machine: Ma
     ):
         with pytest.raises(DeviceMismatch, match=said):
             Engine(machine.library, machine.cuda, plan, shapes)
+
+    def full(size_bytes: int) -> None:
+        raise RuntimeError("cudaMalloc: out of memory")
+
+    memory, machine.cuda.memory = machine.cuda.memory, full  # type: ignore[method-assign, assignment]
+    with pytest.raises(DeviceMismatch, match="does not run the engine: cudaMalloc: out of memory"):
+        Engine(machine.library, machine.cuda, PLAN, {"x": (1, 3)})
+    machine.cuda.memory = memory  # type: ignore[method-assign]
     machine.cuda.capture = None  # type: ignore[assignment, method-assign]
     with pytest.raises(TypeError):
         Engine(machine.library, machine.cuda, PLAN, {"x": (1, 3)})
