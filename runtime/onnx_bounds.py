@@ -39,6 +39,23 @@ _ONNX_MESSAGES: dict[str, dict[int, str]] = {
 }
 """The messages that lie within each message, by the number of their field; all others are passed over."""
 
+_ONCE = {
+    "Model": {7},
+    "Training": {1, 2},
+    "Attribute": {5, 6, 14, 22},
+    "Sparse": {1, 2},
+    "Value": {2},
+    "Type": {1, 4, 5, 8, 9},
+    "Element": {1},
+    "Map": {2},
+    "TensorType": {2},
+}
+"""Those of them that are there at most once: protobuf joins a second one to the first, so that what is bounded apart
+would be larger together."""
+
+LONGEST_TEXT = 4096
+"""Bytes of a name or a place that are read: no path is longer."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -101,9 +118,12 @@ def _message(kind: str, data: memoryview, walk: _Walk, depth: int) -> None:
     if kind == "Shape":
         _shape(data, walk)
         return
-    inside = _ONNX_MESSAGES[kind]
+    inside, once, seen = _ONNX_MESSAGES[kind], _ONCE.get(kind, set()), set[int]()
     for one in _fields(data, walk):
         if one.wire == _BYTES and one.number in inside:
+            if one.number in once & seen:
+                raise _broken(walk, f"a {kind} has {inside[one.number]} twice")
+            seen.add(one.number)
             _message(inside[one.number], one.data, walk, depth + 1)
         elif kind == "Sparse" and one.number == 3:
             _check_values(list(_numbers(one, walk)), MODEL_VALUES, "a sparse tensor", walk)
@@ -166,7 +186,7 @@ def shown(text: str) -> str:
 
 
 def _text(data: memoryview) -> str:
-    return bytes(data).decode("utf-8", "replace")
+    return bytes(data[:LONGEST_TEXT]).decode("utf-8", "replace")
 
 
 def _numbers(one: _Field, walk: _Walk) -> Iterator[int]:
