@@ -162,7 +162,7 @@ def test_another_network_or_none_is_refused(bundle: Bundle, machine: Machine, tm
     with pytest.raises(DeviceMismatch, match=r"there is no engine of doubler .* yet; build it: helmsight build"):
         load(bundle, TENSORRT)
     build(bundle)
-    other = write_bundle(tmp_path / "o.bundle", bundle.manifest, {"model.onnx": EMPTY_GRAPH * 2})
+    other = write_bundle(tmp_path / "o.bundle", bundle.manifest, {"model.onnx": EMPTY_GRAPH + b"\x08\x09"})
     old, new = (network_file(one).sha256[:12] for one in (bundle, other))
     with pytest.raises(DeviceMismatch, match=rf"built for ONNX file {old}\.\.\. \(here {new}\.\.\.\)"):
         load(other, TENSORRT)
@@ -282,7 +282,7 @@ def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, tmp_path
     assert (network_file(bundle).name, network_file(bundle).precision) == ("model.onnx", "fp32")
     both = {"tensorrt": {"precision": "int8"}, "tensorrt-rtx": {"precision": "fp16"}}
     parity = {"cpu": {"precision": "fp32"}, "dgx-a100": {"precision": "mixed", "artefacts": both}}
-    casts_first = EMPTY_GRAPH * 2
+    casts_first = EMPTY_GRAPH + b"\x08\x09"
     files: dict[str, Path | bytes] = {"model.onnx": EMPTY_GRAPH, "targets/dgx-a100/tensorrt.onnx": casts_first}
     made = write_bundle(tmp_path / "t.bundle", replace(bundle.manifest, parity=parity), files)
     found = network_file(made)
@@ -325,6 +325,7 @@ def test_the_real_child_says_why_it_cannot(tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle
@@ -336,7 +337,15 @@ from tests.runtime.engines.fakes import FakeCuda
 data = Path(sys.argv[2]).read_bytes()
 module.tensorrt, module.open_cuda = tensorrt_rtx, FakeCuda
 module.network_file = lambda bundle: NetworkFile("model.onnx", data, "0" * 64, "fp32")
-module.build(open_bundle("face"), lambda state: print(state.phase, flush=True), store=Store(Path(sys.argv[3])))
+told = []
+
+def report(state):
+    print(state.phase, flush=True)
+    told.append(state)
+    if len(told) == 1:  # so that it is not done before the signal comes, however busy the machine is
+        time.sleep(3)
+
+module.build(open_bundle("face"), report, store=Store(Path(sys.argv[3])))
 """
 
 
