@@ -75,8 +75,8 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
         return _from_callable(text, weights, inputs)
     made = "; no such folder yet: helmsight train makes it" if re.match(r"runs/\w", text) and not path.exists() else ""
     raise UsageError(
-        f"SOURCE {text} is nothing that exports{made}; expected a checkpoint folder (runs/NAME), package.module:callable, "
-        "an .onnx file, or a bundle"
+        f"SOURCE {text} is nothing that exports{made}; expected a checkpoint folder (runs/NAME), "
+        "package.module:callable, an .onnx file, or a bundle"
     )
 
 
