@@ -53,7 +53,7 @@ def make(order: Order) -> Mapping[str, Any]:
 
 
 def _build(parsed: Parsed, compute_capability: str, engine: Path) -> None:
-    trt, library = parsed.library.module, parsed.library
+    trt, library = parsed.product.module, parsed.product
     known = {name: value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
     wanted = f"SM{compute_capability.replace('.', '')}"
     if wanted not in known:

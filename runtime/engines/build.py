@@ -106,7 +106,7 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
     Raises BadArtefact with the builder's own words when it cannot.
     """
     progress = Progress(report)
-    watch = monitor(parsed.library.module, progress)  # must live as long as the builder works
+    watch = monitor(parsed.product.module, progress)  # must live as long as the builder works
     if watch is not None:
         config.progress_monitor = watch
     made: list[Any] = []
@@ -133,7 +133,7 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
         raise failed[0]
     if not made or made[0] is None:
         reason = parsed.log.errors[-1] if parsed.log.errors else "it does not say why"
-        raise BadArtefact(f"{parsed.library} cannot build the network: {reason}")
+        raise BadArtefact(f"{parsed.product} cannot build the network: {reason}")
     return bytes(made[0])
 
 

@@ -24,7 +24,7 @@ _NOISE = re.compile(r"^\[?checkMacros|^Invalid Node|^In node|cudaError")
 class Parsed:
     """A network and what must live as long as it does."""
 
-    library: Library
+    product: Library
     log: Any
     builder: Any
     network: Any
@@ -33,7 +33,7 @@ class Parsed:
     @property
     def strongly_typed(self) -> bool:
         """Whether the builder keeps the types of the graph by itself, as it does from 10.0 on."""
-        return _typed_flag(self.library.module) is not None or self.library.release[0] > 10
+        return _typed_flag(self.product.module) is not None or self.product.release[0] > 10
 
 
 def parse(library: Library, model: bytes, what: str) -> Parsed:
@@ -58,7 +58,7 @@ def parse(library: Library, model: bytes, what: str) -> Parsed:
 
 def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     """A builder's configuration for inputs of these shapes: no TF32, the graph's own types, layers told in full."""
-    trt, network = parsed.library.module, parsed.network
+    trt, network = parsed.product.module, parsed.network
     config = parsed.builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # it computes in less than the graph's float32
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -78,7 +78,7 @@ def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
 
 def graph_types(parsed: Parsed) -> dict[str, int]:
     """How many convolutions and matrix products the network has in which type, as the graph says."""
-    trt, network = parsed.library.module, parsed.network
+    trt, network = parsed.product.module, parsed.network
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     dequantised = {
         layer.get_output(0).name for layer in layers if layer.type == getattr(trt.LayerType, "DEQUANTIZE", None)

@@ -20,7 +20,7 @@ from ..fetch import cache_folder
 SCHEMA_VERSION = 1
 NAMES = {
     "onnx_sha256": "ONNX file",
-    "library": "library",
+    "product": "library",
     "version": "version",
     "compute_capability": "compute capability",
     "precision": "precision",
@@ -31,10 +31,10 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """All that an engine depends on. `version` is the library's, `shapes` an input's name to its shape."""
+    """All that an engine depends on. `product`, `version`: the library's; `shapes`: an input's name to its shape."""
 
     onnx_sha256: str
-    library: str
+    product: str
     version: str
     compute_capability: str
     precision: str
@@ -103,7 +103,7 @@ class Store:
         ]
         if not others:
             raise DeviceMismatch(
-                f"there is no engine of {bundle} for {key.library} {key.version} and compute capability "
+                f"there is no engine of {bundle} for {key.product} {key.version} and compute capability "
                 f"{key.compute_capability} yet; build it: {rebuild}"
             )
         apart = ", ".join(f"{NAMES[n]} {_shown(a)} (here {_shown(b)})" for n, a, b in min(others, key=len))

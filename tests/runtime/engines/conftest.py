@@ -33,7 +33,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.cuda = FakeCuda()
-        self.library = fake_library(self.cuda)
+        self.product = fake_library(self.cuda)
         self.trials: list[Path] = []
         self.trial: dict[str, Any] = {"graph": True, "gpu_ms": 1.5, "layers": LAYERS}
 
@@ -48,7 +48,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Machine:
     """A machine with the fake of TensorRT, whose trials happen here and not in a child."""
     found = Machine()
     for module in ("helmsight.runtime.engines.build", "helmsight.runtime.backends.tensorrt"):
-        monkeypatch.setattr(f"{module}.tensorrt", lambda: found.library)
+        monkeypatch.setattr(f"{module}.tensorrt", lambda: found.product)
         monkeypatch.setattr(f"{module}.open_cuda", lambda: found.cuda)
     monkeypatch.setattr("helmsight.runtime.engines.build.try_engine", found.try_engine)
     return found

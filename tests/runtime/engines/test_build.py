@@ -80,18 +80,18 @@ def test_an_engine_that_cannot_be_made_ready_gives_back_what_it_took(machine: Ma
         (b"", {}, "does not take"),
     ):
         with pytest.raises(DeviceMismatch, match=said):
-            Engine(machine.library, machine.cuda, plan, shapes)
+            Engine(machine.product, machine.cuda, plan, shapes)
 
     def full(size_bytes: int) -> None:
         raise RuntimeError("cudaMalloc: out of memory")
 
     memory, machine.cuda.memory = machine.cuda.memory, full  # type: ignore[method-assign, assignment]
     with pytest.raises(DeviceMismatch, match="does not run the engine: cudaMalloc: out of memory"):
-        Engine(machine.library, machine.cuda, PLAN, {"x": (1, 3)})
+        Engine(machine.product, machine.cuda, PLAN, {"x": (1, 3)})
     machine.cuda.memory = memory  # type: ignore[method-assign]
     machine.cuda.capture = None  # type: ignore[assignment, method-assign]
     with pytest.raises(TypeError):
-        Engine(machine.library, machine.cuda, PLAN, {"x": (1, 3)})
+        Engine(machine.product, machine.cuda, PLAN, {"x": (1, 3)})
     assert not machine.cuda.memories
     assert machine.cuda.pinned_count == machine.cuda.streams == machine.cuda.events == 0
 
@@ -130,7 +130,7 @@ def test_a_precision_that_the_inspector_does_not_tell_is_said(
 
 def test_without_graphs_it_runs_too(bundle: Bundle, machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine.cuda = FakeCuda(graphs=False)
-    machine.library = fake_library(machine.cuda)
+    machine.product = fake_library(machine.cuda)
     build(bundle)
     with load(bundle, TENSORRT) as session:
         np.testing.assert_array_equal(session.run({"x": np.ones((1, 3), np.float32)})["y"], [[2, 2, 2]])
@@ -150,7 +150,7 @@ def test_an_engine_of_another_machine_is_refused_with_both_values(
 ) -> None:
     build(bundle)
     machine.cuda = FakeCuda(change.get("capability", "8.7"))
-    machine.library = fake_library(machine.cuda, change.get("version", "10.3.0.30"))
+    machine.product = fake_library(machine.cuda, change.get("version", "10.3.0.30"))
     with pytest.raises(DeviceMismatch) as caught:
         load(bundle, TENSORRT)
     assert said in str(caught.value)
@@ -216,10 +216,10 @@ def test_an_engine_without_the_precision_is_not_kept(bundle: Bundle, machine: Ma
 def test_what_fails_leaves_the_engine_that_was_there(bundle: Bundle, machine: Machine, cache: Path) -> None:
     build(bundle)
     before = {file: file.read_bytes() for file in cache.iterdir() if file.suffix != ".cache"}
-    machine.library = fake_library(machine.cuda, built=None)
+    machine.product = fake_library(machine.cuda, built=None)
     with pytest.raises(BadArtefact, match="cannot build the network"):
         build(bundle, force=True)
-    machine.library = fake_library(machine.cuda)
+    machine.product = fake_library(machine.cuda)
     machine.trial = {"graph": True, "gpu_ms": 1.0, "layers": "not JSON"}
     with pytest.raises(BadArtefact, match="tells nothing of its layers"):
         build(bundle, force=True)
@@ -253,7 +253,7 @@ def test_a_key_is_another_when_any_part_is() -> None:
     key = EngineKey("a" * 64, "TensorRT", "10.3", "8.7", "fp16", {"x": (1, 3)})
     changes = [
         {"onnx_sha256": "b" * 64},
-        {"library": "TensorRT-RTX"},
+        {"product": "TensorRT-RTX"},
         {"version": "10.4"},
         {"compute_capability": "8.6"},
         {"precision": "int8"},
@@ -269,7 +269,7 @@ def test_a_bundle_without_a_file_for_tensorrt_that_is_not_taken_says_how_to_get_
     error = SimpleNamespace(
         desc=lambda: "it has type UInt8", node_name=lambda: "permute", node_operator=lambda: "Transpose"
     )
-    machine.library.module.OnnxParser = lambda network, log: SimpleNamespace(
+    machine.product.module.OnnxParser = lambda network, log: SimpleNamespace(
         parse=lambda data: False, num_errors=1, get_error=lambda i: error
     )
     with pytest.raises(BadArtefact) as caught:

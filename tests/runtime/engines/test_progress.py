@@ -62,7 +62,7 @@ def test_the_real_builder_of_tensorrt_rtx_tells_and_is_stopped() -> None:
     def compile_once(stop: bool) -> bytes:
         parsed = parse(tensorrt_rtx(), model, "the network")
         config = configure(parsed, {})
-        trt = parsed.library.module
+        trt = parsed.product.module
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.SM89, 0)
 
