@@ -185,7 +185,7 @@ def run(options: Namespace) -> Result:
     ]
     seeds = " ".join(map(str, options.seeds))
     return Result(
-        "mapping", "Maps of laps in the simulator", {"seeds": seeds}, rows, goals, others.other_cores, notes=NOTES
+        "mapping", "Maps of laps in the simulator", {"seeds": seeds}, rows, goals, others.cores, notes=NOTES
     )
 
 
