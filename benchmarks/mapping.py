@@ -184,9 +184,7 @@ def run(options: Namespace) -> Result:
         Goal("largest median of ms a frame", max(row["ms p50"] for row in rows), 5.0, False),
     ]
     seeds = " ".join(map(str, options.seeds))
-    return Result(
-        "mapping", "Maps of laps in the simulator", {"seeds": seeds}, rows, goals, others.cores, notes=NOTES
-    )
+    return Result("mapping", "Maps of laps in the simulator", {"seeds": seeds}, rows, goals, others.cores, notes=NOTES)
 
 
 if __name__ == "__main__":
