@@ -324,9 +324,11 @@ def test_the_real_child_says_why_it_cannot(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
+import signal
 import sys
 import time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 sys.path.insert(0, sys.argv[1])
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle
 from helmsight.runtime.engines import build as module, tensorrt_rtx
