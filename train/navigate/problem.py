@@ -49,9 +49,9 @@ class NavigateOptions:
 
     seed: int = 0
     batch_size: int = 32
-    courses: int = 600
-    rounds: int = 2
-    round_courses: int = 200
+    courses: int = 800
+    rounds: int = 1
+    round_courses: int = 1400
     workers: int = 2
 
 
