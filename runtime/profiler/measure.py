@@ -92,6 +92,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             date_utc=date,
             duration_s=duration_s,
             samples=samples,
+            metrics=bundle.manifest.metrics,
         )
 
 

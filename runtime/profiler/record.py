@@ -11,7 +11,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class Profile:
     dtype that were fed, and `feeds` says from where. `threads` is what the session was given. `other_cores` is how
     many cores other processes used on average during the run, None when that is not known. `machine`, `sensors`
     and `versions` are plain JSON of the device's record, of its sensors during the run, and of the packages.
-    `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement.
+    `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
+    the bundle scored, so that a comparison can set that against its time. What has a default is missing in older files.
     """
 
     bundle: str
@@ -82,6 +83,7 @@ class Profile:
     date_utc: str
     duration_s: float
     samples: Times
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def total(self) -> NDArray[np.uint64]:
@@ -166,7 +168,8 @@ def _profile(data: dict[str, Any]) -> Profile:
     samples = np.frombuffer(raw, "<u8").astype(np.uint64).reshape(stored["shape"])
     if samples.ndim != 2 or samples.shape[1] != len(data["stages"]) or not samples.size:
         raise ValueError(f"samples are {samples.shape} for stages {data['stages']}")
-    known = {f.name: data[f.name] for f in fields(Profile)}
+    optional = {f.name for f in fields(Profile) if f.default is not MISSING or f.default_factory is not MISSING}
+    known = {f.name: data[f.name] for f in fields(Profile) if f.name in data or f.name not in optional}
     return Profile(
         **known
         | {

@@ -45,6 +45,8 @@ def test_the_record_says_what_made_it(face_bundle: Bundle) -> None:
     assert "readings" in found.sensors
     assert {"python", "numpy"} <= set(found.versions)
     assert found.date_utc.endswith("+00:00")
+    scored = replace(face_bundle, manifest=replace(face_bundle.manifest, metrics={"ap50": {"value": 0.8}}))
+    assert profile(scored, ProfileOptions(FAKE, SHORT)).metrics == {"ap50": {"value": 0.8}}
 
 
 def test_stages_from_frames_to_records(face_bundle: Bundle, clip: Path) -> None:

@@ -56,6 +56,16 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
         assert was.summaries == now.summaries
 
 
+def test_a_file_of_before_a_field_was_there_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    save_profiles(path, [a_profile(around(10**6, n=20), metrics={"ap50": {"value": 0.8}})])
+    assert load_profiles(path)[0].metrics == {"ap50": {"value": 0.8}}
+    record = json.loads(path.read_text())
+    del record["profiles"][0]["metrics"]
+    path.write_text(json.dumps(record))
+    assert load_profiles(path)[0].metrics == {}
+
+
 def test_the_file_holds_what_its_description_says(tmp_path: Path) -> None:
     import base64
     import zlib
