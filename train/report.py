@@ -96,7 +96,8 @@ def draw_curves(file: Path, history: list[Epoch]) -> None:
     for name in history[-1]["parts"]:
         loss.plot(epochs, [e["parts"][name] for e in history], label=name, alpha=0.6)
     for name in history[-1]["validation"]:
-        score.plot(epochs, [e["validation"][name] for e in history], mark, label=name, markersize=3)
+        # A figure may begin late: what faces' landmarks are off by is not known before a face is found.
+        score.plot(epochs, [e["validation"].get(name, math.nan) for e in history], mark, label=name, markersize=3)
     rate.semilogy(epochs, [e["lr"] for e in history], mark)
     ratio.semilogy(epochs, [e["update_ratio"] for e in history], mark)
     ratio.axhline(TARGET, color="grey", linestyle="--")

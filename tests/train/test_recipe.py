@@ -20,6 +20,7 @@ load_file = pytest.importorskip("safetensors.torch").load_file
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
 from helmsight.runtime.bundle import sha256  # noqa: E402
 from helmsight.train.recipe import Normalise, Options, fit, init_by_fan_in  # noqa: E402
+from helmsight.train.report import draw_curves  # noqa: E402
 from helmsight.train.schedule import Plateau  # noqa: E402
 from helmsight.train.update_ratio import UpdateRatio, advice  # noqa: E402
 
@@ -53,6 +54,13 @@ def test_a_run_learns_and_leaves_its_files(tmp_path: Path) -> None:
     assert left == {"checkpoint.json", "model.safetensors", "metrics.jsonl", "curves.png", "last.pt", "tensorboard"}
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any(f.stat().st_size > 500 for f in (out / "tensorboard").iterdir())
+
+
+def test_a_figure_that_is_not_known_at_first_is_drawn_from_where_it_is(tmp_path: Path) -> None:
+    epoch = {"epoch": 1, "loss": 2.0, "parts": {"a": 1.0}, "lr": 0.1, "update_ratio": 1e-3, "validation": {"ap": 0.1}}
+    later = {**epoch, "epoch": 2, "validation": {"ap": 0.2, "landmark_error": 0.5}}
+    draw_curves(tmp_path / "curves.png", [epoch, later])
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_running_average_is_what_is_kept(tmp_path: Path) -> None:
