@@ -62,8 +62,8 @@ def problem_for(task: str, options: Options, size: int | None = None, data: str 
     if task == "navigate":
         from .navigate.problem import NavigateOptions, NavigateProblem
 
-        # The round of DAgger grows and shrinks with the expert's courses.
-        sizes = {"courses": size, "round_courses": max(1, size * 7 // 4)} if size else {}
+        # All parts grow and shrink with the expert's courses.
+        sizes = {"courses": size, "round_courses": max(1, size // 3), "more": size * 4 // 3} if size else {}
         return NavigateProblem(NavigateOptions(**common, **sizes))
     raise _unknown(task)
 

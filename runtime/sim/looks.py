@@ -6,6 +6,7 @@ all textures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,11 @@ Split = Literal["train", "validation", "test", "free"]
 Colour = tuple[float, float, float]
 """Red, green, blue in 0..1."""
 
-SEEDS: dict[Split, range] = {"train": range(10_000, 20_000), "validation": range(2000, 2100), "test": range(4000, 4100)}
+SEEDS: dict[Split, Sequence[int]] = {
+    "train": (*range(1000, 2000), *range(10_000, 20_000)),
+    "validation": range(2000, 2100),
+    "test": range(4000, 4100),
+}
 
 
 @dataclass(frozen=True, slots=True)

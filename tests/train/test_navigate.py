@@ -161,7 +161,7 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     trained: list[tuple[NavigateOptions, Options]] = []
     monkeypatch.setattr(problem, "folder", lambda: tmp_path)
     monkeypatch.setattr(problem, "fit", lambda before, options: trained.append((before._options, options)))
-    asked = NavigateOptions(seed=1, courses=5, rounds=2, round_courses=2)
+    asked = NavigateOptions(seed=1, courses=5, round_courses=2, more=0)
     names = []
     for batch_size in (32, 7):
         made = NavigateProblem(replace(asked, batch_size=batch_size))._collections

@@ -103,9 +103,9 @@ def _collect_course(job: tuple[int, int, str | None]) -> Frames:
         near = round(FRAMES_PER_COURSE * NEAR_SHARE)
         if driver is None:
             _drive_with_noise(recorder, rng, FRAMES_PER_COURSE - near)
+            _set_down(recorder, rng, near)
         else:
-            _drive_by(recorder, _network(driver), rng, FRAMES_PER_COURSE - near)
-        _set_down(recorder, rng, near)
+            _drive_by(recorder, _network(driver), rng, FRAMES_PER_COURSE)
         return recorder.frames()
 
 
