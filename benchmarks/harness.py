@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from helmsight.devices.here import here
+from helmsight.runtime.results import Frame
+from helmsight.runtime.sources.video import VideoSource
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -132,6 +136,36 @@ def write_clip(path: Path, frames: int, hw: tuple[int, int] = (480, 640)) -> Pat
         writer.write(np.ascontiguousarray(scene[:, left : left + width]))
     writer.release()
     return path
+
+
+class LiveClip(VideoSource):
+    """A clip that stands for a camera: over and over, a frame each `1 / fps` seconds, whoever looks."""
+
+    live = True
+
+    def __init__(self, path: Path, fps: float) -> None:
+        super().__init__(str(path))
+        self._period_s = 1 / fps
+        self._due_s = 0.0
+        self._count = 0
+
+    def read(self) -> Frame | None:
+        now_s = time.monotonic()
+        self._due_s = max(self._due_s + self._period_s, now_s) if self._due_s else now_s
+        time.sleep(self._due_s - now_s)
+        frame = super().read()
+        if frame is None:  # the clip is over: from its beginning
+            self.close()
+            self.open()
+            frame = super().read()
+        self._count += 1
+        return None if frame is None else replace(frame, index=self._count - 1)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MB (10^6 bytes), from /proc."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 def _cell(value: Any) -> str:
