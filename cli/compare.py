@@ -1,9 +1,10 @@
-"""`helmsight compare`: two profiles side by side, and a gate on getting slower."""
+"""`helmsight compare`: profiles side by side, a gate on getting slower, and the report of many of them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,22 @@ from ._options import share
 from ._output import print_json, table
 
 if TYPE_CHECKING:
+    from ..runtime.profiler import Profile
     from ..runtime.profiler.compare import Comparison, Row
+    from ..runtime.profiler.report import Entry
+    from ..runtime.profiler.report.columns import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Files to write beside what is printed."""
+
+    report: Path | None
+    plots: Path | None
+    table: Path | None
+
+    def __bool__(self) -> bool:
+        return bool(self.report or self.plots or self.table)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,21 +39,44 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A.json", help="A profile: what it was.")],
-    b: Annotated[Path, typer.Argument(metavar="B.json", help="A profile: what it is now.")],
+    files: Annotated[list[Path], typer.Argument(metavar="A.json B.json...", help="Profiles: first what it was.")],
     fail_if_slower: Annotated[
         str | None, typer.Option(metavar="PERCENT", help="Exit 1 when B's median is slower by more, such as 5%.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write one HTML page of all of it (.html).")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write each picture as PNG and SVG into this folder.")] = None,
+    table_file: Annotated[Path | None, typer.Option("--table", help="Write the table (.md, .csv).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare unlike things all the same.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Compare two files of `helmsight profile -o`: ratios with their 95 % bootstrap intervals."""
+    """Compare files of `helmsight profile -o`: two as ratios, any number as a table and a report."""
     from ..runtime.profiler import load_profiles
+    from ..runtime.profiler.report import check_outputs, entries_of
+
+    outputs = _Outputs(report, plots, table_file)
+    tolerance = None if fail_if_slower is None else share(fail_if_slower, "--fail-if-slower")
+    if tolerance is not None and len(files) != 2:
+        raise UsageError(f"--fail-if-slower compares two files, and {len(files)} are given; expected A.json B.json")
+    if len(files) == 1 and not outputs:
+        raise UsageError("compare has one file; expected two or more, or one with --report, --plots or --table")
+    check_outputs(report, plots, table_file)
+    loaded = [load_profiles(path) for path in files]
+    if tolerance is None and (outputs or len(files) != 2):
+        _many(entries_of(p for profiles in loaded for p in profiles), outputs, force, as_json)
+        return
+    found = _two(loaded[0], loaded[1], force, as_json)
+    if outputs:
+        _write(entries_of(p for profiles in loaded for p in profiles), outputs)
+    if tolerance is not None:
+        _gate(found, tolerance)
+
+
+def _two(a: Sequence[Profile], b: Sequence[Profile], force: bool, as_json: bool) -> list[Comparison]:
+    """Two files as ratios, bundle by bundle."""
     from ..runtime.profiler.compare import compare as side_by_side
     from ..runtime.profiler.compare import pairs
 
-    tolerance = None if fail_if_slower is None else share(fail_if_slower, "--fail-if-slower")
-    found = [side_by_side(p, q) for p, q in pairs(load_profiles(a), load_profiles(b))]
+    found = [side_by_side(p, q) for p, q in pairs(a, b)]
     for one in found:
         if one.unlike and not force:
             raise UsageError(f"{one.a} and {one.b} are unlike ({'; '.join(one.unlike)}); --force compares them anyway")
@@ -46,8 +85,46 @@ def compare(
     else:
         for one in found:
             _report(one)
-    if tolerance is not None:
-        _gate(found, tolerance)
+    return found
+
+
+def _many(entries: Sequence[Entry], outputs: _Outputs, force: bool, as_json: bool) -> None:
+    """Any number of files as a table, and what `outputs` asks for."""
+    from ..runtime.profiler.report import columns, unlike
+
+    differ = unlike(entries)
+    if differ and not force:
+        raise UsageError(f"{'; '.join(differ)}: these do not belong together; --force compares them anyway")
+    if as_json:
+        print_json({"rows": [columns.flat(entry) for entry in entries]})
+    else:
+        titles = [f"{c.title}\n{c.unit}" for c in columns.shown(entries)]
+        rows = [[str(i), *_lines(cells)] for i, cells in enumerate(columns.rows(entries), 1)]
+        table("latency, energy and price", ("row", *titles), rows)
+        print("\n".join([*columns.legend(entries), *(f"! unlike, {d}" for d in differ)]))
+    _write(entries, outputs)
+
+
+def _lines(cells: Sequence[Cell]) -> list[str]:
+    """Each cell with its small print on a line of its own."""
+    return [f"{cell.text}\n{cell.small}" if cell.small else cell.text for cell in cells]
+
+
+def _write(entries: Sequence[Entry], outputs: _Outputs) -> None:
+    from ..runtime.profiler.report import write_plots, write_report, write_table
+
+    written: list[Path] = []
+    if outputs.table:
+        written.append(write_table(entries, outputs.table))
+    if outputs.report:
+        written.append(write_report(entries, outputs.report))
+    if outputs.plots:
+        pictures, missing = write_plots(entries, outputs.plots)
+        written += pictures
+        for line in missing:
+            print(f"helmsight: {line}", file=sys.stderr)
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr)
 
 
 def _report(one: Comparison) -> None:

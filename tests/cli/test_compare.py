@@ -25,6 +25,7 @@ def saved(tmp_path: Path) -> dict[str, Path]:
         "same": [a_profile(around(10**6, seed=1))],
         "slow": [a_profile(around(12 * 10**5, seed=2))],
         "threads": [a_profile(around(10**6), threads=4)],
+        "large": [a_profile(around(10**6), inputs={"image": {"shape": [1, 480, 640, 3], "dtype": "uint8"}})],
         "two": [a_profile(around(10**6)), a_profile(around(10**6), bundle="navigate")],
     }
     for name, content in profiles.items():
@@ -64,6 +65,64 @@ def test_the_table_and_the_json_say_the_same(saved: dict[str, Path]) -> None:
     for figure in (row["a_ms"], row["b_ms"], row["ratio"]):
         assert f"{figure:.3f}" in table
     assert "tail not supported" in table
+
+
+def test_many_files_give_a_table_a_page_and_pictures(saved: dict[str, Path], tmp_path: Path) -> None:
+    page, table, plots = tmp_path / "r.html", tmp_path / "t.csv", tmp_path / "plots"
+    files = [saved[name] for name in ("was", "slow", "threads", "two")]
+    done = helmsight("compare", *files, "--report", page, "--table", table, "--plots", plots)
+    assert done.returncode == 0, done.stderr
+    assert "4 threads" in done.stdout
+    assert "fps-per-watt: not available, the power of no row is known" in done.stderr
+    assert page.read_text().startswith("<!doctype html>")
+    assert len(table.read_text().splitlines()) == 6
+    assert (plots / "latency.png").is_file()
+    assert f"wrote {page}" in done.stderr
+
+
+def test_many_files_as_json(saved: dict[str, Path]) -> None:
+    rows = json.loads(helmsight("compare", saved["was"], saved["slow"], saved["threads"], "--json").stdout)["rows"]
+    assert [row["result"] for row in rows] == ["measured"] * 3
+    assert rows[1]["p50_ms"] == pytest.approx(1.2, rel=0.01)
+
+
+def test_a_gate_and_a_report_at_once(saved: dict[str, Path], tmp_path: Path) -> None:
+    done = helmsight("compare", saved["was"], saved["slow"], "--fail-if-slower", "5%", "--report", tmp_path / "r.html")
+    assert done.returncode == 1
+    assert (tmp_path / "r.html").is_file()
+    assert "B / A" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (("was",), (), "one file; expected two or more"),
+        (("was", "same", "slow"), ("--fail-if-slower", "5%"), "compares two files, and 3 are given"),
+        (("was",), ("--report", "r.pdf"), "the ending is '.pdf'; expected .html"),
+        (("was",), ("--report", "none/r.html"), "there is no folder none"),
+        (("was",), ("--table", "t.xlsx"), "expected .md or .csv"),
+        (("was",), ("--plots", "none/plots"), "there is no folder none"),
+        (("was",), ("--plots", __file__), "is a file; expected a folder"),
+        (("was", "same", "large"), (), "these do not belong together; --force"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    saved: dict[str, Path], names: tuple[str, ...], options: tuple[str, ...], message: str
+) -> None:
+    done = helmsight("compare", *(saved[name] for name in names), *options)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+
+
+def test_a_record_without_samples_is_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+    record = json.loads(saved["was"].read_text())
+    del record["profiles"][0]["samples"]
+    (tmp_path / "x.json").write_text(json.dumps(record))
+    done = helmsight("compare", saved["was"], saved["same"], tmp_path / "x.json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+    assert "x.json" in done.stderr
 
 
 def test_forced_comparisons_say_that_they_are(saved: dict[str, Path]) -> None:

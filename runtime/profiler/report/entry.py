@@ -1,0 +1,260 @@
+"""What a comparison knows of one result: a bundle on a device, measured or predicted. What is unknown is None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....devices.device import Device, catalog
+from ....devices.errors import UsageError
+from ..record import Percentile, Profile
+from ..stats import Interval
+
+LONGEST = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A figure and where it comes from, in a few words. `bound`: the true one is at most this."""
+
+    value: float
+    origin: str
+    bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the bundle scored by its manifest: its first metric, which is the task's own."""
+
+    metric: str
+    value: float
+    n: int | None
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of a comparison.
+
+    `device` is its name for people, `board` its record in the catalogue, `engine` what ran there. `stage` is what the
+    latencies are of: `total`, from frame to result, or a stage of a query. `p50_ms` is its median with an interval that
+    holds it with the probability `coverage`. `tail` has p90 and p99, and is empty where no query was measured. `watts`
+    and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `profile` is the record with the
+    samples, None when `predicted`.
+    """
+
+    bundle: str
+    device: str
+    board: Device | None
+    engine: str
+    precision: str
+    predicted: bool
+    stage: str
+    p50_ms: float
+    p50_interval_ms: Interval
+    coverage: float
+    tail: tuple[Percentile, ...] = ()
+    streams: int = 1
+    watts: Known | None = None
+    usd: Known | None = None
+    score: Score | None = None
+    memory_bytes: Known | None = None
+    profile: Profile | None = None
+    made_by: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`measured` or `predicted`."""
+        return "predicted" if self.predicted else "measured"
+
+    @property
+    def stage_in_words(self) -> str:
+        return {"total": "frame to result", "inference": "network alone"}.get(self.stage, self.stage)
+
+    @property
+    def times_ms(self) -> NDArray[np.float64]:
+        """(queries,) what was measured of `stage`; none of a prediction."""
+        return self.profile.times(self.stage) / 1e6 if self.profile else np.empty(0)
+
+    @property
+    def fps(self) -> float:
+        """Queries a second, one after the other, of the median."""
+        return 1e3 / self.p50_ms
+
+    @property
+    def fps_per_watt(self) -> float | None:
+        return None if self.watts is None else self.fps * self.streams / self.watts.value
+
+    @property
+    def fps_per_usd(self) -> float | None:
+        return None if self.usd is None else self.fps * self.streams / self.usd.value
+
+    @property
+    def energy_mj(self) -> float | None:
+        """Millijoules a query: watts times milliseconds."""
+        return None if self.watts is None else self.watts.value * self.p50_ms / self.streams
+
+    def spread(self, figure: float) -> Interval:
+        """The interval of a `figure` that is proportional to the rate, from that of the median."""
+        around = self.p50_interval_ms
+        return Interval(figure * self.p50_ms / around.high, figure * self.p50_ms / around.low)
+
+
+def entries_of(profiles: Iterable[Profile]) -> tuple[Entry, ...]:
+    """A row for each profile, in groups of one bundle: like things stand together.
+
+    In a group machines that the catalogue does not have come first, then its boards from the smallest to the largest.
+    """
+    profiles = list(profiles)
+    order = {board.id: at for at, board in enumerate(catalog())}
+    found: list[Entry] = []
+    for bundle in dict.fromkeys(p.bundle for p in profiles):
+        group = [p for p in profiles if p.bundle == bundle]
+        stage = _common_stage(group)
+        rows = [measured(p, stage) for p in group]
+        found += sorted(rows, key=lambda e: order[e.board.id] if e.board else -1)
+    return tuple(found)
+
+
+def unlike(entries: Sequence[Entry]) -> list[str]:
+    """In what rows of a bundle differ that has no column of its own: with it, their figures are of unlike things."""
+    said = []
+    for bundle in dict.fromkeys(e.bundle for e in entries):
+        inputs = dict.fromkeys(shapes(e.profile) for e in entries if e.bundle == bundle and e.profile)
+        if len(inputs) > 1:
+            said.append(f"{bundle} was fed with {' and with '.join(inputs)}")
+    return said
+
+
+def measured(profile: Profile, stage: str) -> Entry:
+    """The row of a profile that was measured, of one of its stages or of the `total`."""
+    whole = next(s for s in profile.summaries if s.stage == stage)
+    board = next((d for d in catalog() if d.id == profile.machine.get("device")), None)
+    power = _measured_watts(profile)
+    streams = board.gpu.count if board and board.gpu and power is None and profile.device != "cpu" else 1
+    return Entry(
+        bundle=one_line(profile.bundle),
+        device=board.name if board else _processor(profile),
+        board=board,
+        engine=one_line(f"{profile.device}, {profile.threads} thread{'s' * (profile.threads != 1)}"),
+        precision=one_line(profile.precision),
+        predicted=False,
+        stage=stage,
+        p50_ms=max(whole.percentiles[0].ms, 1e-6),  # a clock's tick, where none passed: there is a rate of it
+        p50_interval_ms=whole.median_ms,
+        coverage=0.95,
+        tail=whole.percentiles[1:],
+        streams=streams,
+        watts=power or board_watts(board),
+        usd=board_usd(board),
+        score=_score(profile),
+        profile=profile,
+        made_by=tuple(_made_by(profile)),
+        warnings=profile.warnings,
+    )
+
+
+def board_watts(board: Device | None) -> Known | None:
+    """The most that the whole board takes, by the catalogue: its own limit, its highest power mode, or its GPUs'."""
+    power = board.power if board else None
+    if power is None:
+        return None
+    if power.board_max_w is not None:
+        return Known(power.board_max_w, "the most the board takes", bound=True)
+    if power.modes_w:
+        return Known(power.modes_w[-1], f"power mode of {power.modes_w[-1]:g} W", bound=True)
+    return None
+
+
+def board_usd(board: Device | None) -> Known | None:
+    """The price by the catalogue, the highest where several were met."""
+    price = board.price if board else None
+    if price is None:
+        return None
+    return Known(price.usd_high or price.usd, price.remark or "list price")
+
+
+def names(entries: Sequence[Entry]) -> list[str]:
+    """A short name for each row: its bundle, and what else tells it from the others."""
+    parts = [(e.bundle, e.device, e.precision, e.engine) for e in entries]
+    telling = [i for i in range(4) if i == 0 or len({p[i] for p in parts}) > 1]
+    return [", ".join(p[i] for i in telling) for p in parts]
+
+
+def shapes(profile: Profile) -> str:
+    """The inputs in words, such as `image 1x240x320x3 uint8`."""
+    named = sorted(profile.inputs.items())
+    return ", ".join(f"{name} {'x'.join(map(str, spec['shape']))} {spec['dtype']}" for name, spec in named)
+
+
+def _common_stage(group: Sequence[Profile]) -> str:
+    """What all of `group` measured: the whole query where that is the same, else the last stage that all have."""
+    first = group[0]
+    if all(p.stages == first.stages for p in group):
+        return first.summaries[-1].stage
+    common = [s for s in first.stages if all(s in p.stages for p in group)]
+    if not common:
+        held = " and ".join(dict.fromkeys(", ".join(p.stages) for p in group))
+        raise UsageError(f"{first.bundle} was measured with stages {held}: none in common; measure it alike")
+    return "inference" if "inference" in common else common[-1]
+
+
+def one_line(text: str) -> str:
+    """A name out of a record as it may stand in a table or a picture: printable, of at most 80 characters."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+
+
+def _measured_watts(profile: Profile) -> Known | None:
+    """Mean power during the run, of the GPU where it ran there, else of the processor's package."""
+    for name, reading in profile.sensors.get("readings", {}).items():
+        on_gpu = name.startswith("gpu") and name.endswith("power_w")
+        if (on_gpu if profile.device != "cpu" else name.startswith("power_w")) and reading.get("mean"):
+            return Known(reading["mean"], f"measured, {name}")
+    return None
+
+
+def _processor(profile: Profile) -> str:
+    """The processor without what its maker decorates it with, such as `AMD EPYC 9R14, 2 cores`."""
+    cpu = profile.machine.get("cpu", {})
+    words = str(cpu.get("model", "unknown machine")).replace("(R)", "").replace("(TM)", "").split()
+    model = " ".join(w for w in words if w not in ("CPU", "Processor"))
+    cores = cpu.get("usable_cores")
+    return one_line(f"{model}, {cores} core{'s' * (cores != 1)}" if cores else model)
+
+
+def _score(profile: Profile) -> Score | None:
+    for metric, found in profile.metrics.items():
+        return Score(one_line(metric), found["value"], found.get("n"), found.get("better") != "lower")
+    return None
+
+
+def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
+    """What made the figures, as pairs of a name and its value."""
+    machine, warm_up, overhead = profile.machine, profile.warm_up, profile.overhead
+    yield "date (UTC)", profile.date_utc
+    yield "queries", f"{len(profile.samples):,} in {profile.duration_s:g} s, stages {', '.join(profile.stages)}"
+    yield "input", f"{shapes(profile)}; fed with {profile.feeds}"
+    yield "engine", f"{profile.device}, {profile.precision}, {profile.threads} threads"
+    yield "warm-up", f"{warm_up.queries} queries, {warm_up.seconds:g} s, {'stable' if warm_up.stable else 'not stable'}"
+    yield "loop", f"{overhead.per_query_us:g} us a query, {overhead.in_sample_us:g} us of it in each sample"
+    cores = profile.other_cores
+    yield "other processes", "not available" if cores is None else f"{cores:.2f} cores"
+    for name, reading in profile.sensors.get("readings", {}).items():
+        yield name, _reading(reading)
+    for key in ("board", "l4t", "power_mode", "os", "kernel"):
+        yield key.replace("_", " "), str(machine.get(key) or "not available")
+    yield "processor", str(machine.get("cpu", {}).get("model", "not available"))
+    yield "versions", ", ".join(f"{k} {v}" for k, v in profile.versions.items())
+    for name, digest in profile.files.items():
+        yield f"SHA-256 of {name}", digest
+
+
+def _reading(reading: dict[str, object]) -> str:
+    if "not_available" in reading:
+        return f"not available: {reading['not_available']}"
+    return f"{reading['mean']} ({reading['minimum']} to {reading['maximum']}), n {reading['n']}"

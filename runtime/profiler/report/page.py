@@ -1,0 +1,98 @@
+"""The page: one HTML file with everything in it, which asks no other place for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from ....devices.errors import need
+from .columns import Column, legend, shown
+from .entry import Entry, names, shapes
+from .plots import Plot, draw, plots
+from .style import inline
+
+
+def html_page(entries: Sequence[Entry]) -> str:
+    """The report as HTML. Raises MissingExtra without jinja2 or matplotlib. Every text in it is escaped."""
+    need("jinja2", "plot")
+    need("matplotlib", "plot")
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pictures = plots(entries)
+    template = environment.from_string(files(__package__).joinpath("page.html").read_text("utf-8"))
+    return template.render(
+        title=_title(entries),
+        subtitle=_subtitle(entries),
+        any_predicted=any(e.predicted for e in entries),
+        columns=_columns(entries),
+        rows=_rows(entries),
+        legend=legend(entries),
+        warnings=_warnings(entries),
+        plots=[_plot(plot) for plot in pictures if plot.draw],
+        missing=[plot for plot in pictures if not plot.draw],
+        foot=f"Made by helmsight {version('helmsight')}. This page is whole: it loads nothing from anywhere.",
+    )
+
+
+def _title(entries: Sequence[Entry]) -> str:
+    """What is seen first: for each bundle the row with the lowest median."""
+    bundles = list(dict.fromkeys(e.bundle for e in entries))
+    best = [min((e for e in entries if e.bundle == bundle), key=lambda e: e.p50_ms) for bundle in bundles[:3]]
+    said = [f"{e.bundle} {e.p50_ms:.3g} ms on {e.device}{' (predicted)' * e.predicted}" for e in best]
+    return ("Fastest: " if len(entries) > len(best) else "") + "; ".join(said) + ("; ..." if len(bundles) > 3 else "")
+
+
+def _subtitle(entries: Sequence[Entry]) -> str:
+    measured = [e for e in entries if e.profile]
+    said = [_count(len(measured), "measured row"), _count(len(entries) - len(measured), "predicted row")]
+    days = sorted({e.profile.date_utc[:10] for e in measured if e.profile})
+    when = f", measured {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
+    bundles, devices = (len({getattr(e, name) for e in entries}) for name in ("bundle", "device"))
+    return f"{' and '.join(s for s in said if s)}: {_count(bundles, 'bundle')}, {_count(devices, 'device')}{when}."
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'s' * (n != 1)}" if n else ""
+
+
+def _columns(entries: Sequence[Entry]) -> list[Column]:
+    """Those of the table, without the bundle: on the page it is the heading of its rows."""
+    return [column for column in shown(entries) if column.title != "bundle"]
+
+
+def _rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    columns = _columns(entries)
+    return [
+        {
+            "number": number,
+            "name": ", ".join((entry.bundle, entry.device, entry.precision)),
+            "kind": entry.kind,
+            "first": number == 1 or entries[number - 2].bundle != entry.bundle,
+            "bundle": entry.bundle,
+            "about": "; ".join([entry.stage_in_words, *([shapes(entry.profile)] if entry.profile else [])]),
+            "cells": [(column, column.cell(entry)) for column in columns],
+            "made_by": entry.made_by,
+        }
+        for number, entry in enumerate(entries, 1)
+    ]
+
+
+def _warnings(entries: Sequence[Entry]) -> list[str]:
+    """What disturbed the measurements, apart from short tails, which the table marks."""
+    named = names(entries)
+    return [
+        f"row {number}, {name}: {warning}"
+        for number, (entry, name) in enumerate(zip(entries, named, strict=True), 1)
+        for warning in entry.warnings
+        if not warning.startswith("tail")
+    ]
+
+
+def _plot(plot: Plot) -> dict[str, Any]:
+    from markupsafe import Markup, escape
+
+    drawn = Markup(inline(draw(plot), plot.name, str(escape(plot.title))))
+    return {"name": plot.name, "title": plot.title, "note": plot.note, "svg": drawn}

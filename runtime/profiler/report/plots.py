@@ -1,0 +1,159 @@
+"""The pictures of a comparison: which there are, what each shows in a sentence, and why one is not available."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from ..stats import Interval
+from .boards import dots, line_of, scores
+from .columns import plain
+from .drawings import distribution, stage_bars
+from .entry import Entry, names
+from .style import WIDTH_IN, Look, looks, settings, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROW_IN = 0.23
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One picture: `name` is that of its file, `title` says what is seen.
+
+    `draw` is None when there is nothing to draw, and then `missing` says why.
+    """
+
+    name: str
+    title: str
+    note: str = ""
+    height_in: float = 3.4
+    draw: Callable[[Axes], None] | None = None
+    missing: str = ""
+
+
+def plots(entries: Sequence[Entry]) -> list[Plot]:
+    """Every picture of a comparison, in the order of the page."""
+    rows = list(zip(entries, looks(entries), strict=True))
+    return [
+        _latency(rows),
+        _dots(rows, "fps", "FPS", lambda e: e.fps, ""),
+        _stages(rows),
+        *_scores(rows),
+        _dots(rows, "fps-per-watt", "FPS per watt", lambda e: e.fps_per_watt, _WATTS),
+        _dots(rows, "fps-per-dollar", "FPS per dollar", lambda e: e.fps_per_usd, _DOLLARS),
+    ]
+
+
+def draw(plot: Plot, titled: bool = False) -> str:
+    """The picture as an SVG document; `titled`: with its title in it, for a picture that stands alone."""
+    with settings():
+        return svg(figure(plot, titled))
+
+
+def figure(plot: Plot, titled: bool) -> Any:
+    """The picture as a figure of matplotlib's; to be called inside of `settings()`."""
+    from matplotlib.figure import Figure
+
+    assert plot.draw, plot.missing
+    # Figure without pyplot: no global state, no window system, nothing to close.
+    made = Figure(figsize=(WIDTH_IN, plot.height_in + (0.4 if titled else 0)), layout="constrained")
+    plot.draw(made.subplots())
+    if titled:
+        made.suptitle(fill(plot.title, 62), fontsize=10, weight="bold", x=0.01, ha="left")
+    return made
+
+
+_WATTS = (
+    "Watts are those that were measured, else the most that the board takes: then the figure is at least what is shown."
+)
+_DOLLARS = "List prices of the time; boards with several GPUs count each of them as busy."
+
+Rows = Sequence[tuple[Entry, Look]]
+
+
+def _latency(rows: Rows) -> Plot:
+    found = [(e, look) for e, look in rows if not e.predicted]
+    if not found:
+        return Plot("latency", "Distribution of latency", missing="no row was measured, so there are no samples")
+    named = names([e for e, _ in found])
+    fastest = min(range(len(found)), key=lambda i: found[i][0].p50_ms)
+    best = found[fastest][0]
+    title = f"Latency: half of {named[fastest]} ends within {plain(best.p50_ms)} ms"
+    if len(found) > 1:
+        slow = max(range(len(found)), key=lambda i: found[i][0].p50_ms)
+        title += f", of {named[slow]} within {plain(found[slow][0].p50_ms)} ms"
+    left_out = len(rows) - len(found)
+    note = f"{left_out} predicted rows have no samples and are not in it." if left_out else ""
+    height = 3.1 + 0.19 * (len(found) + 2)
+    return Plot("latency", title, note, height, partial(distribution, rows=found, names=named))
+
+
+def _stages(rows: Rows) -> Plot:
+    found = [(e, look) for e, look in rows if e.profile and len(e.profile.stages) > 1]
+    if not found:
+        why = "no row was measured stage by stage; `helmsight profile --stages` does it"
+        return Plot("stages", "Stages from frame to result", missing=why)
+    named = [f"{look.number}  {name}" for (_, look), name in zip(found, names([e for e, _ in found]), strict=True)]
+    shares = [_share(e, "inference") for e, _ in found]
+    span = f"{min(shares):.0%}" if len(found) == 1 else f"{min(shares):.0%} to {max(shares):.0%}"
+    title = f"Stages: the network takes {span} of the time from frame to result"
+    height = 1.2 + 0.42 * len(found)
+    return Plot("stages", title, "", height, partial(stage_bars, rows=found, names=named))
+
+
+def _share(entry: Entry, stage: str) -> float:
+    assert entry.profile
+    medians = {s.stage: s.percentiles[0].ms for s in entry.profile.summaries if s.stage != "total"}
+    return medians.get(stage, 0.0) / max(sum(medians.values()), 1e-9)
+
+
+def _dots(rows: Rows, name: str, label: str, value: Callable[[Entry], float | None], note: str) -> Plot:
+    found = [(e, look) for e, look in rows if value(e) is not None]
+    if not found:
+        what = "power of no row is" if "watt" in name else "price of no row's device is"
+        return Plot(name, label, missing=f"the {what} known")
+    title = f"{label}: {_best(found, value)}"
+    left_out = len(rows) - len(found)
+    note = f"{note} {left_out} rows are not available." if left_out else note
+
+    def around(entry: Entry) -> Interval:
+        return entry.spread(value(entry) or 0)
+
+    lines = len({line_of(e) for e, _ in found})
+    height = 1.3 + ROW_IN * lines
+    return Plot(name, title, note.strip(), height, lambda axes: dots(axes, found, value, around, label))
+
+
+def _best(rows: Rows, value: Callable[[Entry], float | None]) -> str:
+    """The best device of the first bundles, in words."""
+    said = []
+    for bundle in list(dict.fromkeys(e.bundle for e, _ in rows))[:2]:
+        best = max((e for e, _ in rows if e.bundle == bundle), key=lambda e: value(e) or 0)
+        said.append(f"{bundle} is best on {best.device}, {plain(value(best) or 0)} ({best.kind})")
+    return "; ".join(said)
+
+
+def _scores(rows: Rows) -> list[Plot]:
+    """One picture for each metric: scores of different ones have no common axis."""
+    made = []
+    for metric in dict.fromkeys(e.score.metric for e, _ in rows if e.score):
+        found = [(e, look) for e, look in rows if e.score and e.score.metric == metric]
+        better = "higher" if found[0][0].score and found[0][0].score.higher_is_better else "lower"
+        values = [e.score.value for e, _ in found if e.score]
+        low, high = plain(min(values)), plain(max(values))
+        spread = f"all rows score {low}" if low == high else f"scores go from {low} to {high}"
+        title = f"Accuracy against latency ({metric}): {spread}"
+        draw = partial(scores, rows=found, metric=metric, better=better)
+        # The name becomes a file's, and a metric is whatever a record says.
+        name = "accuracy-" + re.sub(r"[^A-Za-z0-9_]+", "-", metric)
+        made.append(Plot(name, title, "Numbers are the rows of the table.", 2.9, draw))
+    if not made:
+        why = "no record has a score; bundles that were exported with a task carry it"
+        made.append(Plot("accuracy", "Accuracy against latency", missing=why))
+    return made
