@@ -61,6 +61,12 @@ def camera(
     device: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
     max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
+    wait_for_camera: Annotated[
+        bool, typer.Option("--wait-for-camera", help="Wait for one that is absent at the start.")
+    ] = False,
+    frozen_after_ms: Annotated[
+        float, typer.Option(help="Open a camera again that shows the same so long; 0: never.", min=0)
+    ] = 1000.0,
     max_frames: Annotated[int, typer.Option(help="End after so many results; 0 is no limit.", min=0)] = 0,
     allow_fallback: Annotated[bool, typer.Option(help="Run on the CPU where the device is missing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -91,7 +97,12 @@ def camera(
         device=device,
         threads=threads,
         allow_fallback=allow_fallback,
-        pipeline=PipelineOptions(max_age_ms=max_age_ms, max_frames=max_frames),
+        pipeline=PipelineOptions(
+            max_age_ms=max_age_ms,
+            max_frames=max_frames,
+            wait_for_source=wait_for_camera,
+            frozen_after_s=frozen_after_ms / 1e3,
+        ),
     )
     with redirect_stdout(sys.stderr) if robot == "-" else nullcontext():
         report, code = run_camera(options)
@@ -118,10 +129,13 @@ def _check(report: CameraReport, options: CameraOptions) -> None:
             f"--robot {sent.uri}: the last stop did not get there: {sent.error}; {sent.failed} of {sent.sent} commands "
             "failed; see that the robot listens"
         )
-    if report.recording_error:
-        raise HelmsightError(
-            f"--record {options.record}: not recorded whole: {report.recording_error}; the run itself went on"
-        )
+    unfinished = (
+        ("--record", options.record, report.recording_error),
+        ("--log", options.log, report.log_error),
+    )
+    for option, path, error in unfinished:
+        if error:
+            raise HelmsightError(f"{option} {path}: not recorded whole: {error}; the run itself went on")
 
 
 def run_camera(options: CameraOptions) -> tuple[CameraReport, int]:
@@ -150,6 +164,10 @@ def print_report(report: CameraReport) -> None:
         ("frames overwritten", left_out),
         ("stops, re-openings", f"{summary.stops}, {summary.reopened}"),
     ]
+    if summary.repeated:
+        rows.append(("frozen or blank frames", f"{summary.repeated}, given to no model"))
+    if report.log_dropped:
+        rows.append(("log", f"{report.log_dropped} lines dropped"))
     rows += [(f"{name} runs on", f"{m['device']}, {m['precision']}") for name, m in report.models.items()]
     for name, t in summary.times.items():
         rows.append((f"{name} ms", f"p50 {t.p50_ms:.2f}   p90 {t.p90_ms:.2f}   p99 {t.p99_ms:.2f}   (n {t.n})"))

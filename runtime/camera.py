@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
 from .camera_checks import check_driving, check_files
+from .driving.guarded import GuardedSinks
 from .driving.local import LocalPlanner, RobotShape
 from .driving.pilot import Pilot
 from .driving.piloted import PilotedSinks
@@ -90,6 +92,8 @@ class CameraReport:
     recorded_frames: int = 0
     recording_dropped: int = 0
     recording_error: str | None = None
+    log_dropped: int = 0
+    log_error: str | None = None
     drive: dict[str, Any] | None = None
     robot: RobotReport | None = None
     goal: str | None = None
@@ -135,20 +139,21 @@ class Camera:
             sessions = [opened.enter_context(self._load(bundle)) for bundle in self._bundles]
             models = [Model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
             robot = self._robot()
-            self._pipeline = pipeline = Pipeline(self._source, models, self._pipeline_options())
             recorder = self._recorder(opened)
             results = self._results()
             pilot = self._pilot(results)
-            sinks = [*self._writers(opened, results), *self._shown(opened, recorder, results, pilot), *more]
+            log_ = self._log(opened)
+            sinks: list[Sink] = [log_] if log_ else []
+            sinks += [*self._mapped(opened, results), *self._shown(opened, recorder, results, pilot), *more]
             if self._tracker:
                 sinks = [TrackedSinks(self._tracker, self._source, sinks)]
+            guarded = self._guarded(robot, commands, sinks)
+            sinks = [guarded]
             if commands:
-                sinks = [commands, *sinks]
                 opened.push(commands)  # closed first: a stop does not wait for a file to be finished
-            if robot:
-                sinks = [partial(_send, robot), *sinks]  # first, so that nothing delays its command
             if results and pilot:
                 sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop)]
+            self._pipeline = pipeline = Pipeline(self._source, models, self._pipeline_options(), guarded.stop)
             if self._stopped:
                 pipeline.stop()
             summary = pipeline.run(sinks)
@@ -159,10 +164,18 @@ class Camera:
             recorded_frames=recorder.frames if recorder else 0,
             recording_dropped=recorder.dropped if recorder else 0,
             recording_error=str(recorder.error) if recorder and recorder.error else None,
+            log_dropped=log_.dropped if log_ else 0,
+            log_error=str(log_.error) if log_ and log_.error else None,
             drive=robot.drive_summary() if robot else None,
             robot=commands.report if commands else None,
             goal=_outcome(pilot) if pilot else None,
         )
+
+    def _guarded(self, robot: Robot | None, commands: RobotSink | None, sinks: Sequence[Sink]) -> GuardedSinks:
+        """The robot's sinks, which get each command first, and the others."""
+        told: list[Sink] = [partial(_send, robot)] if robot else []
+        told += [commands] if commands else []
+        return GuardedSinks(told, sinks, self._options.pipeline.max_age_ms if self._source.live else math.inf)
 
     def _ran(self, name: str, session: Session) -> dict[str, Any]:
         bundle = self._bundles[self._names.index(name)]
@@ -210,15 +223,14 @@ class Camera:
         pilot.planner = LocalPlanner(self._shape)
         return pilot
 
-    def _writers(self, opened: ExitStack, results: ResultMapper | None) -> list[Sink]:
-        """Those that only write. The map is made before it is shown."""
-        options = self._options
-        sinks: list[Sink] = []
-        if options.log is not None:
-            sinks.append(opened.enter_context(JsonLines(options.log)))
-        if options.map is not None and results:
-            sinks.append(opened.enter_context(MapSink(options.map, results)))
-        return sinks
+    def _log(self, opened: ExitStack) -> JsonLines | None:
+        path = self._options.log
+        return opened.enter_context(JsonLines(path, self._source.live)) if path else None
+
+    def _mapped(self, opened: ExitStack, results: ResultMapper | None) -> list[Sink]:
+        """The map is made before it is shown."""
+        path = self._options.map
+        return [opened.enter_context(MapSink(path, results))] if path and results else []
 
     def _shown(
         self, opened: ExitStack, recorder: Recorder | None, results: ResultMapper | None, pilot: Pilot | None

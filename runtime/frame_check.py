@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..devices.errors import CameraUnavailable
-from .results import Frame
+from .results import Frame, Image
 
 
 class FrameCheck:
@@ -33,6 +33,29 @@ class FrameCheck:
                 "a robot and a map need one size; set the camera to it, or start again"
             )
         self._hw = hw
+
+
+class RepeatCheck:
+    """True for a frame of a camera that shows nothing new; `count` is how often in a row, `what` in words.
+
+    Either it is the one before it again (a sensor's noise makes every picture another one), or of one colour all over
+    (black, or the green of an empty YUV buffer). Every eighth pixel of every eighth row tells. It does not hold for
+    pictures that are drawn.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.what = ""
+        self._sample: Image | None = None
+
+    def __call__(self, frame: Frame) -> bool:
+        sample = frame.image[::8, ::8].copy()
+        same = self._sample is not None and np.array_equal(sample, self._sample)
+        blank = bool((sample == sample[0, 0]).all())
+        self._sample = sample
+        self.count = self.count + 1 if same or blank else 0
+        self.what = "a picture of one colour" if blank else "the same picture"
+        return self.count > 0
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,11 +27,30 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceState:
+    """How the source is, since `since_ns` (`time.perf_counter_ns()`), and why.
+
+    `name` is `opening`, `open`, `silent` (nothing comes, `read` has not returned), `lost` (being opened again),
+    `frozen` (gave the same frame again and again; being opened again) or `ended`.
+    """
+
+    name: str
+    since_ns: int
+    reason: str = ""
+
+    @property
+    def lasted_s(self) -> float:
+        """Seconds so far."""
+        return (time.perf_counter_ns() - self.since_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What happened in a run.
 
-    `overwritten` counts, for each model, the frames that it never looked at. `times` has `age` (capture to sink),
-    `capture`, `sinks` and, for each model, its stages.
+    `overwritten` counts, for each model, the frames that it never looked at, `repeated` those of a camera that showed
+    nothing new and that no model got. `times` has `age` (capture to sink), `capture`, `sinks` and, for each model, its
+    stages.
     """
 
     results: int
@@ -39,6 +59,7 @@ class Summary:
     overwritten: Mapping[str, int]
     stops: int
     reopened: int
+    repeated: int
     times: Mapping[str, Times]
 
     def to_json(self) -> dict[str, Any]:
@@ -46,12 +67,14 @@ class Summary:
 
 
 class Meter:
-    """Collects samples; `add` may be called from any thread."""
+    """Collects samples; `add` may be called from any thread. `source` is replaced whole, so any thread may read it."""
 
     def __init__(self) -> None:
         self.results = 0
         self.stops = 0
         self.reopened = 0
+        self.repeated = 0
+        self.source = SourceState("opening", time.perf_counter_ns())
         self._samples: dict[str, deque[int]] = {}
         self._first_ns = 0
         self._last_ns = 0
@@ -62,6 +85,10 @@ class Meter:
         if samples is None:
             samples = self._samples.setdefault(name, deque(maxlen=KEPT))
         samples.append(span_ns)
+
+    def source_is(self, name: str, reason: str = "") -> None:
+        """The source's state from now on."""
+        self.source = SourceState(name, time.perf_counter_ns(), reason)
 
     def result(self, result: Result, now_ns: int) -> None:
         """A result that goes to the sinks now."""
@@ -75,7 +102,7 @@ class Meter:
         seconds = (self._last_ns - self._first_ns) / 1e9
         times = {name: _times(list(samples)) for name, samples in sorted(self._samples.items())}
         rate = self.results / seconds if seconds > 0 else 0.0
-        return Summary(self.results, seconds, rate, dict(overwritten), self.stops, self.reopened, times)
+        return Summary(self.results, seconds, rate, dict(overwritten), self.stops, self.reopened, self.repeated, times)
 
 
 def _times(spans_ns: list[int]) -> Times:

@@ -1,6 +1,7 @@
 """The camera pipeline: a capture thread, one worker thread a model, and results for the sinks in the caller's thread.
 
     source -> capture thread -> a slot a model -> worker thread a model -> a slot a model -> results()
+                           watch thread: a Stop for the robot when any of these, or a sink, hangs
 
 A slot holds one frame. Live sources overwrite it (policy `newest`, what is overwritten is counted); files and the
 simulator in lock-step wait for it (policy `every`), and while the models run, the capture thread prepares their next
@@ -13,36 +14,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from ..devices.errors import CameraUnavailable
-from .frame_check import FrameCheck
+from .capture import Capture
 from .meter import Meter, Summary
+from .pipeline_options import PipelineOptions
 from .results import Command, Drive, Frame, Reading, Result, Stop
 from .sources import Source
+from .watch import Watch
 from .worker import Model, Worker
+
+__all__ = ["Pipeline", "PipelineOptions", "Sink"]
 
 log = logging.getLogger(__name__)
 
 Sink = Callable[[Result], None]
 
-
-@dataclass(frozen=True, slots=True)
-class PipelineOptions:
-    """How the pipeline treats time.
-
-    A drive command from a frame older than `max_age_ms` becomes a Stop, as does silence of that length; it holds
-    for live sources, since a file has no age. A live source without a frame for `lost_after_s` is said to be lost. One
-    whose `read` says so is opened again, after waits that double from `reopen_first_s` to `reopen_last_s`; one that was
-    never there is an error at once. `max_frames` 0 is no limit.
-    """
-
-    max_age_ms: float = 500.0
-    lost_after_s: float = 1.0
-    reopen_first_s: float = 0.1
-    reopen_last_s: float = 2.0
-    max_frames: int = 0
-    one_size: bool = False
+END_S = 0.5
+"""What threads have, together, to end in: a signal ends a run within a second."""
 
 
 class Pipeline:
@@ -50,9 +38,18 @@ class Pipeline:
 
     The first model that drives leads, else the first one: a result comes out each time the leader is done, with the
     newest reading of the others. With policy `every` all readings of a result are of the same frame.
+
+    `urgent` is a sink that gets the Stop for silence at once, from another thread, also while a sink of `run` hangs. It
+    must not block, and the same Stop comes with the results too.
     """
 
-    def __init__(self, source: Source, models: Sequence[Model], options: PipelineOptions | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        models: Sequence[Model],
+        options: PipelineOptions | None = None,
+        urgent: Sink | None = None,
+    ) -> None:
         self.source = source
         self.options = options or PipelineOptions()
         self.meter = Meter()
@@ -60,10 +57,9 @@ class Pipeline:
         self._workers = [Worker(m, self._keep_every, self.meter) for m in models]
         self._leader = next((w for w in self._workers if w.model.task.name == "navigate"), self._workers[0])
         self._stopping = threading.Event()
-        self._capture_error: BaseException | None = None
-        self._last_capture_ns = 0
-        self._lost = self._standing = False
-        self._check = FrameCheck(source.uri, self.options.one_size)
+        self._with_sinks = False
+        self._capture = Capture(source, self.options, self.meter, self._offer, self._close)
+        self._watch = Watch(self.options.max_age_ms, self.meter, self._why, self._capture.check, urgent)
 
     def stop(self) -> None:
         """End soon; may be called from a signal handler or another thread."""
@@ -84,37 +80,53 @@ class Pipeline:
 
     def results(self) -> Iterator[Result]:
         """The results, in the order of capture. Raises what the source or a model raised."""
-        threads = [threading.Thread(target=self._capture, name="capture", daemon=True)]
-        threads += [threading.Thread(target=w.run, name=w.model.task.name, daemon=True) for w in self._workers]
+        threads = [threading.Thread(target=w.run, name=w.model.task.name, daemon=True) for w in self._workers]
         for thread in threads:
             thread.start()
+        self._capture.start()
+        if not self._keep_every:
+            self._watch.start()
         try:
             yield from self._collect()
         finally:
-            self._stopping.set()
-            for worker in self._workers:
-                worker.abandon()
-            for thread in threads:
-                thread.join(timeout=1.0)
-                if thread.is_alive():
-                    log.warning("the %s thread hangs and is left behind", thread.name)
+            self._end(threads)
         error = self._error()
         if error is not None:
             raise error
+
+    def _end(self, threads: Sequence[threading.Thread]) -> None:
+        """Wait a moment for all threads together; the watch goes last."""
+        self._stopping.set()
+        self._capture.stop()
+        for worker in self._workers:
+            worker.abandon()
+        until = time.perf_counter() + END_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.perf_counter()))
+            if thread.is_alive():
+                log.warning("the %s thread hangs and is left behind", thread.name)
+        self._capture.join(max(0.0, until - time.perf_counter()))
+        self._watch.end()
 
     def _collect(self) -> Iterator[Result]:
         """Results until the end; a live run that ends while a robot drives ends with a Stop, whatever ended it."""
         last: Result | None = None
         while not self._over():
-            done = self._leader.outbox.get(timeout_s=self._patience_s())
-            self._notice_loss()
-            result = self._silence(last) if done is None else self._result(done)
+            done = None
+            result = self._watch.pending()
+            if result is None:
+                done = self._leader.outbox.get(timeout_s=self._patience_s())
+                result = self._result(done) if done else self._watch.pending()
             if result is None:
                 continue
             last = result
+            if isinstance(result.command, Command):
+                self._watch.drives(result)
             if done is not None:
                 self.meter.result(result, time.perf_counter_ns())
+            self._with_sinks = True
             yield result
+            self._with_sinks = False
         if last is not None and not self._keep_every and isinstance(last.command, Command):
             error = self._error()
             reason = f"the run ended with an error: {error}" if error else "the run ended"
@@ -136,10 +148,9 @@ class Pipeline:
         if drive is None:
             return Result(frame, readings, None, overwritten)
         if not drive.finite:
-            return Result(frame, readings, self._stopped("the network's output is not finite"), overwritten)
+            return Result(frame, readings, self._watch.stop("the network's output is not finite"), overwritten)
         if not self._keep_every and age_ms > self.options.max_age_ms:
-            return Result(frame, readings, self._stopped(f"result is {age_ms:.0f} ms old"), overwritten)
-        self._standing = False
+            return Result(frame, readings, self._watch.stop(f"result is {age_ms:.0f} ms old"), overwritten)
         return Result(frame, readings, Command.of(drive), overwritten)
 
     def _join(self, worker: Worker, frame: Frame) -> bool:
@@ -154,74 +165,20 @@ class Pipeline:
     def _patience_s(self) -> float:
         return 0.1 if self._keep_every else min(0.1, self.options.max_age_ms / 1e3 / 4)
 
-    def _silence(self, last: Result | None) -> Result | None:
-        """A result that stops the robot, once, when nothing fresh has come for too long."""
-        if last is None or self._keep_every or not isinstance(last.command, Command):
-            return None
-        age_ms = (time.perf_counter_ns() - last.frame.captured_ns) / 1e6
-        if age_ms <= self.options.max_age_ms:
-            return None
-        silent = "camera is silent" if self._camera_is_silent() else f"model {self._leader.model.task.name} is silent"
-        return Result(
-            last.frame, last.readings, self._stopped(f"{silent}, last frame {age_ms:.0f} ms ago"), last.overwritten
-        )
-
-    def _stopped(self, reason: str) -> Stop:
-        if not self._standing:  # the first one tells; the others are in the log of results
-            log.warning("STOP: %s (max age %.0f ms)", reason, self.options.max_age_ms)
-        self._standing = True
-        self.meter.stops += 1
-        return Stop(reason)
-
-    def _camera_is_silent(self) -> bool:
-        return (time.perf_counter_ns() - self._last_capture_ns) / 1e6 > self.options.max_age_ms
-
-    def _notice_loss(self) -> None:
-        """Say once that a live source gives nothing, also while its `read` does not return."""
-        silent_s = (time.perf_counter_ns() - self._last_capture_ns) / 1e9
-        lost = self._last_capture_ns > 0 and not self._keep_every and silent_s > self.options.lost_after_s
-        if lost and not self._lost:
-            log.warning("no frame from %s for %.1f s", self.source.uri, silent_s)
-        self._lost = lost
+    def _why(self) -> str:
+        """What hangs when nothing fresh drives the robot."""
+        oldest_ns = time.perf_counter_ns() - self.options.max_age_ms * 1e6
+        if self._capture.last_ns < oldest_ns:
+            return self._capture.silence()
+        return "a sink takes long" if self._with_sinks else f"model {self._leader.model.task.name} is silent"
 
     def _error(self) -> BaseException | None:
-        return self._capture_error or next((w.error for w in self._workers if w.error), None)
+        return self._capture.error or next((w.error for w in self._workers if w.error), None)
 
-    def _capture(self) -> None:
-        """Body of the capture thread, which alone opens, reads and closes the source."""
-        try:
-            with self.source:
-                while not self._stopping.is_set():
-                    started = time.perf_counter_ns()
-                    frame = self.source.read()
-                    if frame is None:
-                        if not self.source.live or self.source.ended or not self._reopen():
-                            return
-                        continue
-                    self._check(frame)
-                    self._last_capture_ns = frame.captured_ns
-                    self.meter.add("capture", time.perf_counter_ns() - started)
-                    for worker in self._workers:
-                        worker.offer(frame)
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            self._capture_error = error
-        finally:
-            for worker in self._workers:
-                worker.inbox.close()
+    def _offer(self, frame: Frame) -> None:
+        for worker in self._workers:
+            worker.offer(frame)
 
-    def _reopen(self) -> bool:
-        """Open a lost live source again, however long it takes; False when the pipeline is stopping."""
-        wait_s = self.options.reopen_first_s
-        log.warning("lost %s; opening it again", self.source.uri)
-        self.source.close()
-        while not self._stopping.wait(wait_s):
-            try:
-                self.source.open()
-            except CameraUnavailable as error:
-                wait_s = min(wait_s * 2, self.options.reopen_last_s)
-                log.info("%s; next try in %.1f s", error, wait_s)
-            else:
-                self.meter.reopened += 1
-                log.warning("%s is back", self.source.uri)
-                return True
-        return False
+    def _close(self) -> None:
+        for worker in self._workers:
+            worker.inbox.close()

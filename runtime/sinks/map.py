@@ -9,6 +9,7 @@ from ...devices.errors import UsageError, need
 from ..mapping.from_results import ResultMapper
 from ..results import Result
 from ._base import BaseSink
+from ._writable import check_writable
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,7 @@ class MapSink(BaseSink):
     def __init__(self, path: Path, results: ResultMapper) -> None:
         if path.suffix.lower() != ".png":
             raise UsageError(f"--map {path}: {path.suffix or 'no suffix'} is unknown; expected a .png")
-        if not path.parent.is_dir():
-            raise UsageError(f"--map {path}: there is no folder {path.parent}; make it first")
+        check_writable("--map", path)
         self.path = path
         self.mapper = results.mapper
         self._results = results

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,17 +10,16 @@ from ...devices.errors import UsageError, need
 from ..results import Image, Result
 from ..sources import Source
 from ..tasks import Letterbox
-from ._base import BaseSink
+from ._threaded import ThreadedSink
+from ._writable import check_writable
 from .overlay import Overlay
-
-log = logging.getLogger(__name__)
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 QUEUED = 8
 """Results that may wait for the encoder: 7 MB at 640x480, a quarter of a second at 30 frames/s."""
 
 
-class Recorder(BaseSink):
+class Recorder(ThreadedSink[tuple[Result, int]]):
     """Records results as a video of a constant rate.
 
     From a file every result is one frame. From a live source the file keeps the clock: a picture is repeated until
@@ -36,58 +32,26 @@ class Recorder(BaseSink):
         need("cv2", "cpu")
         if path.suffix.lower() not in CODECS:
             raise UsageError(f"--record {path}: {path.suffix or 'no suffix'} is unknown; expected {', '.join(CODECS)}")
-        if not path.parent.is_dir():
-            raise UsageError(f"--record {path}: there is no folder {path.parent}; make it first")
+        check_writable("--record", path)
         self.path = path
         self.frames = 0
-        self.dropped = 0
         self._overlay = overlay
         self._source = source
-        self._live = source.live
         self._fps = 30.0
         self._writer: Any = None
         self._first_ns = 0
-        self.error: Exception | None = None
         self._shown: Image | None = None
-        self._queue: queue.Queue[tuple[Result, int] | None] = queue.Queue(QUEUED)
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
-        self._thread.start()
+        super().__init__(f"--record {path}", QUEUED, source.live)
 
-    def __call__(self, result: Result) -> None:
-        if self.error is not None:
-            self.dropped += 1
-            return
-        item = (result, time.perf_counter_ns())
-        if not self._live:
-            self._queue.put(item)
-            return
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            self.dropped += 1
+    def _item(self, result: Result) -> tuple[Result, int]:
+        return result, time.perf_counter_ns()
 
-    def close(self) -> None:
-        """Finish the file: everything that was handed over is in it."""
-        self._queue.put(None)
-        self._thread.join()
-        if self.dropped and self.error is None:
-            log.warning("%s: %d results dropped, the encoder was too slow", self.path, self.dropped)
+    def _finish(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
 
-    def _work(self) -> None:
-        try:
-            while (item := self._queue.get()) is not None:
-                self._take(*item)
-        except Exception as error:  # the robot drives on without its recording
-            self.error = error
-            self.dropped += 1
-            log.error("recording to %s ended after %d frames: %s", self.path, self.frames, error)
-            while self._queue.get() is not None:
-                self.dropped += 1
-        finally:
-            if self._writer is not None:
-                self._writer.release()
-
-    def _take(self, result: Result, now_ns: int) -> None:
+    def _write(self, item: tuple[Result, int]) -> None:
+        result, now_ns = item
         image = self._overlay(result, now_ns)
         if self._writer is None:
             self._writer = self._open(image)

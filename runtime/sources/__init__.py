@@ -40,6 +40,8 @@ class Source(Protocol):
     """Frames per second that it means to give, known after `open`; 0 when unknown."""
     geometry: CameraGeometry | None
     """How it looks at the floor, where that is known."""
+    can_freeze: bool
+    """True for a camera: its sensor's noise makes each picture another one, so one that comes again is no new one."""
 
     @property
     def ended(self) -> bool:
@@ -56,6 +58,13 @@ class Source(Protocol):
 
     def close(self) -> None:
         """May be called twice."""
+        ...
+
+    def another(self) -> Source | None:
+        """One of the same camera, not opened, to take the place of this one while its `read` hangs in another thread.
+
+        It counts its frames on. None where there is no such thing.
+        """
         ...
 
     def __enter__(self) -> Source: ...

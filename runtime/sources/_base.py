@@ -18,6 +18,7 @@ class BaseSource(ABC):
     live = False
     fps = 0.0
     geometry: CameraGeometry | None = None
+    can_freeze = False
 
     @property
     def ended(self) -> bool:
@@ -34,6 +35,9 @@ class BaseSource(ABC):
 
     @abstractmethod
     def close(self) -> None: ...
+
+    def another(self) -> BaseSource | None:
+        return None
 
     def __enter__(self: S) -> S:
         self.open()

@@ -13,9 +13,11 @@ class CameraSource(CaptureSource):
     """A camera by index or device file, or a stream by address. `uri` has no password in it: it is safe to log."""
 
     live = True
+    can_freeze = True
 
     def __init__(self, uri: str) -> None:
         super().__init__(without_password(uri))
+        self._given = uri
         self._address: str | int = int(uri) if uri.isdigit() else uri
 
     def open(self) -> None:
@@ -29,6 +31,11 @@ class CameraSource(CaptureSource):
             raise CameraUnavailable(f"--source {self.uri}: cannot be opened; {self._hint()}")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+
+    def another(self) -> CameraSource:
+        fresh = CameraSource(self._given)
+        fresh._index = self._index + 1
+        return fresh
 
     def _hint(self) -> str:
         if isinstance(self._address, str) and "://" in self._address:

@@ -151,10 +151,14 @@ def test_tiles_without_faces_to_look_for(navigate_bundle: Bundle, clip: Path) ->
 
 
 def test_a_recording_that_fails_is_not_exit_0(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    done = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--log", "/dev/full", "--json")
+    assert done.returncode == 1
+    assert "--log /dev/full: not recorded whole: [Errno 28] No space left on device" in done.stderr.splitlines()[-1]
+    assert json.loads(done.stdout)["summary"]["results"] == 12, "the run itself went on"
     (tmp_path / "o.mp4").mkdir()
     done = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--record", tmp_path / "o.mp4")
-    assert done.returncode == 1
-    assert "not recorded whole" in done.stderr
+    assert done.returncode == 2
+    assert "o.mp4: a folder; expected a file" in done.stderr
 
 
 def test_a_bad_bundle_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:

@@ -1,5 +1,7 @@
 import json
 import logging
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,7 @@ import pytest
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.bundle import Bundle
 from helmsight.runtime.results import Command, Faces, Frame, Reading, Result, Stop
-from helmsight.runtime.sinks.jsonlines import JsonLines
+from helmsight.runtime.sinks.jsonlines import QUEUED, JsonLines
 from helmsight.runtime.sinks.overlay import Overlay
 from helmsight.runtime.sinks.recorder import Recorder
 from helmsight.runtime.sources.fake import FakeSource
@@ -56,9 +58,11 @@ def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path)
     path = tmp_path / "log.jsonl"
     with JsonLines(path) as log:
         log(result(4, command=Stop("why")))
-        written_at_once = path.read_text().count("\n")
+        until = time.monotonic() + 20
+        while not (path.exists() and path.read_text().endswith("\n")):
+            assert time.monotonic() < until, "it is written before the sink is closed"
+            time.sleep(0.005)
         log(result(5, command=Command(0.5, 0.75)))
-    assert written_at_once == 1
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert first["frame"] == 4
     assert first["face"] == {
@@ -112,15 +116,15 @@ def test_an_earlier_recording_survives_a_run_without_frames(tmp_path: Path, over
 def test_a_recorder_that_fails_says_so_and_takes_the_rest(
     tmp_path: Path, overlay: Overlay, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "out.avi").mkdir()
     with caplog.at_level(logging.ERROR), Recorder(tmp_path / "out.avi", overlay, FakeSource(1)) as recorder:
+        (tmp_path / "out.avi").mkdir()
         for i in range(30):
             recorder(result(i))
     assert recorder.frames == 0
     assert recorder.dropped == 30
     assert "OpenCV cannot write" in str(recorder.error)
     assert "too slow" not in caplog.text
-    assert "ended after 0 frames: OpenCV cannot write" in caplog.text
+    assert "out.avi ended: OpenCV cannot write" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "message"), [("x.gif", r"\.gif is unknown"), ("absent/x.mp4", "no folder")])
@@ -130,9 +134,32 @@ def test_bad_recording_paths(tmp_path: Path, overlay: Overlay, name: str, messag
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent" / "log.jsonl", tmp_path):
-        with pytest.raises(UsageError, match="cannot be written"):
+    cases = {
+        tmp_path / "absent" / "log.jsonl": "there is no folder .*absent; make it first",
+        tmp_path: "a folder; expected a file, such as .*out",
+        Path("/proc/log.jsonl"): "cannot be written: no such file or directory; expected a file in a writable folder",
+    }
+    for path, message in cases.items():
+        with pytest.raises(UsageError, match=message):
             JsonLines(path)
+
+
+def test_a_sink_whose_disk_stalls_holds_nobody_up_and_counts_what_it_drops(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    class Stalling(JsonLines):
+        def _write(self, item: str) -> None:
+            assert go_on.wait(60)
+            super()._write(item)
+
+    with Stalling(tmp_path / "log.jsonl", live=True) as log:
+        for i in range(QUEUED + 50):
+            log(result(i))
+        assert 48 <= log.dropped <= 50, "one is being written, or two"
+        go_on.set()
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert len(lines) == log.lines == QUEUED + 50 - log.dropped
+    assert [json.loads(line)["frame"] for line in lines] == list(range(len(lines)))
 
 
 def test_an_earlier_log_survives_a_run_without_frames(tmp_path: Path) -> None:

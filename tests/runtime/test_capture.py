@@ -1,0 +1,206 @@
+"""What becomes of a live source that is absent, pulled, frozen or hangs: noticed, said, opened again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from helmsight.devices.errors import CameraUnavailable
+from helmsight.runtime.capture import MOST_HANGING, Capture
+from helmsight.runtime.frame_check import RepeatCheck
+from helmsight.runtime.meter import Meter
+from helmsight.runtime.pipeline_options import PipelineOptions
+from helmsight.runtime.results import Frame
+from helmsight.runtime.sources.fake import FakeSource
+
+from .stalling import LONG_S, Bench, BenchCamera
+
+SOON = PipelineOptions(
+    lost_after_s=0.2, frozen_after_s=0.2, open_patience_s=0.5, reopen_first_s=0.01, reopen_last_s=0.05
+)
+
+
+class Watched:
+    """A capture with what it gave; `until` waits, and does what the watch's thread does meanwhile."""
+
+    def __init__(self, bench: Bench, options: PipelineOptions = SOON) -> None:
+        self.bench, self.meter = bench, Meter()
+        self.frames: list[Frame] = []
+        self.over = threading.Event()
+        self.capture = Capture(BenchCamera(bench), options, self.meter, self.frames.append, self.over.set)
+
+    def __enter__(self) -> Watched:
+        self.capture.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bench.let_go.set()
+        self.capture.stop()
+        self.capture.join(LONG_S)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + LONG_S
+        while not true():
+            assert time.monotonic() < give_up, self.meter.source
+            self.capture.check()
+            time.sleep(0.01)
+
+    def until_it_is(self, state: str) -> None:
+        self.until(lambda: self.meter.source.name == state)
+
+    def until_a_new_frame(self) -> None:
+        seen = len(self.frames)
+        self.until(lambda: len(self.frames) > seen)
+
+
+def test_a_camera_that_is_pulled_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), Watched(Bench()) as watched:
+        watched.until_it_is("open")
+        watched.bench.plugged = False
+        watched.until_it_is("lost")
+        assert watched.meter.source.reason == "lost bench://"
+        watched.until(lambda: caplog.text.count("not there") >= 5)
+        lost = watched.meter.source
+        watched.bench.plugged = True
+        watched.until_it_is("open")
+        assert watched.meter.source.since_ns > lost.since_ns
+        assert watched.meter.reopened == 1
+    indices = [frame.index for frame in watched.frames]
+    assert indices == sorted(set(indices))
+    assert caplog.text.count("lost bench://; opening it again") == 1
+    assert "bench:// is back after" in caplog.text
+    assert watched.meter.source.name == "ended"
+
+
+def test_waits_grow_up_to_a_limit_and_are_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            return len(waits) > 12
+
+    bench = Bench(plugged=False)
+    options = PipelineOptions(wait_for_source=True)
+    watched = Watched(bench, options)
+    monkeypatch.setattr(watched.capture, "_stopping", Stopping())
+    with watched:
+        assert watched.over.wait(LONG_S)
+    limits = [min(1.0, 0.1 * 2**i) for i in range(13)]
+    assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
+    assert len({round(wait, 6) for wait in waits[5:]}) > 5
+
+
+def test_a_camera_that_is_absent_at_the_start_is_an_error_or_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    with Watched(Bench(plugged=False)) as watched:
+        assert watched.over.wait(LONG_S)
+        assert isinstance(watched.capture.error, CameraUnavailable)
+    with Watched(Bench(plugged=False), PipelineOptions(wait_for_source=True, reopen_last_s=0.05)) as watched:
+        watched.until_it_is("lost")
+        assert watched.meter.source.reason == "bench://: not there"
+        watched.bench.plugged = True
+        watched.until_a_new_frame()
+    assert watched.capture.error is None
+    assert "bench://: not there; waiting for it" in caplog.text
+
+
+def test_a_camera_that_hangs_is_left_behind_and_closed_once_it_returns() -> None:
+    bench = Bench()
+    with Watched(bench) as watched:
+        watched.until_it_is("open")
+        bench.hangs = True
+        watched.until_it_is("lost")
+        assert "hangs for" in watched.meter.source.reason
+        bench.hangs = False
+        watched.until_a_new_frame()
+        assert (bench.opened, bench.closed) == (2, 0)
+        bench.let_go.set()
+        watched.until(lambda: bench.closed == 1)
+        watched.until_a_new_frame()
+    indices = [frame.index for frame in watched.frames]
+    assert indices == sorted(set(indices)), "what came late was not taken"
+
+
+def test_only_so_many_readers_hang_at_a_time() -> None:
+    bench = Bench()
+    before = threading.active_count()
+    with Watched(bench) as watched:
+        watched.until_it_is("open")
+        bench.hangs = True
+        watched.until(lambda: bench.opened == MOST_HANGING + 1)
+        until = time.monotonic() + 1.5  # twice what the last one may take for its first frame, and more
+        watched.until(lambda: time.monotonic() > until)
+        assert bench.opened == MOST_HANGING + 1
+        assert threading.active_count() == before + MOST_HANGING + 1
+        bench.hangs = False
+        bench.let_go.set()
+        watched.until_a_new_frame()
+
+
+def test_a_frozen_camera_is_opened_again_until_it_shows_something_new(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    with Watched(bench) as watched:
+        watched.until_it_is("open")
+        bench.frozen = True
+        watched.until_it_is("frozen")
+        assert "the same picture for 0." in watched.meter.source.reason
+        watched.until(lambda: bench.opened >= 4)
+        given = len(watched.frames)
+        watched.until(lambda: bench.opened >= 6)
+        assert len(watched.frames) == given
+        bench.frozen = False
+        watched.until_it_is("open")
+    assert caplog.text.count("is frozen: the same picture") == 1
+    assert watched.meter.repeated > 0
+
+
+def test_a_drawn_picture_may_stay_the_same() -> None:
+    class Drawn(BenchCamera):
+        can_freeze = False
+
+    bench = Bench(frozen=True)
+    watched = Watched(bench)
+    watched.capture = Capture(Drawn(bench), SOON, watched.meter, watched.frames.append, watched.over.set)
+    with watched:
+        watched.until(lambda: len(watched.frames) > 100)
+    assert watched.meter.repeated == 0
+
+
+def test_a_source_that_does_not_open_nor_fail_is_not_there() -> None:
+    class Stuck(BenchCamera):
+        def open(self) -> None:
+            self._bench.let_go.wait(LONG_S)
+
+    watched = Watched(Bench())
+    watched.capture = Capture(Stuck(watched.bench), SOON, watched.meter, watched.frames.append, watched.over.set)
+    with watched:
+        watched.until(watched.over.is_set)
+        assert isinstance(watched.capture.error, CameraUnavailable)
+        assert "gave no frame within 0.5 s" in str(watched.capture.error)
+
+
+def test_a_source_that_cannot_be_had_twice_is_reported_only(caplog: pytest.LogCaptureFixture) -> None:
+    source = FakeSource(10_000, live=True, interval_s=0.001, silence=(5, 1.0))
+    watched = Watched(Bench())
+    watched.capture = Capture(source, SOON, watched.meter, watched.frames.append, watched.over.set)
+    with watched:
+        watched.until_it_is("silent")
+        watched.until_it_is("open")
+    assert source.opened == 1
+    assert "no frame from fake:// for 0." in caplog.text
+    assert "fake:// is back after" in caplog.text
+
+
+def test_noise_of_one_step_in_one_place_is_news() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    other = image.copy()
+    other[32, 40, 1] ^= 1
+    check = RepeatCheck()
+    assert [check(Frame(i, 0, 0)) for i in (image, image, other, other, image)] == [False, True, False, True, False]
+    assert check(Frame(np.full((64, 64, 3), (0, 135, 0), np.uint8), 0, 0))
+    assert check.what == "a picture of one colour"
