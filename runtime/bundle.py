@@ -114,7 +114,10 @@ class Bundle:
         """
         every = not self.resizable
         inputs = tuple(s.resized(image_hw) if s.multiple or every else s for s in self.manifest.inputs)
-        return replace(self, manifest=replace(self.manifest, inputs=inputs))
+        provenance = dict(self.manifest.provenance)
+        if inputs != self.manifest.inputs:
+            provenance.pop("graph", None)  # operations and bytes were counted at the usual size
+        return replace(self, manifest=replace(self.manifest, inputs=inputs, provenance=provenance))
 
 
 def resize_bundles(bundles: Sequence[Bundle], image_hw: tuple[int, int]) -> list[Bundle]:

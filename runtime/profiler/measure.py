@@ -93,6 +93,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             duration_s=duration_s,
             samples=samples,
             metrics=bundle.manifest.metrics,
+            graph=bundle.manifest.provenance.get("graph", {}),
         )
 
 

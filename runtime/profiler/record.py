@@ -62,7 +62,8 @@ class Profile:
     many cores other processes used on average during the run, None when that is not known. `machine`, `sensors`
     and `versions` are plain JSON of the device's record, of its sensors during the run, and of the packages.
     `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
-    the bundle scored, so that a comparison can set that against its time. What has a default is missing in older files.
+    the bundle scored. `graph` is what its export counted in it (operations, bytes), empty at a size that it was not
+    counted at. Both are for comparisons. What has a default is missing in older files.
     """
 
     bundle: str
@@ -84,6 +85,7 @@ class Profile:
     duration_s: float
     samples: Times
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    graph: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def total(self) -> NDArray[np.uint64]:

@@ -100,6 +100,9 @@ def test_other_sizes_are_multiples(face_bundle: Bundle, tmp_path: Path) -> None:
     for hw in ((480, 640), (640, 480), (32, 32), (240, 320), (240, 640), (4096, 320)):
         assert bundle.resized(hw).manifest.inputs[0].image_hw == hw
     assert bundle.manifest.inputs[0].image_hw == (240, 320), "it is the copy that is resized"
+    counted = replace(bundle, manifest=replace(bundle.manifest, provenance={"graph": {"macs": 1}, "source": {}}))
+    assert counted.resized((240, 320)) == counted
+    assert counted.resized((480, 640)).manifest.provenance == {"source": {}}, "its work is not that of another size"
     nchw = TensorSpec("x", (1, 3, 64, 96), "float32", "NCHW", "RGB", (0, 1), 32)
     assert nchw.resized((96, 32)).shape == (1, 3, 96, 32)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawings import legend, plain_ticks
 from .entry import Entry
-from .style import FAINT, INK, PAPER, Look
+from .style import DASHES, FAINT, INK, PAPER, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 Figure = Callable[[Entry], float | None]
 Rows = Sequence[tuple[Entry, Look]]
+
+
+NUMBERED = 8
+"""Up to so many rows all have their number beside them; of more, only those that were measured."""
+ROOF_NAMES = 32
+"""As many names fit one above the other at the right of a roofline."""
 
 
 def line_of(entry: Entry) -> str:
@@ -58,6 +64,78 @@ def key(axes: Axes, rows: Rows) -> None:
     legend(axes, handles, [label for label, *_ in marks])
 
 
+def roofline(axes: Axes, rows: Rows) -> None:
+    """Operations a second over operations a byte: the roof of each device, and below it what its rows reach."""
+    reached = [(e, look, e.work, e.gflops) for e, look in rows if e.work and e.gflops]
+    intensities = [work.intensity for _, _, work, _ in reached]
+    low, high = min(intensities) / 3, max(intensities) * 4
+    roofs: dict[str, tuple[float, float]] = {}
+    for entry, _, work, _ in reached:
+        if work.peak_gflops and work.bandwidth_gb_s:
+            roofs.setdefault(line_of(entry), (work.peak_gflops, work.bandwidth_gb_s))
+    for at, (peak, bandwidth) in enumerate(roofs.values()):
+        ridge = min(max(peak / bandwidth, low), high)
+        x = [low, ridge, high]
+        axes.plot(x, [min(peak, v * bandwidth) for v in x], ls=DASHES[at % len(DASHES)], color=FAINT, lw=0.9)
+    for entry, look, work, gflops in reached:
+        span = entry.spread(gflops)
+        dash = (0, (2, 1.2)) if look.hollow else "-"
+        axes.plot([work.intensity] * 2, [span.low, span.high], ls=dash, color=look.colour, lw=1.1)
+        axes.plot(
+            work.intensity,
+            gflops,
+            look.marker,
+            color=look.colour,
+            mfc=look.fill,
+            mew=1.3,
+            ms=6,
+            zorder=3 if look.hollow else 4,
+        )
+        if not look.hollow or len(reached) <= NUMBERED:
+            _number(axes, look, (work.intensity, gflops), (9, 0))
+    axes.set(xscale="log", yscale="log", xlim=(low, high))
+    axes.set(xlabel="operations a byte that must be moved", ylabel="1e9 operations a second")
+    plain_ticks(axes, "x")
+    plain_ticks(axes, "y")
+    axes.grid(True)
+    _name_roofs(axes, {name: min(peak, high * bandwidth) for name, (peak, bandwidth) in roofs.items()})
+    key(axes, rows)
+
+
+def _name_roofs(axes: Axes, ends: dict[str, float]) -> None:
+    """The name of each roof right of its end, moved apart where ends are close, with a line to it."""
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    step = (high / low) ** (1 / ROOF_NAMES)
+    ordered = sorted(ends.items(), key=lambda item: item[1])
+    places: list[float] = []
+    for _, end in ordered:
+        places.append(max(end, places[-1] * step) if places else end)
+    excess = max(places[-1] / high, 1.0)
+    right = axes.get_xlim()[1]
+    line: dict[str, Any] = {
+        "arrowstyle": "-",
+        "color": FAINT,
+        "lw": 0.5,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "relpos": (0, 0.5),
+    }
+    for (name, end), place in zip(ordered, places, strict=True):
+        axes.annotate(
+            name, (right, end), (right * 1.35, place / excess), fontsize=8, va="center", annotation_clip=False,
+            arrowprops=line,
+        )  # fmt: skip
+
+
+def _number(axes: Axes, look: Look, at: tuple[float, float], beside: tuple[float, float]) -> None:
+    """The row's number beside its mark, `beside` in points."""
+    axes.annotate(
+        str(look.number), at, beside, textcoords="offset points", fontsize=8.5, weight="bold", ha="center", va="center"
+    )
+
+
 def scores(axes: Axes, rows: Rows, metric: str, better: str) -> None:
     """Score over latency, a marker for each row with its number in the table."""
     for entry, look in rows:
@@ -65,10 +143,8 @@ def scores(axes: Axes, rows: Rows, metric: str, better: str) -> None:
         span = entry.p50_interval_ms
         axes.plot([span.low, span.high], [entry.score.value] * 2, "-", color=look.colour, lw=1.2)
         axes.plot(entry.p50_ms, entry.score.value, look.marker, color=look.colour, mfc=look.fill, mew=1.4, ms=7)
-        axes.annotate(
-            str(look.number), (entry.p50_ms, entry.score.value), (0, 7), textcoords="offset points", ha="center",
-            fontsize=8.5, weight="bold",
-        )  # fmt: skip
+        if not look.hollow or len(rows) <= NUMBERED:
+            _number(axes, look, (entry.p50_ms, entry.score.value), (0, 9))
     axes.set(xscale="log", xlabel="median latency, ms", ylabel=f"{metric}, {better} is better")
     axes.margins(x=0.12, y=0.35)
     plain_ticks(axes, "x")

@@ -104,7 +104,7 @@ def _memory(entry: Entry) -> Cell:
     if need is None:
         return Cell(NOT_AVAILABLE)
     size = entry.board.memory.size_gb if entry.board else None
-    return Cell(plain(need.value / 1e6), f"of {size * 1e3:,g}" if size else "")
+    return Cell(plain(need.value / 1e6), need.origin + (f", of {size * 1e3:,g}" if size else ""))
 
 
 COLUMNS = (
@@ -157,6 +157,10 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         )
     if low := list(dict.fromkeys(e.score.metric for e in entries if e.score and not e.score.higher_is_better)):
         said.append(f"Of {' and '.join(low)} less is better, of other scores more.")
+    if any(e.memory_bytes and not e.predicted for e in entries):
+        said.append(
+            "Memory at least: weights and the tensors that live at one time; what the engine adds is not in it."
+        )
     if missing := [c.title for c in COLUMNS if c not in shown(entries)]:
         said.append(f"Not available for any row: {', '.join(missing)}.")
     return said
@@ -215,6 +219,10 @@ def flat(entry: Entry) -> dict[str, Any]:
         "score": entry.score and entry.score.value,
         "score_n": entry.score and entry.score.n,
         "memory_bytes": entry.memory_bytes and entry.memory_bytes.value,
+        "operations": entry.work and entry.work.operations,
+        "moved_bytes": entry.work and entry.work.moved_bytes,
+        "gflops": entry.gflops,
+        "attainable_gflops": entry.work and entry.work.attainable_gflops(),
     }
 
 

@@ -35,6 +35,30 @@ class Score:
     higher_is_better: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one query computes and moves: `operations` (two a multiply-accumulate) and, at the least, `moved_bytes`.
+
+    `peak_gflops` and `bandwidth_gb_s` are what the device could do at the most, None where that is not known.
+    """
+
+    operations: float
+    moved_bytes: float
+    peak_gflops: float | None
+    bandwidth_gb_s: float | None
+
+    @property
+    def intensity(self) -> float:
+        """Operations a byte."""
+        return self.operations / self.moved_bytes
+
+    def attainable_gflops(self) -> float | None:
+        """The roofline: the lower of the peak and of what the memory can feed (Williams et al., CACM 52(4), 2009)."""
+        if self.peak_gflops is None or self.bandwidth_gb_s is None:
+            return None
+        return min(self.peak_gflops, self.intensity * self.bandwidth_gb_s)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One row of a comparison.
@@ -62,6 +86,7 @@ class Entry:
     usd: Known | None = None
     score: Score | None = None
     memory_bytes: Known | None = None
+    work: Work | None = None
     profile: Profile | None = None
     made_by: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -84,6 +109,11 @@ class Entry:
     def fps(self) -> float:
         """Queries a second, one after the other, of the median."""
         return 1e3 / self.p50_ms
+
+    @property
+    def gflops(self) -> float | None:
+        """1e9 operations a second of the network alone; not available where the latency is of more than that."""
+        return self.work.operations / self.p50_ms / 1e6 if self.work and self.stage == "inference" else None
 
     @property
     def fps_per_watt(self) -> float | None:
@@ -152,6 +182,8 @@ def measured(profile: Profile, stage: str) -> Entry:
         watts=power or board_watts(board),
         usd=board_usd(board),
         score=_score(profile),
+        memory_bytes=_memory(profile),
+        work=_work(profile, board),
         profile=profile,
         made_by=tuple(_made_by(profile)),
         warnings=profile.warnings,
@@ -231,6 +263,31 @@ def _score(profile: Profile) -> Score | None:
     for metric, found in profile.metrics.items():
         return Score(one_line(metric), found["value"], found.get("n"), found.get("better") != "lower")
     return None
+
+
+def _memory(profile: Profile) -> Known | None:
+    """Weights, and the most that intermediate tensors take at one time: what any engine needs at the least."""
+    weights, peak = profile.graph.get("weight_bytes"), profile.graph.get("peak_bytes")
+    return None if weights is None or peak is None else Known(weights + peak, "at least")
+
+
+def _work(profile: Profile, board: Device | None) -> Work | None:
+    graph = profile.graph
+    macs, weights, activations = (graph.get(key) for key in ("macs", "weight_bytes", "activation_bytes"))
+    if not macs or not weights or not activations:
+        return None
+    peak = peak_gflops(board, profile.precision, on_cpu=profile.device == "cpu")
+    return Work(2 * macs, weights + activations, peak, board.memory.bandwidth_gb_s if board else None)
+
+
+def peak_gflops(board: Device | None, precision: str, on_cpu: bool) -> float | None:
+    """What the catalogue says that a board computes at the most: 1e9 operations a second, of one GPU or of its CPU."""
+    if board is None:
+        return None
+    if on_cpu or board.gpu is None:
+        return board.cpu.fp32_gflops if board.cpu and precision == "fp32" else None
+    gpu = board.gpu
+    return {"fp32": gpu.fp32_gflops, "fp16": gpu.fp16_gflops, "int8": gpu.int8_gops}.get(precision)
 
 
 def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:

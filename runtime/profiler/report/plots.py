@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from ..stats import Interval
-from .boards import dots, line_of, scores
+from .boards import dots, line_of, roofline, scores
 from .columns import plain
 from .drawings import distribution, stage_bars
 from .entry import Entry, names
@@ -45,6 +45,7 @@ def plots(entries: Sequence[Entry]) -> list[Plot]:
         _dots(rows, "fps", "FPS", lambda e: e.fps, ""),
         _stages(rows),
         *_scores(rows),
+        _roofline(rows),
         _dots(rows, "fps-per-watt", "FPS per watt", lambda e: e.fps_per_watt, _WATTS),
         _dots(rows, "fps-per-dollar", "FPS per dollar", lambda e: e.fps_per_usd, _DOLLARS),
     ]
@@ -137,6 +138,24 @@ def _best(rows: Rows, value: Callable[[Entry], float | None]) -> str:
         best = max((e for e, _ in rows if e.bundle == bundle), key=lambda e: value(e) or 0)
         said.append(f"{bundle} is best on {best.device}, {plain(value(best) or 0)} ({best.kind})")
     return "; ".join(said)
+
+
+def _roofline(rows: Rows) -> Plot:
+    found = [(e, look) for e, look in rows if e.gflops]
+    if not found:
+        why = "no row has operations and bytes of the network alone; bundles of this version's export carry them"
+        return Plot("roofline", "Roofline", missing=why)
+    shares = [e.gflops / roof for e, _ in found if e.work and e.gflops and (roof := e.work.attainable_gflops())]
+    title = "Roofline: what the devices could do at the most is not known"
+    if shares:
+        title = f"Roofline: rows reach {_percent(min(shares))} to {_percent(max(shares))} of what their device could"
+    note = "Two operations a multiply-accumulate; weights and each tensor moved once. Lines: what one GPU could."
+    lines = len({line_of(e) for e, _ in found})
+    return Plot("roofline", title, note, 3.2 + 0.1 * lines, partial(roofline, rows=found))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _scores(rows: Rows) -> list[Plot]:

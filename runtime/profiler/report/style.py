@@ -23,7 +23,7 @@ INK, PAPER, FAINT, GRID = "#1c1c1c", "#fefefe", "#616161", "#dcdcdc"
 GREYS = (INK, "#7a7a7a")
 HUES = ("#0f5ea8", "#b3470b", "#0b7a52", "#8a3a86")
 VARIABLES = {INK: "ink", PAPER: "paper", FAINT: "faint", GRID: "grid"} | {h: f"hue{i}" for i, h in enumerate(HUES)}
-DASHES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 1)))
+DASHES = ("-", "--", ":", "-.", (0, (9, 2)), (0, (6, 1.5, 1, 1.5, 1, 1.5)))
 MARKERS = "osD^vPX*"
 WIDTH_IN = 5.6
 """Of every picture: 403 CSS pixels, so that its letters can be read on a telephone too."""
