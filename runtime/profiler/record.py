@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, HelmsightError
+from ..json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
 from .others import busy
 from .stats import Interval, bootstrap, interval, percentile, queries_needed
 from .stream import Overhead, Times, WarmUp
@@ -28,6 +29,35 @@ SCHEMA_VERSION = 1
 PERCENTILES = (0.5, 0.9, 0.99)
 OVERHEAD_LIMIT_US = 20.0
 _ENCODING = "base64 zlib uint64-le ns"
+_COUNT = (int, float, type(None))
+_FORM = Fields(
+    {
+        "bundle": str,
+        "task": str,
+        "files": Each(str),
+        "inputs": Each(Fields({"shape": Rows(int), "dtype": str})),
+        "feeds": str,
+        "stages": Rows(str, 1, 16),
+        "device": str,
+        "precision": str,
+        "threads": int,
+        "warm_up": Fields({"queries": int, "seconds": NUMBER, "stable": bool, "tolerance": NUMBER}),
+        "overhead": Fields({"per_query_us": NUMBER, "in_sample_us": NUMBER}),
+        "other_cores": _COUNT,
+        "machine": Fields(known={"cpu": OBJECT, "device": (str, type(None))}),
+        "sensors": Fields(known={"readings": Each(Fields(known={"mean": NUMBER}))}),
+        "versions": Each(str),
+        "date_utc": str,
+        "duration_s": NUMBER,
+        "samples": Fields({"encoding": str, "shape": Rows(int, 2, 2), "data": str}),
+    },
+    {
+        "metrics": Each(Fields({"value": NUMBER}, {"n": _COUNT})),
+        "graph": Fields(
+            known={"macs": _COUNT, "weight_bytes": _COUNT, "activation_bytes": _COUNT, "peak_bytes": _COUNT}
+        ),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +174,7 @@ def load_profiles(path: Path) -> tuple[Profile, ...]:
     Raises BadArtefact when it is missing, cut off, of a newer schema, or no profile.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(), parse_constant=_no_constant)
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise BadArtefact(
@@ -156,20 +186,33 @@ def load_profiles(path: Path) -> tuple[Profile, ...]:
         raise
     except FileNotFoundError:
         raise BadArtefact(f"{path} does not exist; expected a file written by `helmsight profile -o`") from None
-    except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
         raise BadArtefact(
             f"{path} is no profile ({type(error).__name__}: {error}); expected a file written by `helmsight profile -o`"
         ) from error
 
 
-def _profile(data: dict[str, Any]) -> Profile:
-    stored = data["samples"]
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"it has {text}; expected finite numbers")
+
+
+def _samples(stored: Mapping[str, Any], stages: int) -> Times:
+    """What `to_json` stored. No more is unpacked than `shape` says: a few bytes could hold gigabytes of zeros."""
     if stored["encoding"] != _ENCODING:
         raise ValueError(f"samples are in {stored['encoding']!r}, expected {_ENCODING!r}")
-    raw = zlib.decompress(base64.b64decode(stored["data"], validate=True))
-    samples = np.frombuffer(raw, "<u8").astype(np.uint64).reshape(stored["shape"])
-    if samples.ndim != 2 or samples.shape[1] != len(data["stages"]) or not samples.size:
-        raise ValueError(f"samples are {samples.shape} for stages {data['stages']}")
+    queries, width = stored["shape"]
+    if queries < 1 or width != stages:
+        raise ValueError(f"samples are {queries} x {width} for {stages} stages")
+    unpack = zlib.decompressobj()
+    raw = unpack.decompress(base64.b64decode(stored["data"], validate=True), 8 * queries * width + 1)
+    if len(raw) != 8 * queries * width or not unpack.eof:
+        raise ValueError(f"samples have {len(raw)} bytes or more; expected {8 * queries * width}")
+    return np.frombuffer(raw, "<u8").astype(np.uint64).reshape(queries, width)
+
+
+def _profile(data: dict[str, Any]) -> Profile:
+    check_form(data, _FORM, "it")
+    samples = _samples(data["samples"], len(data["stages"]))
     optional = {f.name for f in fields(Profile) if f.default is not MISSING or f.default_factory is not MISSING}
     known = {f.name: data[f.name] for f in fields(Profile) if f.name in data or f.name not in optional}
     return Profile(

@@ -89,6 +89,15 @@ def test_the_file_holds_what_its_description_says(tmp_path: Path) -> None:
         (lambda d: _with_samples(d, shape=[1, 20]), "no profile"),
         (lambda d: _with_samples(d, data="!"), "no profile"),
         (lambda d: _with_samples(d, encoding="csv"), "csv"),
+        (lambda d: _with_samples(d, shape=[1 << 40, 1]), "expected 8796093022208"),
+        (lambda d: _with_samples(d, shape=[10, 1]), "or more; expected 80"),
+        (lambda d: _with_samples(d, shape=[0, 1]), "0 x 1"),
+        (lambda d: _with(d, metrics={"ap50": 3}), "metrics.ap50 is 3; expected an object"),
+        (lambda d: _with(d, metrics={"ap50": {"value": float("nan")}}), "NaN; expected finite"),
+        (lambda d: _with(d, graph=[]), "graph is a list of 0; expected an object"),
+        (lambda d: _with(d, sensors={"readings": {"power_w": 5}}), "power_w is 5"),
+        (lambda d: _with(d, versions=None), "versions is None; expected an object"),
+        (lambda d: _with(d, stages=[]), "stages has 0 items"),
     ],
 )
 def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, change: object, message: str) -> None:
@@ -109,6 +118,17 @@ def test_a_file_that_is_cut_off_or_absent(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BadArtefact, match="no profile"):
         load_profiles(path)
+
+
+def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text("[" * 100_000)
+    with pytest.raises(BadArtefact, match="no profile"):
+        load_profiles(tmp_path / "p.json")
+
+
+def _with(record: dict, **changes: object) -> dict:
+    (profile,) = record["profiles"]
+    return record | {"profiles": [profile | changes]}
 
 
 def _with_samples(record: dict, **changes: object) -> dict:
