@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from collections.abc import Sequence
+from math import isfinite, nan
 
 from ..devices.errors import UsageError
 
@@ -23,6 +24,21 @@ def numbers(option: str, text: str, names: str, meaning: str) -> tuple[float, ..
         values = ()
     if len(values) != names.count(",") + 1 or not all(map(isfinite, values)):
         raise UsageError(f"{option} {text}: expected numbers {names}, {meaning}")
+    return values
+
+
+def by_model(option: str, texts: Sequence[str], meaning: str) -> dict[str, float]:
+    """The finite number for each model out of `--option face=3 --option navigate=1`."""
+    values: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = nan
+        if not name or not isfinite(value) or name in values:
+            raise UsageError(f"{option} {text}: expected MODEL=NUMBER, once a model, {meaning}")
+        values[name] = value
     return values
 
 

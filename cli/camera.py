@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..devices.errors import HelmsightError, UsageError
-from ._options import image_size, numbers
+from ._options import by_model, image_size, numbers
 from ._output import print_json, table
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ def camera(
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
+    period: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL=MS", help="A look every so long, and a deadline (live sources).")
+    ] = None,
+    priority: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL=N", help="Others make room for the highest (live sources).")
+    ] = None,
     max_age_ms: Annotated[float, typer.Option(help="Older commands become STOP (live sources).", min=1)] = 500.0,
     wait_for_camera: Annotated[
         bool, typer.Option("--wait-for-camera", help="Wait for one that is absent at the start.")
@@ -94,6 +100,8 @@ def camera(
         goal=_goal(goal) if goal else None,
         robot=robot or None,
         shape=_shape(robot_shape) if robot_shape else None,
+        periods_ms=by_model("--period", period or (), "milliseconds, such as navigate=50"),
+        priorities=by_model("--priority", priority or (), "the highest first, such as navigate=2"),
         device=device,
         threads=threads,
         allow_fallback=allow_fallback,
@@ -166,6 +174,9 @@ def print_report(report: CameraReport) -> None:
     ]
     if summary.repeated:
         rows.append(("frozen or blank frames", f"{summary.repeated}, given to no model"))
+    if summary.late:
+        late = ", ".join(f"{name} {count}" for name, count in summary.late.items())
+        rows.append(("late answers, load shed", f"{late}, {summary.shed_steps} times"))
     if report.log_dropped:
         rows.append(("log", f"{report.log_dropped} lines dropped"))
     rows += [(f"{name} runs on", f"{m['device']}, {m['precision']}") for name, m in report.models.items()]

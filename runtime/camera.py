@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -17,7 +17,7 @@ from .backends import Session, SessionOptions, load
 from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
-from .camera_checks import check_driving, check_files
+from .camera_checks import check_driving, check_files, check_pace
 from .driving.guarded import GuardedSinks
 from .driving.local import LocalPlanner, RobotShape
 from .driving.pilot import Pilot
@@ -51,7 +51,8 @@ class CameraOptions:
     `track`: faces get ids that last, and smooth boxes. With `follow` or `goal` a pilot drives on the map that it makes:
     along the way, or to a place (metres ahead and to the left of the start) until that is reached; else the network's
     own word goes. `robot` is where commands go (`udp://HOST:PORT`, or `-` for standard output), `shape` what robot it
-    is; None is that of the simulator.
+    is; None is that of the simulator. `periods_ms` and `priorities` are by task, as `Model` has them; what drives has
+    priority 1 and the others 0 where nothing is said.
     """
 
     bundles: Sequence[str]
@@ -68,6 +69,8 @@ class CameraOptions:
     goal: tuple[float, float] | None = None
     robot: str | None = None
     shape: RobotShape | None = None
+    periods_ms: Mapping[str, float] = field(default_factory=dict)
+    priorities: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 0
     allow_fallback: bool = False
@@ -121,6 +124,7 @@ class Camera:
         check_files(options)
         self._source = open_source(options.source)
         check_driving(options, names, self._source)
+        check_pace(options, names, self._source)
         self._shape = options.shape or RobotShape()
         self._route = Route(options.goal, self._shape.radius_m) if options.goal else None
         self._pipeline: Pipeline | None = None
@@ -137,7 +141,7 @@ class Camera:
         with ExitStack() as opened:
             commands = self._commands(opened)
             sessions = [opened.enter_context(self._load(bundle)) for bundle in self._bundles]
-            models = [Model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
+            models = [self._model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
             robot = self._robot()
             recorder = self._recorder(opened)
             results = self._results()
@@ -195,6 +199,11 @@ class Camera:
         threads = self._options.threads or max(1, (cores - 1) // len(self._bundles))
         session = load(bundle, SessionOptions(self._options.device, threads, self._options.allow_fallback))
         return OneByOne(session) if self._options.tile else session
+
+    def _model(self, session: Session, task: Task) -> Model:
+        options, name = self._options, task.name
+        priority = options.priorities.get(name, float(name == "navigate"))
+        return Model(session, task, options.periods_ms.get(name, 0.0), priority)
 
     def _robot(self) -> Robot | None:
         """The source, if it takes commands; without a model that drives it drives itself."""

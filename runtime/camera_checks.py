@@ -33,6 +33,22 @@ def check_driving(options: CameraOptions, tasks: Sequence[str], source: Source) 
             raise UsageError("--robot-shape: the simulator's robot has its own; leave it out, or take another source")
 
 
+def check_pace(options: CameraOptions, tasks: Sequence[str], source: Source) -> None:
+    """Raise UsageError for a period or a priority of nobody, or where each frame is looked at anyway."""
+    for option, values in (("--period", options.periods_ms), ("--priority", options.priorities)):
+        for task, value in values.items():
+            given = f"{option} {task}={value:g}"
+            if task not in tasks:
+                raise UsageError(f"{given}: no such model; expected one of {', '.join(tasks)}")
+            if not source.live:
+                raise UsageError(f"{given}: {source.uri} waits for its models, every frame is looked at; leave it out")
+            if option == "--period" and not 1 <= value <= options.pipeline.max_age_ms:
+                raise UsageError(
+                    f"{given}: expected milliseconds from 1 to --max-age-ms {options.pipeline.max_age_ms:g}: what is "
+                    "looked at more rarely is too old by then"
+                )
+
+
 def check_files(options: CameraOptions) -> None:
     """Two outputs in one file, or one over its own source, would each lose the other."""
     files = {"--record": options.record, "--log": options.log, "--map": options.map, "--source": Path(options.source)}

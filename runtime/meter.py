@@ -49,8 +49,9 @@ class Summary:
     """What happened in a run.
 
     `overwritten` counts, for each model, the frames that it never looked at, `repeated` those of a camera that showed
-    nothing new and that no model got. `times` has `age` (capture to sink), `capture`, `sinks` and, for each model, its
-    stages.
+    nothing new and that no model got. `late` counts, for each model with a period, the answers that took longer than
+    that, `shed_steps` how often load was taken off the others for it. `times` has `age` (capture to sink), `capture`,
+    `sinks` and, for each model, its stages.
     """
 
     results: int
@@ -60,6 +61,8 @@ class Summary:
     stops: int
     reopened: int
     repeated: int
+    late: Mapping[str, int]
+    shed_steps: int
     times: Mapping[str, Times]
 
     def to_json(self) -> dict[str, Any]:
@@ -97,12 +100,23 @@ class Meter:
         self._last_ns = now_ns
         self.add("age", now_ns - result.frame.captured_ns)
 
-    def summary(self, overwritten: Mapping[str, int]) -> Summary:
+    def summary(self, overwritten: Mapping[str, int], late: Mapping[str, int], shed_steps: int) -> Summary:
         """The counts and the percentiles so far."""
         seconds = (self._last_ns - self._first_ns) / 1e9
         times = {name: _times(list(samples)) for name, samples in sorted(self._samples.items())}
         rate = self.results / seconds if seconds > 0 else 0.0
-        return Summary(self.results, seconds, rate, dict(overwritten), self.stops, self.reopened, self.repeated, times)
+        return Summary(
+            results=self.results,
+            seconds=seconds,
+            frames_per_s=rate,
+            overwritten=dict(overwritten),
+            stops=self.stops,
+            reopened=self.reopened,
+            repeated=self.repeated,
+            late=dict(late),
+            shed_steps=shed_steps,
+            times=times,
+        )
 
 
 def _times(spans_ns: list[int]) -> Times:

@@ -19,6 +19,7 @@ from .capture import Capture
 from .meter import Meter, Summary
 from .pipeline_options import PipelineOptions
 from .results import Command, Drive, Frame, Reading, Result, Stop
+from .shedding import shedder_for
 from .sources import Source
 from .watch import Watch
 from .worker import Model, Worker
@@ -54,7 +55,8 @@ class Pipeline:
         self.options = options or PipelineOptions()
         self.meter = Meter()
         self._keep_every = not source.live
-        self._workers = [Worker(m, self._keep_every, self.meter) for m in models]
+        self._shedder = None if self._keep_every else shedder_for(models)
+        self._workers = [Worker(m, self._keep_every, self.meter, self._shedder) for m in models]
         self._leader = next((w for w in self._workers if w.model.task.name == "navigate"), self._workers[0])
         self._stopping = threading.Event()
         self._with_sinks = False
@@ -64,6 +66,11 @@ class Pipeline:
     def stop(self) -> None:
         """End soon; may be called from a signal handler or another thread."""
         self._stopping.set()
+
+    @property
+    def shed_step(self) -> int:
+        """How far load is taken off the models of lower priority now: see `LoadShedder`; 0 is not at all."""
+        return self._shedder.step if self._shedder else 0
 
     def run(self, sinks: Sequence[Sink]) -> Summary:
         """Give every result to every sink, in their order, until the source ends or `stop`."""
@@ -76,7 +83,9 @@ class Pipeline:
 
     def summary(self) -> Summary:
         """Counts and times so far."""
-        return self.meter.summary({w.model.task.name: w.inbox.overwritten for w in self._workers})
+        overwritten = {w.model.task.name: w.inbox.overwritten for w in self._workers}
+        late = {w.model.task.name: w.late for w in self._workers if w.model.period_ms}
+        return self.meter.summary(overwritten, late, self._shedder.steps_taken if self._shedder else 0)
 
     def results(self) -> Iterator[Result]:
         """The results, in the order of capture. Raises what the source or a model raised."""

@@ -41,6 +41,11 @@ class Slot(Generic[T]):
             self._changed.notify_all()
             return item
 
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, seconds)
+
     @property
     def finished(self) -> bool:
         """True when it is closed and its last item was taken."""

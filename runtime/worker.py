@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from .backends import Feeds, Session
 from .meter import Meter
 from .results import Frame, Reading
+from .shedding import LoadShedder, give_way
 from .slot import Slot
 from .tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded network and its task. The pipeline runs the session from one thread and does not close it."""
+    """A loaded network and its task. The pipeline runs the session from one thread and does not close it.
+
+    On a live source it looks at a frame every `period_ms` at most (0: as often as it can). Where the one of the highest
+    `priority` has a period, those of lower priority make room for it: see `shedding.py`.
+    """
 
     session: Session
     task: Task
+    period_ms: float = 0.0
+    priority: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,11 @@ class Job:
 class Worker:
     """One model in its thread: frame in, reading out."""
 
-    def __init__(self, model: Model, keep_every: bool, meter: Meter) -> None:
+    def __init__(self, model: Model, keep_every: bool, meter: Meter, shedder: LoadShedder | None = None) -> None:
         self.model = model
+        self.late = 0
+        self._due_ns = 0
+        self._shedder = shedder
         self._keep_every = keep_every
         self.inbox: Slot[Job] = Slot(keep_every)
         self.outbox: Slot[tuple[Frame, Reading]] = Slot(keep_every)
@@ -42,9 +52,13 @@ class Worker:
         self._meter = meter
 
     def run(self) -> None:
+        if self._shedder and self._shedder.task != self.model.task.name:
+            give_way()
         try:
-            while (job := self.inbox.get()) is not None:
-                self.outbox.put((job.frame, self._read(job)))
+            while (job := self._next()) is not None:
+                reading = self._read(job)
+                self.outbox.put((job.frame, reading))
+                self._pace(reading)
         except BaseException as error:  # handed to the caller's thread, which raises it
             self.error = error
         finally:
@@ -64,6 +78,29 @@ class Worker:
     def abandon(self) -> None:
         self.inbox.abandon()
         self.outbox.abandon()
+
+    def _next(self) -> Job | None:
+        """The next frame, when it is due."""
+        wait_ns = self._due_ns - time.perf_counter_ns()
+        if wait_ns > 0:
+            self.inbox.pause(wait_ns / 1e9)
+        return self.inbox.get()
+
+    def _pace(self, reading: Reading) -> None:
+        """When the next one is due, and whether this one was late: done a period after it could have begun."""
+        if self._keep_every:
+            return
+        task, began_ns = self.model.task.name, max(self._due_ns, reading.captured_ns)
+        period_ns = round(self.model.period_ms * 1e6)
+        if period_ns:
+            self.late += reading.done_ns - began_ns > period_ns
+            # On its grid, unless it is a whole period behind.
+            self._due_ns = max(self._due_ns + period_ns, reading.done_ns)
+        if self._shedder and self._shedder.task == task:
+            self._shedder.done((reading.done_ns - began_ns) / 1e6)
+        elif self._shedder:
+            ran_s = sum(ms for stage, ms in reading.stage_ms.items() if stage != "wait") / 1e3
+            self._due_ns = max(self._due_ns, reading.done_ns + round(self._shedder.rest_s(ran_s) * 1e9))
 
     def _prepare(self, frame: Frame) -> Job:
         begin = time.perf_counter_ns()

@@ -94,7 +94,7 @@ def open_source(uri: str) -> Source:
     """The source that `uri` means, not yet opened: use it in a `with` statement, or call `open`.
 
     `0`, `/dev/video0`: a camera. `clip.mp4`, `rtsp://...`: a file, a stream. `frames/*.jpg`, `a.png`: pictures.
-    `sample://NAME`: a clip that ships. `sim://COURSE?seed=N`: the simulator.
+    `sample://NAME`: a clip that ships. `sim://COURSE?seed=N`: the simulator. `test://pattern`: a live test pattern.
     """
     module, name = _class_for(uri)
     source: Source = getattr(import_module(f".{module}", __package__), name)(uri)
@@ -110,12 +110,14 @@ def _class_for(uri: str) -> tuple[str, str]:
     scheme = uri.split("://", 1)[0] if "://" in uri else ""
     if scheme == "sim":
         return "simulator", "SimulatorSource"
+    if scheme == "test":
+        return "pattern", "PatternSource"
     if scheme == "sample":
         return "sample", "SampleSource"
     if scheme in ("rtsp", "rtsps", "http", "https") or uri.isdigit() or uri.startswith("/dev/video"):
         return "camera", "CameraSource"
     if scheme:
-        known = "rtsp://, http://, sample://, sim://"
+        known = "rtsp://, http://, csi://, sample://, sim://, test://"
         raise UsageError(
             f"--source {without_password(uri)}: {scheme}:// is unknown; "
             f"expected {known}, a camera index, a file or a glob"

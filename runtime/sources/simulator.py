@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..sim import expert
 from ..sim.course import MOST_BLOCKS, make_course
 from ..sim.looks import make_look
 from ..sim.simulator import Simulator
+from ._address import Options
 from ._base import BaseSource
 
 log = logging.getLogger(__name__)
@@ -165,44 +166,17 @@ class SimulatorSource(BaseSource):
 def parse_address(uri: str) -> DriveSettings:
     """What a `sim://` address says; raises UsageError that names what is wrong in it."""
     parts = urlsplit(uri)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = {"seed", "frames", "pace", "fps", "size", "driver", "blocks"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise UsageError(f"--source {uri}: {unknown[0]} is unknown; expected {', '.join(sorted(known))}")
-    pace, driver = options.get("pace", "lockstep"), options.get("driver", "command")
-    if pace not in ("lockstep", "realtime"):
-        raise UsageError(f"--source {uri}: pace is {pace!r}; expected lockstep or realtime")
-    if driver not in ("command", "expert"):
-        raise UsageError(f"--source {uri}: driver is {driver!r}; expected command or expert")
+    options = Options(uri, parts.query, {"seed", "frames", "pace", "fps", "size", "driver", "blocks"})
     return DriveSettings(
         course=parts.netloc or parts.path.strip("/"),
-        seed=int(_number(uri, options, "seed", "0", 0, 2**31)),
-        frames=int(_number(uri, options, "frames", "0", 0, 10**9)),
-        lockstep=pace == "lockstep",
-        fps=_number(uri, options, "fps", "20", 1, 240),
-        image_hw=_size(uri, options.get("size", "640x480")),
-        driver=driver,
-        blocks=int(_number(uri, options, "blocks", "", 1, MOST_BLOCKS)) if "blocks" in options else None,
+        seed=options.whole("seed", 0, 0, 2**31),
+        frames=options.whole("frames", 0, 0, 10**9),
+        lockstep=options.one_of("pace", ("lockstep", "realtime"), "lockstep") == "lockstep",
+        fps=options.number("fps", 20, 1, 240),
+        image_hw=options.size("size"),
+        driver=options.one_of("driver", ("command", "expert"), "command"),
+        blocks=options.whole("blocks", 1, 1, MOST_BLOCKS) if "blocks" in options else None,
     )
-
-
-def _number(uri: str, options: dict[str, str], name: str, default: str, low: float, high: float) -> float:
-    text = options.get(name, default)
-    try:
-        value = float(text) if name == "fps" else int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise UsageError(f"--source {uri}: {name} is {text!r}; expected a number from {low:g} to {high:g}")
-    return value
-
-
-def _size(uri: str, text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(s.isdigit() and 16 <= int(s) <= 4096 for s in sides):
-        raise UsageError(f"--source {uri}: size is {text!r}; expected WIDTHxHEIGHT from 16 to 4096, such as 640x480")
-    return int(sides[1]), int(sides[0])
 
 
 def _as_motion(command: Command | Stop) -> tuple[float, float]:

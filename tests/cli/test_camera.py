@@ -150,6 +150,35 @@ def test_tiles_without_faces_to_look_for(navigate_bundle: Bundle, clip: Path) ->
     assert "--tile: only faces are looked for in tiles; add a face bundle" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--period", "nose=50"], "--period nose=50: no such model; expected one of face"),
+        (["--period", "face"], "--period face: expected MODEL=NUMBER, once a model, milliseconds"),
+        (["--period", "face=nan"], "--period face=nan: expected MODEL=NUMBER"),
+        (["--period", "face=1e9"], "--period face=1e+09: expected milliseconds from 1 to --max-age-ms 500"),
+        (["--priority", "face=1", "--priority", "face=2"], "--priority face=2: expected MODEL=NUMBER, once a model"),
+        (["--period", "face=50", "--source", "sample://corridor"], "waits for its models, every frame is looked at"),
+    ],
+)
+def test_a_pace_that_cannot_be_meant(face_bundle: Bundle, options: list[str], message: str) -> None:
+    done = helmsight("camera", face_bundle.path, "--source", "test://pattern", "--device", "fake", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_two_models_with_periods_on_the_test_pattern(face_bundle: Bundle, navigate_bundle: Bundle) -> None:
+    done = helmsight(
+        "camera", face_bundle.path, navigate_bundle.path, "--source", "test://pattern?fps=100&size=64x48",
+        "--device", "fake", "--period", "navigate=20", "--period", "face=400", "--max-frames", "40", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)["summary"]
+    assert set(summary["late"]) == {"face", "navigate"}
+    assert summary["overwritten"]["face"] > summary["overwritten"]["navigate"]
+
+
 def test_a_recording_that_fails_is_not_exit_0(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     done = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--log", "/dev/full", "--json")
     assert done.returncode == 1
