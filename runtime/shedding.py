@@ -1,11 +1,12 @@
-"""Load is taken off a machine that is too slow for all its models, from those that matter less, and given back."""
+"""Load is taken off a machine that is too slow for all its models, from those that matter less, and given back.
+
+Not by the priorities of the system's threads: one of low priority that is held up while it has the device, or Python's
+interpreter lock, holds all others up.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -24,8 +25,6 @@ CALM, LONGEST_CALM = 40, 640
 """Answers in time, each with a fifth to spare, after which a step is taken back; twice as many where that was too
 early."""
 SPARE = 0.8
-NICE = 10
-"""Of the threads of the others: a tenth of a core's time where a thread at 0 wants it (sched(7), the nice value)."""
 
 
 class LoadShedder:
@@ -79,13 +78,6 @@ class LoadShedder:
     def _move(self, step: int, gave_back: bool) -> None:
         self.step, self._gave_back, self._in_time = step, gave_back, 0
         self._late.clear()
-
-
-def give_way() -> None:
-    """Let the other threads of the machine before the one that calls, where the system takes that for a thread."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def shedder_for(models: Sequence[Model]) -> LoadShedder | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .backends import Feeds, Session
 from .meter import Meter
 from .results import Frame, Reading
-from .shedding import LoadShedder, give_way
+from .shedding import LoadShedder
 from .slot import Slot
 from .tasks import Task
 
@@ -52,8 +52,6 @@ class Worker:
         self._meter = meter
 
     def run(self) -> None:
-        if self._shedder and self._shedder.task != self.model.task.name:
-            give_way()
         try:
             while (job := self._next()) is not None:
                 reading = self._read(job)

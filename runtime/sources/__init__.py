@@ -93,8 +93,9 @@ class Robot(Protocol):
 def open_source(uri: str) -> Source:
     """The source that `uri` means, not yet opened: use it in a `with` statement, or call `open`.
 
-    `0`, `/dev/video0`: a camera. `clip.mp4`, `rtsp://...`: a file, a stream. `frames/*.jpg`, `a.png`: pictures.
-    `sample://NAME`: a clip that ships. `sim://COURSE?seed=N`: the simulator. `test://pattern`: a live test pattern.
+    `0`, `/dev/video0?size=1280x720`, `csi://0`: a camera. `clip.mp4`, `rtsp://...`: a file, a stream. `frames/*.jpg`,
+    `a.png`: pictures. `sample://NAME`: a clip that ships. `sim://COURSE?seed=N`: the simulator. `test://pattern`: a
+    live test pattern.
     """
     module, name = _class_for(uri)
     source: Source = getattr(import_module(f".{module}", __package__), name)(uri)
@@ -114,7 +115,11 @@ def _class_for(uri: str) -> tuple[str, str]:
         return "pattern", "PatternSource"
     if scheme == "sample":
         return "sample", "SampleSource"
-    if scheme in ("rtsp", "rtsps", "http", "https") or uri.isdigit() or uri.startswith("/dev/video"):
+    if scheme in ("rtsp", "rtsps", "http", "https"):
+        return "stream", "StreamSource"
+    if scheme == "csi":
+        return "csi", "CsiSource"
+    if uri.partition("?")[0].isdigit() or uri.startswith("/dev/video"):
         return "camera", "CameraSource"
     if scheme:
         known = "rtsp://, http://, csi://, sample://, sim://, test://"

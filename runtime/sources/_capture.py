@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from ..results import Frame
+from . import without_password
 from ._base import BaseSource
+
+L = TypeVar("L", bound="LiveCapture")
 
 
 class CaptureSource(BaseSource):
@@ -29,3 +32,19 @@ class CaptureSource(BaseSource):
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+
+
+class LiveCapture(CaptureSource):
+    """A camera. `uri` has no password in it: it is safe to log; `_given` is the whole address."""
+
+    live = True
+    can_freeze = True
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(without_password(uri))
+        self._given = uri
+
+    def another(self: L) -> L:
+        fresh = type(self)(self._given)
+        fresh._index = self._index + 1
+        return fresh

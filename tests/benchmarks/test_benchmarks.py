@@ -36,6 +36,16 @@ def test_pipeline(tmp_path: Path) -> None:
     assert "streamvision was not installed" in record["notes"][-1]
 
 
+def test_priorities(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    record = run(tmp_path, "priorities", "--seconds", 1, "--rounds", 1, "--face-height", 240, "--others", 0)
+    assert [(row["way"], row["phase"]) for row in record["rows"]][:3] == [
+        ("as they come", "alone"), ("as they come", "others busy"), ("as they come", "alone again"),
+    ]  # fmt: skip
+    assert all(row["navigation/s"] > 0 and 0 <= row["navigation late %"] <= 100 for row in record["rows"])
+    assert all(row["shed step"] == 0 for row in record["rows"][:3])
+
+
 def test_profiler_overhead(navigate_bundle: Bundle, tmp_path: Path) -> None:
     arguments = ("--bundle", navigate_bundle.path, "--device", "fake", "--queries", 50, "--rounds", 3)
     rows = {r["what"]: r["median us"] for r in run(tmp_path, "profiler_overhead", *arguments)["rows"]}

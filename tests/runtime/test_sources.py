@@ -8,7 +8,7 @@ import pytest
 
 from helmsight.devices.errors import CameraUnavailable, UsageError
 from helmsight.runtime.sources import open_source, without_password
-from helmsight.runtime.sources.camera import CameraSource
+from helmsight.runtime.sources.stream import StreamSource
 
 
 def test_a_video_gives_every_frame_in_order(clip: Path) -> None:
@@ -96,8 +96,8 @@ def test_passwords_are_hidden() -> None:
 
 
 def test_a_camera_can_be_had_again_with_its_password_and_counts_on() -> None:
-    camera = CameraSource("rtsp://u:secret@127.0.0.1:9/x")
+    camera = StreamSource("rtsp://u:secret@127.0.0.1:9/x")
     camera._index = 7
     other = camera.another()
-    assert (other._address, other._index) == ("rtsp://u:secret@127.0.0.1:9/x", 8)
+    assert (other._given, other._index) == ("rtsp://u:secret@127.0.0.1:9/x", 8)
     assert other.uri == "rtsp://u:***@127.0.0.1:9/x"

@@ -1,0 +1,113 @@
+"""Network streams, through OpenCV's FFmpeg: frames at the camera's own pace, none of them older than it looks."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import replace
+from urllib.parse import SplitResult, urlsplit
+
+from ...devices.errors import CameraUnavailable, UsageError, need, reason_of
+from ..results import Frame
+from ._capture import LiveCapture
+
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+OPEN_MS, READ_MS = 5000, 1000
+"""FFmpeg's own limits are 30 s: a stream that hangs would be noticed that late."""
+LONGEST_BACKLOG = 300
+"""Frames that may have piled up while the stream was opened, at most."""
+DRIFT = 0.05
+"""How fast the least delay that was seen is forgotten, in seconds a second: a jump of the camera's clock wears off."""
+
+
+class StreamSource(LiveCapture):
+    """A stream by its address.
+
+    FFmpeg looks at about a second of a stream to open it, and the network may hold frames back. Those that
+    piled up at the opening are left out. Of RTSP, whose frames have times of their own, `captured_ns` of a frame that
+    came later than others is earlier by that: it is as old as it is.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        try:
+            self._parts, port = urlsplit(uri), urlsplit(uri).port
+        except ValueError as error:
+            raise UsageError(f"--source {self.uri}: {reason_of(error)}") from error
+        if not self._parts.hostname or port == 0:
+            raise UsageError(f"--source {self.uri}: expected {self._parts.scheme}://USER:PASSWORD@HOST:PORT/PATH")
+        self._lateness = Lateness()
+        self._was_open = False
+
+    def open(self) -> None:
+        cv2 = need("cv2", "cpu")
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
+        self._capture = cv2.VideoCapture(self._given, cv2.CAP_FFMPEG, limits)
+        if not self._capture.isOpened():
+            self.close()
+            # Only once, for it takes a moment: a camera that was there is opened again as soon as it can be.
+            hint = "still away" if self._was_open else f"cannot be opened; {trouble(self._parts)}"
+            raise CameraUnavailable(f"--source {self.uri}: {hint}")
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self._was_open = True
+        self._lateness = Lateness()
+        self._drain()
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        if frame is None or not self._parts.scheme.startswith("rtsp"):
+            return frame
+        import cv2
+
+        late_ns = self._lateness.ns(frame.captured_ns, self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        return replace(frame, captured_ns=frame.captured_ns - late_ns)
+
+    def _drain(self) -> None:
+        """Up to the first frame that has to be waited for."""
+        for _ in range(LONGEST_BACKLOG if 0 < self.fps <= 240 else 0):
+            began_s = time.perf_counter()
+            if not self._capture.grab() or time.perf_counter() - began_s > 0.5 / self.fps:
+                return
+
+
+class Lateness:
+    """How much later than the quickest ones a frame came, by its own time."""
+
+    def __init__(self) -> None:
+        self._least_ns: float | None = None
+        self._before_ns = 0
+
+    def ns(self, now_ns: int, stream_ms: float) -> int:
+        """Nanoseconds, 0 or more; `stream_ms` is the frame's time in the stream."""
+        delay_ns = now_ns - stream_ms * 1e6
+        if self._least_ns is not None:
+            self._least_ns += DRIFT * (now_ns - self._before_ns)
+        self._least_ns = delay_ns if self._least_ns is None else min(delay_ns, self._least_ns)
+        self._before_ns = now_ns
+        return round(delay_ns - self._least_ns)
+
+
+def trouble(parts: SplitResult) -> str:
+    """What keeps a stream from being opened, as its server says when it is asked without a password."""
+    host, port = parts.hostname, parts.port or PORTS[parts.scheme]
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        with socket.create_connection((host, port), timeout=2) as asked:
+            if parts.scheme in ("rtsps", "https"):
+                return f"{host}:{port} is there; check the path, the user and the password"
+            if parts.scheme == "rtsp":
+                request = f"DESCRIBE rtsp://{host}:{port}{path} RTSP/1.0\r\nCSeq: 1\r\n\r\n"
+            else:
+                request = f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n"
+            asked.sendall(request.encode())
+            words = asked.recv(64).split()
+    except OSError as error:
+        return f"{host}:{port}: {reason_of(error).lower()}; see that it is switched on, and its address"
+    status = words[1].decode("ascii", "replace") if len(words) > 1 else "nothing"
+    if status in ("401", "403") and parts.username is None:
+        return f"{host} asks for a user and a password; expected {parts.scheme}://USER:PASSWORD@{host}/PATH"
+    if status in ("401", "403"):
+        return f"{host} does not take this user and password, or has nothing at {path}"
+    if status == "404":
+        return f"{host} has nothing at {path}; its manual tells the path of its stream"
+    return f"{host} answers {status} at {path}, and OpenCV reads no video from it"
