@@ -18,11 +18,11 @@ import numpy as np
 
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import open_bundle
+from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline
 from helmsight.runtime.profiler.others import OthersWatch
 from helmsight.runtime.results import Result as Seen
 from helmsight.runtime.tasks import task_for
-from helmsight.runtime.worker import Model
 
 from .harness import Goal, LiveClip, Result, parser, spread, write_clip
 

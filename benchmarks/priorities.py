@@ -22,10 +22,10 @@ import numpy as np
 
 from helmsight.runtime.backends import Feeds, Outputs, Session, SessionOptions, load
 from helmsight.runtime.bundle import open_bundle, resize_bundles
+from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline, PipelineOptions
 from helmsight.runtime.sources import open_source
 from helmsight.runtime.tasks import task_for
-from helmsight.runtime.worker import Model
 
 from .harness import Goal, Result, parser, spread
 

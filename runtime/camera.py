@@ -24,7 +24,8 @@ from .driving.pilot import Pilot
 from .driving.piloted import PilotedSinks
 from .driving.route import Route
 from .mapping.from_results import ResultMapper
-from .meter import Summary
+from .meter import SourceState, Summary
+from .model import Model
 from .pipeline import Pipeline, PipelineOptions, Sink
 from .results import Result
 from .sinks.jsonlines import JsonLines
@@ -37,7 +38,6 @@ from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
 from .tasks import Task, task_for, tile_faces
 from .tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
-from .worker import Model
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,11 @@ class Camera:
         self._stopped = True
         if self._pipeline is not None:
             self._pipeline.stop()
+
+    @property
+    def source_state(self) -> SourceState | None:
+        """How the source is, for any thread; None before the models are loaded."""
+        return self._pipeline.meter.source if self._pipeline else None
 
     def run(self, more: Sequence[Sink] = ()) -> CameraReport:
         """Run until the source ends or `stop`. `more` are sinks of the caller's, called after those of the options."""

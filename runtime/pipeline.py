@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from .capture import Capture
 from .meter import Meter, Summary
+from .model import Model
 from .pipeline_options import PipelineOptions
 from .results import Command, Drive, Frame, Reading, Result, Stop
 from .shedding import shedder_for
 from .sources import Source
 from .watch import Watch
-from .worker import Model, Worker
+from .worker import Worker
 
 __all__ = ["Pipeline", "PipelineOptions", "Sink"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .worker import Model
+    from .model import Model
 
 log = logging.getLogger(__name__)
 

@@ -5,26 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .backends import Feeds, Session
+from .backends import Feeds
 from .meter import Meter
+from .model import Model
 from .results import Frame, Reading
 from .shedding import LoadShedder
 from .slot import Slot
-from .tasks import Task
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A loaded network and its task. The pipeline runs the session from one thread and does not close it.
-
-    On a live source it looks at a frame every `period_ms` at most (0: as often as it can). Where the one of the highest
-    `priority` has a period, those of lower priority make room for it: see `shedding.py`.
-    """
-
-    session: Session
-    task: Task
-    period_ms: float = 0.0
-    priority: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ add a line to `_class_for`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -65,6 +66,10 @@ class Source(Protocol):
 
         It counts its frames on. None where there is no such thing.
         """
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames that `read` gives, until it gives None."""
         ...
 
     def __enter__(self) -> Source: ...

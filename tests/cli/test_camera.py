@@ -227,6 +227,26 @@ def test_show_without_a_screen_and_a_geometry_that_is_none_are_usage_errors(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_live_run_with_a_stop_and_a_recording_that_plays(
+    face_bundle: Bundle, navigate_bundle: Bundle, tmp_path: Path, number: signal.Signals
+) -> None:
+    video, log = tmp_path / "o.mkv", tmp_path / "o.jsonl"
+    command = [sys.executable, "-m", "helmsight", "camera", str(face_bundle.path), str(navigate_bundle.path)]
+    command += ["--source", "test://pattern?size=320x240", "--device", "fake", "--record", str(video)]
+    command += ["--log", str(log), "--robot", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for _ in range(20):
+            assert "linear_mps" in process.stdout.readline()
+        process.send_signal(number)
+        told, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, errors
+    assert "stop" in json.loads(told.splitlines()[-1])
+    assert json.loads(log.read_text().splitlines()[-1])["command"] == {"stop": "the run ended"}
+    assert frame_count(video) > 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_recording_that_plays(face_bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
     long = tmp_path / "long.avi"
     writer = cv2.VideoWriter(str(long), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))

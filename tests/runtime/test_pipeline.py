@@ -9,11 +9,11 @@ import pytest
 from helmsight.devices.errors import CameraUnavailable
 from helmsight.runtime.backends.fake import FakeSession
 from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline, PipelineOptions
 from helmsight.runtime.results import Command, Result, Stop
 from helmsight.runtime.sources.fake import FakeSource
 from helmsight.runtime.tasks import task_for
-from helmsight.runtime.worker import Model
 
 
 def model(bundle: Bundle, latency_ms: float = 0.0) -> Model:

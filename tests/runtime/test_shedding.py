@@ -12,11 +12,11 @@ import pytest
 
 from helmsight.runtime.backends.fake import FakeSession
 from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline, PipelineOptions
 from helmsight.runtime.shedding import CALM, LOOKED_AT, MOST_STEPS, LoadShedder, shedder_for
 from helmsight.runtime.sources.fake import FakeSource
 from helmsight.runtime.tasks import task_for
-from helmsight.runtime.worker import Model
 
 
 def shedder() -> LoadShedder:

@@ -15,13 +15,13 @@ import pytest
 
 from helmsight.runtime.bundle import Bundle
 from helmsight.runtime.driving.guarded import GuardedSinks
+from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline, PipelineOptions, Sink
 from helmsight.runtime.results import Command, Frame, Result, Stop
 from helmsight.runtime.sinks.jsonlines import JsonLines
 from helmsight.runtime.sinks.overlay import Overlay
 from helmsight.runtime.sinks.recorder import Recorder
 from helmsight.runtime.tasks import task_for
-from helmsight.runtime.worker import Model
 
 from .stalling import LONG_S, Bench, BenchCamera, Robot, StallingSession
 
