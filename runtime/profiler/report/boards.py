@@ -66,19 +66,19 @@ def key(axes: Axes, rows: Rows) -> None:
 
 def roofline(axes: Axes, rows: Rows) -> None:
     """Operations a second over operations a byte: the roof of each device, and below it what its rows reach."""
-    reached = [(e, look, e.work, e.gflops) for e, look in rows if e.work and e.gflops]
-    intensities = [work.intensity for _, _, work, _ in reached]
+    reached = [(e, look, e.work) for e, look in rows if e.work]
+    intensities = [work.intensity for _, _, work in reached]
     low, high = min(intensities) / 3, max(intensities) * 4
     roofs: dict[str, tuple[float, float]] = {}
-    for entry, _, work, _ in reached:
+    for entry, _, work in reached:
         if work.peak_gflops and work.bandwidth_gb_s:
             roofs.setdefault(line_of(entry), (work.peak_gflops, work.bandwidth_gb_s))
     for at, (peak, bandwidth) in enumerate(roofs.values()):
         ridge = min(max(peak / bandwidth, low), high)
         x = [low, ridge, high]
         axes.plot(x, [min(peak, v * bandwidth) for v in x], ls=DASHES[at % len(DASHES)], color=FAINT, lw=0.9)
-    for entry, look, work, gflops in reached:
-        span = entry.spread(gflops)
+    for _, look, work in reached:
+        span, gflops = work.gflops_interval, work.gflops
         dash = (0, (2, 1.2)) if look.hollow else "-"
         axes.plot([work.intensity] * 2, [span.low, span.high], ls=dash, color=look.colour, lw=1.1)
         axes.plot(

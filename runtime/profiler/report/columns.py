@@ -221,7 +221,7 @@ def flat(entry: Entry) -> dict[str, Any]:
         "memory_bytes": entry.memory_bytes and entry.memory_bytes.value,
         "operations": entry.work and entry.work.operations,
         "moved_bytes": entry.work and entry.work.moved_bytes,
-        "gflops": entry.gflops,
+        "gflops": entry.work and entry.work.gflops,
         "attainable_gflops": entry.work and entry.work.attainable_gflops(),
     }
 

@@ -39,11 +39,14 @@ class Score:
 class Work:
     """What one query computes and moves: `operations` (two a multiply-accumulate) and, at the least, `moved_bytes`.
 
+    `network_ms` is the median of the network alone, with its interval, also where the row is of more than that.
     `peak_gflops` and `bandwidth_gb_s` are what the device could do at the most, None where that is not known.
     """
 
     operations: float
     moved_bytes: float
+    network_ms: float
+    network_interval_ms: Interval
     peak_gflops: float | None
     bandwidth_gb_s: float | None
 
@@ -51,6 +54,16 @@ class Work:
     def intensity(self) -> float:
         """Operations a byte."""
         return self.operations / self.moved_bytes
+
+    @property
+    def gflops(self) -> float:
+        """1e9 operations a second."""
+        return self.operations / self.network_ms / 1e6
+
+    @property
+    def gflops_interval(self) -> Interval:
+        around = self.network_interval_ms
+        return Interval(self.operations / around.high / 1e6, self.operations / around.low / 1e6)
 
     def attainable_gflops(self) -> float | None:
         """The roofline: the lower of the peak and of what the memory can feed (Williams et al., CACM 52(4), 2009)."""
@@ -109,11 +122,6 @@ class Entry:
     def fps(self) -> float:
         """Queries a second, one after the other, of the median."""
         return 1e3 / self.p50_ms
-
-    @property
-    def gflops(self) -> float | None:
-        """1e9 operations a second of the network alone; not available where the latency is of more than that."""
-        return self.work.operations / self.p50_ms / 1e6 if self.work and self.stage == "inference" else None
 
     @property
     def fps_per_watt(self) -> float | None:
@@ -274,10 +282,17 @@ def _memory(profile: Profile) -> Known | None:
 def _work(profile: Profile, board: Device | None) -> Work | None:
     graph = profile.graph
     macs, weights, activations = (graph.get(key) for key in ("macs", "weight_bytes", "activation_bytes"))
-    if not macs or not weights or not activations:
+    alone = next((s for s in profile.summaries if s.stage == "inference"), None)
+    if not macs or not weights or not activations or alone is None or not alone.median_ms.low:
         return None
-    peak = peak_gflops(board, profile.precision, on_cpu=profile.device == "cpu")
-    return Work(2 * macs, weights + activations, peak, board.memory.bandwidth_gb_s if board else None)
+    return Work(
+        operations=2 * macs,
+        moved_bytes=weights + activations,
+        network_ms=alone.percentiles[0].ms,
+        network_interval_ms=alone.median_ms,
+        peak_gflops=peak_gflops(board, profile.precision, on_cpu=profile.device == "cpu"),
+        bandwidth_gb_s=board.memory.bandwidth_gb_s if board else None,
+    )
 
 
 def peak_gflops(board: Device | None, precision: str, on_cpu: bool) -> float | None:

@@ -83,12 +83,9 @@ def _latency(rows: Rows) -> Plot:
     if not found:
         return Plot("latency", "Distribution of latency", missing="no row was measured, so there are no samples")
     named = names([e for e, _ in found])
-    fastest = min(range(len(found)), key=lambda i: found[i][0].p50_ms)
-    best = found[fastest][0]
-    title = f"Latency: half of {named[fastest]} ends within {plain(best.p50_ms)} ms"
-    if len(found) > 1:
-        slow = max(range(len(found)), key=lambda i: found[i][0].p50_ms)
-        title += f", of {named[slow]} within {plain(found[slow][0].p50_ms)} ms"
+    order = sorted(range(len(found)), key=lambda i: found[i][0].p50_ms)
+    ends = [f"{plain(found[i][0].p50_ms)} ms ({named[i]})" for i in dict.fromkeys((order[0], order[-1]))]
+    title = f"Latency: half of the queries end within {' to '.join(ends)}"
     left_out = len(rows) - len(found)
     note = f"{left_out} predicted rows have no samples and are not in it." if left_out else ""
     height = 3.1 + 0.19 * (len(found) + 2)
@@ -136,16 +133,17 @@ def _best(rows: Rows, value: Callable[[Entry], float | None]) -> str:
     said = []
     for bundle in list(dict.fromkeys(e.bundle for e, _ in rows))[:2]:
         best = max((e for e, _ in rows if e.bundle == bundle), key=lambda e: value(e) or 0)
-        said.append(f"{bundle} is best on {best.device}, {plain(value(best) or 0)} ({best.kind})")
+        where = f"{best.device} in {best.precision}"
+        said.append(f"{bundle} is best on {where}, {plain(value(best) or 0)} ({best.kind})")
     return "; ".join(said)
 
 
 def _roofline(rows: Rows) -> Plot:
-    found = [(e, look) for e, look in rows if e.gflops]
+    found = [(e, look) for e, look in rows if e.work]
     if not found:
-        why = "no row has operations and bytes of the network alone; bundles of this version's export carry them"
+        why = "no record has operations and bytes; bundles of this version's export carry them"
         return Plot("roofline", "Roofline", missing=why)
-    shares = [e.gflops / roof for e, _ in found if e.work and e.gflops and (roof := e.work.attainable_gflops())]
+    shares = [e.work.gflops / roof for e, _ in found if e.work and (roof := e.work.attainable_gflops())]
     title = "Roofline: what the devices could do at the most is not known"
     if shares:
         title = f"Roofline: rows reach {_percent(min(shares))} to {_percent(max(shares))} of what their device could"
