@@ -33,6 +33,9 @@ def camera(
         typer.Option("--source", "-s", help="0, /dev/video0, rtsp://..., clip.mp4, 'frames/*.jpg', sample://, sim://"),
     ],
     show: Annotated[bool, typer.Option("--show/--headless", help="Open a window; q ends.")] = False,
+    preview: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Serve a live page there, such as 127.0.0.1:8080.")
+    ] = "",
     record: Annotated[Path | None, typer.Option(help="Annotated video: .mp4, .mkv or .avi.")] = None,
     log: Annotated[Path | None, typer.Option(help="Results as JSON lines.")] = None,
     map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
@@ -89,6 +92,8 @@ def camera(
         bundles=bundles,
         source=source,
         show=show,
+        preview=preview or None,
+        preview_token=os.environ.get("HELMSIGHT_PREVIEW_TOKEN") or None,
         record=record,
         log=log,
         map=map_,

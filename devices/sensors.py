@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -47,17 +48,21 @@ class SensorSummary:
 
 
 class Sensors:
-    """Samples from `with` to its end. `summary` may be called inside and after."""
+    """Samples from `with` to its end. `summary` and `newest` may be called inside and after.
 
-    def __init__(self, interval_s: float, root: Path = Path("/")) -> None:
+    `kept` bounds the samples of each sensor, for what runs for days: the figures are then those of the newest ones.
+    """
+
+    def __init__(self, interval_s: float, root: Path = Path("/"), kept: int | None = None) -> None:
         if not interval_s > 0:
             raise UsageError(f"interval_s is {interval_s}; expected more than 0 seconds")
         self.interval_s = interval_s
         self._root = root
         self._probes: dict[str, Probe] = {}
         self._absent: dict[str, str] = {}
-        self._samples: dict[str, list[float]] = {}
-        self._missed: dict[str, list[str]] = {}
+        self._kept = kept
+        self._samples: dict[str, deque[float]] = {}
+        self._missed: dict[str, deque[str]] = {}
         self._resources = ExitStack()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -70,7 +75,7 @@ class Sensors:
                 self._absent[name] = probe
             else:
                 self._probes[name] = probe
-                self._samples[name], self._missed[name] = [], []
+                self._samples[name], self._missed[name] = deque(maxlen=self._kept), deque(maxlen=self._kept)
         self._begin = time.monotonic()
         self._sample()
         self._thread.start()
@@ -91,6 +96,11 @@ class Sensors:
             end = self._end or time.monotonic()
             readings = {name: self._reading(name) for name in self._probes}
         return SensorSummary(round(end - self._begin, 3), self.interval_s, {**readings, **self._absent})
+
+    def newest(self) -> dict[str, float]:
+        """The last figure of each sensor that has answered."""
+        with self._lock:
+            return {name: samples[-1] for name, samples in self._samples.items() if samples}
 
     def _find(self) -> dict[str, Probe | str]:
         probes = cpu_probes(self._root)

@@ -27,6 +27,8 @@ from .mapping.from_results import ResultMapper
 from .meter import SourceState, Summary
 from .model import Model
 from .pipeline import Pipeline, PipelineOptions, Sink
+from .preview.preview import Preview
+from .preview.status import Running
 from .results import Result
 from .sinks.jsonlines import JsonLines
 from .sinks.map import MapSink
@@ -58,6 +60,8 @@ class CameraOptions:
     bundles: Sequence[str]
     source: str
     show: bool = False
+    preview: str | None = None
+    preview_token: str | None = None
     record: Path | None = None
     log: Path | None = None
     map: Path | None = None
@@ -145,6 +149,7 @@ class Camera:
         """Run until the source ends or `stop`. `more` are sinks of the caller's, called after those of the options."""
         with ExitStack() as opened:
             commands = self._commands(opened)
+            preview = self._preview(opened)
             sessions = [opened.enter_context(self._load(bundle)) for bundle in self._bundles]
             models = [self._model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
             robot = self._robot()
@@ -153,7 +158,8 @@ class Camera:
             pilot = self._pilot(results)
             log_ = self._log(opened)
             sinks: list[Sink] = [log_] if log_ else []
-            sinks += [*self._mapped(opened, results), *self._shown(opened, recorder, results, pilot), *more]
+            drawing: list[Sink] = [sink for sink in (recorder, preview) if sink]
+            sinks += [*self._mapped(opened, results), *self._shown(opened, drawing, results, pilot), *more]
             if self._tracker:
                 sinks = [TrackedSinks(self._tracker, self._source, sinks)]
             guarded = self._guarded(robot, commands, sinks)
@@ -163,12 +169,14 @@ class Camera:
             if results and pilot:
                 sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop)]
             self._pipeline = pipeline = Pipeline(self._source, models, self._pipeline_options(), guarded.stop)
+            if preview:
+                preview.follow(self._running(pipeline, sessions))
             if self._stopped:
                 pipeline.stop()
             summary = pipeline.run(sinks)
         return CameraReport(
             source=self._source.uri,
-            models={name: self._ran(name, session) for name, session in zip(self._names, sessions, strict=True)},
+            models=self._ran(sessions),
             summary=summary,
             recorded_frames=recorder.frames if recorder else 0,
             recording_dropped=recorder.dropped if recorder else 0,
@@ -186,9 +194,16 @@ class Camera:
         told += [commands] if commands else []
         return GuardedSinks(told, sinks, self._options.pipeline.max_age_ms if self._source.live else math.inf)
 
-    def _ran(self, name: str, session: Session) -> dict[str, Any]:
-        bundle = self._bundles[self._names.index(name)]
-        return {"bundle": str(bundle.path), "device": session.device, "precision": session.precision}
+    def _ran(self, sessions: Sequence[Session]) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"bundle": str(bundle.path), "device": session.device, "precision": session.precision}
+            for name, bundle, session in zip(self._names, self._bundles, sessions, strict=True)
+        }
+
+    def _running(self, pipeline: Pipeline, sessions: Sequence[Session]) -> Running:
+        """What the preview shows besides the results."""
+        max_age_ms = self._options.pipeline.max_age_ms if self._source.live else None
+        return Running(self._source.uri, self._ran(sessions), pipeline.meter, lambda: pipeline.overwritten, max_age_ms)
 
     def _pipeline_options(self) -> PipelineOptions:
         drives = self._options.piloted or self._options.robot is not None
@@ -198,6 +213,12 @@ class Camera:
         """Opened before anything that may fail, so that whatever does ends with a stop."""
         options = self._options
         return opened.enter_context(RobotSink(options.robot, self._shape)) if options.robot else None
+
+    def _preview(self, opened: ExitStack) -> Preview | None:
+        options = self._options
+        if options.preview is None:
+            return None
+        return opened.enter_context(Preview(options.preview, Overlay(self._tasks, head=False), options.preview_token))
 
     def _load(self, bundle: Bundle) -> Session:
         cores = processor().usable_cores
@@ -247,10 +268,10 @@ class Camera:
         return [opened.enter_context(MapSink(path, results))] if path and results else []
 
     def _shown(
-        self, opened: ExitStack, recorder: Recorder | None, results: ResultMapper | None, pilot: Pilot | None
+        self, opened: ExitStack, drawing: Sequence[Sink], results: ResultMapper | None, pilot: Pilot | None
     ) -> list[Sink]:
-        """Those that draw."""
-        sinks: list[Sink] = [recorder] if recorder else []
+        """Those that draw, and get the map."""
+        sinks = list(drawing)
         if self._options.show:
             sinks.insert(0, opened.enter_context(Window(Overlay(self._tasks), self.stop)))
         return [ShownMap(results.mapper, pilot, sinks)] if results and sinks else sinks

@@ -84,9 +84,13 @@ class Pipeline:
 
     def summary(self) -> Summary:
         """Counts and times so far."""
-        overwritten = {w.model.task.name: w.inbox.overwritten for w in self._workers}
         late = {w.model.task.name: w.late for w in self._workers if w.model.period_ms}
-        return self.meter.summary(overwritten, late, self._shedder.steps_taken if self._shedder else 0)
+        return self.meter.summary(self.overwritten, late, self._shedder.steps_taken if self._shedder else 0)
+
+    @property
+    def overwritten(self) -> dict[str, int]:
+        """For each model, the frames so far that it never looked at."""
+        return {w.model.task.name: w.inbox.overwritten for w in self._workers}
 
     def results(self) -> Iterator[Result]:
         """The results, in the order of capture. Raises what the source or a model raised."""

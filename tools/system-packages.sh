@@ -7,7 +7,12 @@ opencv="libgl1 libglib2.0-0"                                   # libGL.so.1, lib
 simulator="libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"  # EGL without a screen, and GLU for pyglet
 arm="qemu-user libc6-armhf-cross libc6-arm64-cross"             # to run what is built for boards, as on them
 
+browser="chromium chromium-driver"                              # for the preview's page; Ubuntu has it as a snap only
+
 wanted="$opencv $simulator $arm"
+if command -v apt-cache >/dev/null && apt-cache policy chromium-driver 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+    wanted="$wanted $browser"
+fi
 
 installed() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ||

@@ -40,13 +40,19 @@ def draw_map_inset(image: Image, view: MapView) -> None:
     if side < LEAST_PX:
         return
     left, top = width - RIGHT_PX - side, height - BOTTOM_PX - side
-    area = image[top : top + side, left : left + side]
-    _fill(area, view, side)
-    _mark(area, view, side)
-    _scale(area, view, side)
+    image[top : top + side, left : left + side] = draw_map_view(view, side)
     for outside, colour in ((2, EDGE_BGR), (1, FRAME_BGR)):  # stands out of dark and of light pictures
         corner = (left + side - 1 + outside, top + side - 1 + outside)
         cv2.rectangle(image, (left - outside, top - outside), corner, colour, 1)
+
+
+def draw_map_view(view: MapView, side: int) -> Image:
+    """`view` as a picture of `side` x `side` x 3 uint8 BGR."""
+    area = np.empty((side, side, 3), np.uint8)
+    _fill(area, view, side)
+    _mark(area, view, side)
+    _scale(area, view, side)
+    return area
 
 
 def _fill(area: Image, view: MapView, side: int) -> None:

@@ -17,9 +17,13 @@ STOP_BGR = (40, 40, 235)
 
 
 class Overlay:
-    """Draws results. One object a sink: it keeps the times of the last results for the rate."""
+    """Draws results. One object a sink: it keeps the times of the last results for the rate.
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    Without a `head` the line with rate and age is left out, for who shows them beside the picture.
+    """
+
+    def __init__(self, tasks: Sequence[Task], head: bool = True) -> None:
+        self._with_head = head
         self._tasks = {task.name: task for task in tasks}
         self._times: deque[int] = deque(maxlen=30)
 
@@ -34,7 +38,8 @@ class Overlay:
                 task.draw(image, reading.record)
         if result.map is not None:
             draw_map_inset(image, result.map)
-        self._head(image, result, now_ns)
+        if self._with_head:
+            self._head(image, result, now_ns)
         if isinstance(result.command, Stop):
             self._stop(image, result.command)
         return image

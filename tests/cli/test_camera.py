@@ -3,9 +3,11 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import cv2
@@ -303,3 +305,45 @@ def test_a_pilot_chooses_the_commands(navigate_bundle: Bundle, clip: Path, tmp_p
     alone, piloted = commands
     assert len(alone) == len(piloted) == 12
     assert alone != piloted
+
+
+def test_a_preview_that_cannot_be_is_one_line_before_the_first_frame(
+    face_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "o.jsonl"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        cases = {
+            f"127.0.0.1:{taken.getsockname()[1]}": "the port is in use; take another one",
+            "8080": "expected HOST:PORT, such as 127.0.0.1:8080",
+            "192.0.2.1:8080": "expected an address of this machine",
+        }
+        for address, message in cases.items():
+            done = helmsight(
+                "camera", face_bundle.path, "--device", "fake", "--source", clip, "--log", log, "--preview", address
+            )
+            assert done.returncode == 2
+            assert f"--preview {address}: " in done.stderr
+            assert message in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not log.exists()
+
+
+def test_a_signal_ends_a_run_that_is_looked_at(face_bundle: Bundle, tmp_path: Path) -> None:
+    long = tmp_path / "long.avi"
+    writer = cv2.VideoWriter(str(long), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))
+    for _ in range(6000):
+        writer.write(cv2.UMat(240, 320, cv2.CV_8UC3).get())
+    writer.release()
+    command = [sys.executable, "-m", "helmsight", "camera", str(face_bundle.path), "--source", str(long)]
+    command += ["--device", "fake", "--preview", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().split("preview at ")[1].strip()
+        with urllib.request.urlopen(f"{address}picture.jpg", timeout=20) as answer:
+            assert cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
+        with urllib.request.urlopen(f"{address}metrics", timeout=20) as answer:
+            assert "helmsight_model_info{" in answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
