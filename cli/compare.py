@@ -46,27 +46,33 @@ def compare(
     report: Annotated[Path | None, typer.Option(help="Write one HTML page of all of it (.html).")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write each picture as PNG and SVG into this folder.")] = None,
     table_file: Annotated[Path | None, typer.Option("--table", help="Write the table (.md, .csv).")] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BOARD", help="Rows predicted for a board that is not here; may be repeated."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare unlike things all the same.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Compare files of `helmsight profile -o`: two as ratios, any number as a table and a report."""
+    from ..devices.device import device
     from ..runtime.profiler import load_profiles
     from ..runtime.profiler.report import check_outputs, entries_of
 
     outputs = _Outputs(report, plots, table_file)
+    boards = [device(name) for name in on or ()]
     tolerance = None if fail_if_slower is None else share(fail_if_slower, "--fail-if-slower")
     if tolerance is not None and len(files) != 2:
         raise UsageError(f"--fail-if-slower compares two files, and {len(files)} are given; expected A.json B.json")
-    if len(files) == 1 and not outputs:
-        raise UsageError("compare has one file; expected two or more, or one with --report, --plots or --table")
+    if len(files) == 1 and not outputs and not boards:
+        raise UsageError("compare has one file; expected two or more, or one with --on, --report, --plots or --table")
     check_outputs(report, plots, table_file)
     loaded = [load_profiles(path) for path in files]
-    if tolerance is None and (outputs or len(files) != 2):
-        _many(entries_of(p for profiles in loaded for p in profiles), outputs, force, as_json)
+    if tolerance is None and (outputs or boards or len(files) != 2):
+        _many(entries_of((p for profiles in loaded for p in profiles), boards), outputs, force, as_json)
         return
     found = _two(loaded[0], loaded[1], force, as_json)
     if outputs:
-        _write(entries_of(p for profiles in loaded for p in profiles), outputs)
+        _write(entries_of((p for profiles in loaded for p in profiles), boards), outputs)
     if tolerance is not None:
         _gate(found, tolerance)
 

@@ -14,6 +14,7 @@ from ._output import print_json, table
 
 if TYPE_CHECKING:
     from ..runtime.profiler import Profile
+    from ..runtime.profiler.predicted import Predicted
     from ..runtime.profiler.record import Summary
 
 
@@ -35,9 +36,20 @@ def profile(
     source: Annotated[str | None, typer.Option(help="Frames to feed; without it, the clip that ships.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the record, all samples in it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the distribution and the stages (.png, .svg, .pdf).")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(metavar="BOARD", help="Predict for a board that is not here; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them."""
+    """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them.
+
+    With --on nothing is measured: what the network alone would take there is predicted, with an interval.
+    """
+    if on:
+        if imgsz or stages or output or plot or source:
+            raise UsageError("--on predicts the network alone at its usual size; leave out what measures, or --on")
+        _predict(bundles, on, as_json)
+        return
     from ..runtime.backends import SessionOptions
     from ..runtime.bundle import open_bundle, resize_bundles
     from ..runtime.profiler import Limits, ProfileOptions, save_profiles
@@ -67,6 +79,36 @@ def profile(
         print_json(to_json(profiles))
     else:
         _report(profiles)
+
+
+def _predict(bundles: Sequence[str], on: Sequence[str], as_json: bool) -> None:
+    from ..devices.device import device
+    from ..runtime.bundle import open_bundle
+    from ..runtime.profiler.predicted import predict_bundle
+
+    boards = [device(name) for name in on]
+    found = [one for name in bundles for one in predict_bundle(open_bundle(name), boards)]
+    if as_json:
+        print_json({"predictions": [one.to_json() for one in found]})
+        return
+    coverage = f"{found[0].prediction.coverage:.0%}" if found else ""
+    table(
+        "PREDICTED latency of the network alone, ms (nothing was measured)",
+        ("bundle", "board", "precision", "predicted", f"{coverage} interval", "memory, at least"),
+        [_predicted_cells(one) for one in found],
+    )
+    for line in dict.fromkeys(f"! {one.bundle}: {why}" for one in found for why in one.prediction.outside):
+        print(line)
+    print("fitted to published figures of TensorRT at batch 1; docs/prediction.md says how far off it is")
+
+
+def _predicted_cells(one: Predicted) -> list[str]:
+    said = one.prediction
+    around = f"{said.low_ms:.3g}..{said.high_ms:.3g}"
+    memory = "not available" if one.memory_bytes is None else f"{one.memory_bytes / 1e6:.3g} MB"
+    if one.memory_bytes is not None and one.board_bytes:
+        memory += f" of {one.board_bytes / 1e9:g} GB"
+    return [one.bundle, said.device, said.precision, f"~{said.ms:.3g}", around, memory]
 
 
 def _report(profiles: Sequence[Profile]) -> None:

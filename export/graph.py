@@ -25,7 +25,8 @@ class GraphSummary:
     convolutions and matrix products for one run, or is None when a shape is not known. `weight_bytes` and
     `activation_bytes` (every intermediate tensor and output written once) are the least that memory must move.
     `peak_bytes` is the most that inputs, intermediate tensors and outputs take at one time, when nodes run in the
-    file's order and a tensor is freed after its last use. `operators` counts the nodes by type.
+    file's order and a tensor is freed after its last use. `operators` counts the nodes by type, `depthwise` those
+    convolutions that have a group for each channel. `dense`: an output has an answer for each of many places.
     """
 
     parameters: int
@@ -36,6 +37,8 @@ class GraphSummary:
     opset: int
     operators: dict[str, int]
     peak_bytes: int | None = None
+    depthwise: int = 0
+    dense: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,7 +63,15 @@ def summarise(model: ModelProto) -> GraphSummary:
         opset=read_opset(model),
         operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),
         peak_bytes=_peak(inferred, sizes),
+        depthwise=sum(_is_depthwise(node, shapes) for node in graph.node),
+        dense=any(len(o.type.tensor_type.shape.dim) > 2 for o in graph.output),
     )
+
+
+def _is_depthwise(node: NodeProto, shapes: Shapes) -> bool:
+    weight = shapes.get(node.input[1]) if node.op_type == "Conv" else None
+    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+    return weight is not None and groups > 1 and weight[1] == 1
 
 
 def _macs(node: NodeProto, shapes: Shapes) -> int | None:

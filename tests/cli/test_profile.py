@@ -88,3 +88,38 @@ def test_what_was_measured_is_kept_when_a_later_bundle_fails(
     done = helmsight("profile", face_bundle.path, navigate_bundle.path, *SHORT, "-o", record)
     assert done.returncode == 2, done.stderr
     assert [p.bundle for p in load_profiles(record)] == ["face"]
+
+
+def test_a_prediction_says_that_nothing_was_measured() -> None:
+    done = helmsight("profile", "face", "navigate", "--on", "jetson-nano", "--on", "t4", "--json")
+    said = json.loads(done.stdout)["predictions"]
+    assert [(one["bundle"], one["device"], one["precision"]) for one in said[:3]] == [
+        ("face", "jetson-nano", "fp32"), ("face", "jetson-nano", "fp16"), ("face", "t4", "fp32"),
+    ]  # fmt: skip
+    assert all(one["predicted"] and one["low_ms"] < one["ms"] < one["high_ms"] for one in said)
+    table = helmsight("profile", "face", "--on", "jetson-nano").stdout
+    assert "PREDICTED" in table
+    assert "nothing was measured" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--on", "jetson-nano", "--stages"), 2, "leave out what measures"),
+        (("--on", "jetson-tk1"), 5, "measure on the board"),
+        (("--on", "jetson-nanu"), 2, "did you mean"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_line(arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = helmsight("profile", "face", *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_comparison_takes_predicted_rows(face_bundle: Bundle, tmp_path: Path) -> None:
+    record = tmp_path / "p.json"
+    assert helmsight("profile", "face", "--duration", "0", "--queries", "20", "-o", record).returncode == 0
+    done = helmsight("compare", record, "--on", "jetson-nano", "--on", "dgx-a100", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["result"] for row in rows] == ["measured", "predicted", "predicted"]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ....devices.device import Device, catalog
 from ....devices.errors import UsageError
+from ....devices.prediction import predict
+from ..predicted import load_of, memory_bytes
 from ..record import Percentile, Profile
 from ..stats import Interval
 
@@ -142,8 +144,9 @@ class Entry:
         return Interval(figure * self.p50_ms / around.high, figure * self.p50_ms / around.low)
 
 
-def entries_of(profiles: Iterable[Profile]) -> tuple[Entry, ...]:
-    """A row for each profile, in groups of one bundle: like things stand together.
+def entries_of(profiles: Iterable[Profile], boards: Sequence[Device] = ()) -> tuple[Entry, ...]:
+    """A row for each profile, in groups of one bundle: like things stand together; and one predicted for each of
+    `boards`, by what the group's first profile knows of the graph.
 
     In a group machines that the catalogue does not have come first, then its boards from the smallest to the largest.
     """
@@ -154,6 +157,7 @@ def entries_of(profiles: Iterable[Profile]) -> tuple[Entry, ...]:
         group = [p for p in profiles if p.bundle == bundle]
         stage = _common_stage(group)
         rows = [measured(p, stage) for p in group]
+        rows += [predicted(group[0], board) for board in boards]
         found += sorted(rows, key=lambda e: order[e.board.id] if e.board else -1)
     return tuple(found)
 
@@ -195,6 +199,35 @@ def measured(profile: Profile, stage: str) -> Entry:
         profile=profile,
         made_by=tuple(_made_by(profile)),
         warnings=profile.warnings,
+    )
+
+
+def predicted(profile: Profile, board: Device) -> Entry:
+    """The row of a board that is not here, for the network alone in the profile's precision, by TensorRT.
+
+    Raises DeviceMismatch where the board has no such GPU or precision, UsageError where operations were not counted.
+    """
+    said = predict(board, profile.precision, load_of(profile.graph, profile.bundle))
+    around = Interval(said.low_ms, said.high_ms)
+    memory = memory_bytes(profile.graph, profile.precision)
+    return Entry(
+        bundle=one_line(profile.bundle),
+        device=board.name,
+        board=board,
+        engine="TensorRT",
+        precision=said.precision,
+        predicted=True,
+        stage="inference",
+        p50_ms=said.ms,
+        p50_interval_ms=around,
+        coverage=said.coverage,
+        streams=board.gpu.count if board.gpu else 1,
+        watts=board_watts(board),
+        usd=board_usd(board),
+        memory_bytes=None if memory is None else Known(memory, "at least"),
+        work=_work_of(profile, board, said.ms, around),
+        made_by=(("predicted", "a fit to published figures of TensorRT at batch 1; docs/prediction.md"),),
+        warnings=said.outside,
     )
 
 
@@ -280,17 +313,26 @@ def _memory(profile: Profile) -> Known | None:
 
 
 def _work(profile: Profile, board: Device | None) -> Work | None:
+    alone = next((s for s in profile.summaries if s.stage == "inference"), None)
+    if alone is None or not alone.median_ms.low:
+        return None
+    on_cpu = profile.device == "cpu"
+    return _work_of(profile, board, alone.percentiles[0].ms, alone.median_ms, on_cpu)
+
+
+def _work_of(
+    profile: Profile, board: Device | None, network_ms: float, around: Interval, on_cpu: bool = False
+) -> Work | None:
     graph = profile.graph
     macs, weights, activations = (graph.get(key) for key in ("macs", "weight_bytes", "activation_bytes"))
-    alone = next((s for s in profile.summaries if s.stage == "inference"), None)
-    if not macs or not weights or not activations or alone is None or not alone.median_ms.low:
+    if not macs or not weights or not activations:
         return None
     return Work(
         operations=2 * macs,
         moved_bytes=weights + activations,
-        network_ms=alone.percentiles[0].ms,
-        network_interval_ms=alone.median_ms,
-        peak_gflops=peak_gflops(board, profile.precision, on_cpu=profile.device == "cpu"),
+        network_ms=network_ms,
+        network_interval_ms=around,
+        peak_gflops=peak_gflops(board, profile.precision, on_cpu),
         bandwidth_gb_s=board.memory.bandwidth_gb_s if board else None,
     )
 

@@ -1,0 +1,77 @@
+"""What a bundle would take on boards that are not at hand, from what its export counted in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...devices.device import Device
+from ...devices.errors import DeviceMismatch, UsageError
+from ...devices.prediction import BYTES, Load, Prediction, peak_gflops, predict
+from ..bundle import Bundle
+
+DEPTHWISE_SHARE = 0.25
+"""From this share of its convolutions on a network counts as one of depthwise convolutions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A bundle's prediction for a device and a precision, and the memory that it needs there at the least.
+
+    `memory_bytes` (weights in that precision, and the most that intermediate tensors take at one time in it) and
+    `board_bytes` are None where they are not known.
+    """
+
+    bundle: str
+    prediction: Prediction
+    memory_bytes: float | None
+    board_bytes: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        memory = {"memory_bytes": self.memory_bytes, "board_bytes": self.board_bytes}
+        return {"bundle": self.bundle, **self.prediction.to_json(), **memory}
+
+
+def load_of(graph: Mapping[str, Any], what: str) -> Load:
+    """The load of a network whose `graph` its export counted; UsageError names `what` where it did not."""
+    macs, parameters = graph.get("macs"), graph.get("parameters")
+    if not macs or not parameters:
+        raise UsageError(f"{what}: its operations were not counted, so nothing can be predicted; export it anew")
+    convolutions = graph.get("operators", {}).get("Conv", 0)
+    depthwise = graph.get("depthwise", 0) > DEPTHWISE_SHARE * convolutions
+    # Of older bundles it is not known: the networks that ship answer for places.
+    return Load(2 * macs, parameters, graph.get("dense", True), depthwise)
+
+
+def predict_bundle(bundle: Bundle, boards: Sequence[Device]) -> Iterator[Predicted]:
+    """For each board, and each precision that its GPU computes in. Raises DeviceMismatch and UsageError."""
+    graph = bundle.manifest.provenance.get("graph", {})
+    load = load_of(graph, str(bundle.path))
+    for board in boards:
+        if board.gpu is None:
+            predict(board, "fp32", load)  # says why not
+            continue
+        for precision in precisions(board):
+            size = board.memory.size_gb
+            yield Predicted(
+                bundle.manifest.name,
+                predict(board, precision, load),
+                memory_bytes(graph, precision),
+                None if size is None else size * 1e9,
+            )
+
+
+def precisions(board: Device) -> list[str]:
+    """Those that the board's GPU computes in: fp16 that is storage only is none."""
+    gpu = board.gpu
+    if gpu is None:
+        raise DeviceMismatch(f"--on {board.id}: {board.name} has no GPU; measure there")
+    able = {"fp32": True, "fp16": gpu.fp16_path != "none", "int8": gpu.int8_path != "none"}
+    return [p for p in BYTES if able[p] and peak_gflops(gpu, p) is not None]
+
+
+def memory_bytes(graph: Mapping[str, Any], precision: str) -> float | None:
+    """What any engine needs at the least; the counts are of fp32."""
+    parameters, peak = graph.get("parameters"), graph.get("peak_bytes")
+    return None if parameters is None or peak is None else (parameters + peak / 4) * BYTES[precision]
