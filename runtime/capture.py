@@ -22,8 +22,11 @@ from .sources import Source
 
 log = logging.getLogger(__name__)
 
-MOST_HANGING = 4
-"""Readers that may hang at a time: each holds a thread and maybe the device, so no more are made until one returns."""
+HANGING, MOST_HANGING = 3, 16
+"""Readers that may hang at a time: each holds a thread and maybe the device. From the third on, the next one is given
+twice as long, and the sixteenth is the last until one returns: after hours."""
+FIRST_FRAME_S = 2.0
+"""What opening again may take, or twice what it took at first, where that is longer."""
 FRAMES_LATE = 3
 """A slow camera is silent after as many of its own frame times, where that is longer than `lost_after_s`."""
 
@@ -39,6 +42,7 @@ class _Reader:
     thread: threading.Thread = field(init=False)
     busy_ns: int = 0
     patience_s: float = 0.0
+    opened_ns: int = 0
     abandoned: bool = False
     fresh: bool = True
 
@@ -73,6 +77,7 @@ class Capture:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._hanging: list[_Reader] = []
+        self._opening_s: float | None = None
         self._reader = _Reader(source)
 
     def start(self) -> None:
@@ -107,6 +112,13 @@ class Capture:
 
     def _lost_after_s(self, source: Source) -> float:
         return max(self._options.lost_after_s, FRAMES_LATE / source.fps if source.fps > 0 else 0.0)
+
+    def _opening_patience_s(self) -> float:
+        """What opening and the first frame may take, each."""
+        usual_s = self._options.open_patience_s
+        if self._opening_s is not None:
+            usual_s = min(usual_s, max(FIRST_FRAME_S, 2 * self._opening_s))
+        return usual_s * float(2 ** max(0, len(self._hanging) + 1 - HANGING))
 
     def _replace(self, reader: _Reader, now_ns: int) -> None:
         """A fresh reader on a fresh source of the same camera, in place of one that hangs; where that can be."""
@@ -161,7 +173,7 @@ class Capture:
     def _step(self, reader: _Reader) -> bool:
         """Read once; False when the source is over."""
         source, began_ns = reader.source, time.perf_counter_ns()
-        reader.patience_s = self._options.open_patience_s if reader.fresh else self._lost_after_s(source)
+        reader.patience_s = self._opening_patience_s() if reader.fresh else self._lost_after_s(source)
         reader.busy_ns = began_ns
         frame = source.read()
         with self._lock:
@@ -171,7 +183,9 @@ class Capture:
         if frame is None:
             over = not source.live or source.ended
             return not over and self._reopen(reader, "lost", f"lost {self._uri}")
-        reader.fresh = False
+        if reader.fresh:
+            reader.fresh = False
+            self._opening_s = (time.perf_counter_ns() - reader.opened_ns) / 1e9
         self._check(frame)
         if self._repeats and self._repeats(frame):
             self._meter.repeated += 1
@@ -227,8 +241,8 @@ class Capture:
         return False
 
     def _open(self, reader: _Reader) -> None:
-        reader.fresh, reader.patience_s = True, self._options.open_patience_s
-        reader.busy_ns = time.perf_counter_ns()
+        reader.fresh, reader.patience_s = True, self._opening_patience_s()
+        reader.busy_ns = reader.opened_ns = time.perf_counter_ns()
         try:
             reader.source.open()
         finally:

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 1.0
+"""What finishing may take before it is said that it is waited for."""
+
 
 class ThreadedSink(BaseSink, Generic[T]):
     """Makes an item of each result in the caller's thread and writes it in another.
@@ -61,8 +64,11 @@ class ThreadedSink(BaseSink, Generic[T]):
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+        threading.Thread(target=self._queue.put, args=(None,), daemon=True).start()  # a full queue waits for the disk
+        self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            log.warning("%s: waiting for the disk or the encoder", self._name)
+            self._thread.join()
         if self.dropped and self.error is None:
             log.warning("%s: %d results dropped, writing was too slow", self._name, self.dropped)
 

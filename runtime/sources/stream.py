@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from dataclasses import replace
@@ -11,11 +12,15 @@ from ...devices.errors import CameraUnavailable, UsageError, need, reason_of
 from ..results import Frame
 from ._capture import LiveCapture
 
+log = logging.getLogger(__name__)
+
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 OPEN_MS, READ_MS = 5000, 1000
 """FFmpeg's own limits are 30 s: a stream that hangs would be noticed that late."""
 LONGEST_BACKLOG = 300
 """Frames that may have piled up while the stream was opened, at most."""
+LATEST_S = 5.0
+"""A stream that is later is given up and opened again: that begins with what the camera sees now."""
 DRIFT = 0.05
 """How fast the least delay that was seen is forgotten, in seconds a second: a jump of the camera's clock wears off."""
 
@@ -60,6 +65,9 @@ class StreamSource(LiveCapture):
         import cv2
 
         late_ns = self._lateness.ns(frame.captured_ns, self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        if late_ns > LATEST_S * 1e9:
+            log.warning("%s: frames come %.0f s late", self.uri, late_ns / 1e9)
+            return None
         return replace(frame, captured_ns=frame.captured_ns - late_ns)
 
     def _drain(self) -> None:
@@ -71,19 +79,20 @@ class StreamSource(LiveCapture):
 
 
 class Lateness:
-    """How much later than the quickest ones a frame came, by its own time."""
+    """How much later than the quickest ones a frame came, by its own time; 0 where that does not go on."""
 
     def __init__(self) -> None:
         self._least_ns: float | None = None
         self._before_ns = 0
+        self._before_ms = -1.0
 
     def ns(self, now_ns: int, stream_ms: float) -> int:
         """Nanoseconds, 0 or more; `stream_ms` is the frame's time in the stream."""
         delay_ns = now_ns - stream_ms * 1e6
-        if self._least_ns is not None:
-            self._least_ns += DRIFT * (now_ns - self._before_ns)
-        self._least_ns = delay_ns if self._least_ns is None else min(delay_ns, self._least_ns)
-        self._before_ns = now_ns
+        if self._least_ns is None or stream_ms <= self._before_ms:
+            self._least_ns = delay_ns
+        self._least_ns = min(delay_ns, self._least_ns + DRIFT * (now_ns - self._before_ns))
+        self._before_ns, self._before_ms = now_ns, stream_ms
         return round(delay_ns - self._least_ns)
 
 

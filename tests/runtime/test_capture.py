@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import CameraUnavailable
-from helmsight.runtime.capture import MOST_HANGING, Capture
+from helmsight.runtime.capture import Capture
 from helmsight.runtime.frame_check import RepeatCheck
 from helmsight.runtime.meter import Meter
 from helmsight.runtime.pipeline_options import PipelineOptions
@@ -91,7 +91,7 @@ def test_waits_grow_up_to_a_limit_and_are_never_the_same(monkeypatch: pytest.Mon
     monkeypatch.setattr(watched.capture, "_stopping", Stopping())
     with watched:
         assert watched.over.wait(LONG_S)
-    limits = [min(1.0, 0.1 * 2**i) for i in range(13)]
+    limits = [min(0.5, 0.1 * 2**i) for i in range(13)]
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
     assert len({round(wait, 6) for wait in waits[5:]}) > 5
 
@@ -126,20 +126,38 @@ def test_a_camera_that_hangs_is_left_behind_and_closed_once_it_returns() -> None
     assert indices == sorted(set(indices)), "what came late was not taken"
 
 
-def test_only_so_many_readers_hang_at_a_time() -> None:
+def test_those_that_hang_are_given_longer_and_longer_and_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helmsight.runtime.capture.MOST_HANGING", 4)
     bench = Bench()
     before = threading.active_count()
     with Watched(bench) as watched:
         watched.until_it_is("open")
         bench.hangs = True
-        watched.until(lambda: bench.opened == MOST_HANGING + 1)
-        until = time.monotonic() + 1.5  # twice what the last one may take for its first frame, and more
+        patience_s: list[float] = []
+        for count in range(2, 6):
+            watched.until(lambda n=count: bench.opened == n)
+            watched.until(lambda: watched.capture._reader.busy_ns > 0)
+            patience_s.append(watched.capture._opening_patience_s())
+        assert patience_s == pytest.approx([0.5, 0.5, 1.0, 2.0])
+        until = time.monotonic() + 2.5  # more than the last one may take
         watched.until(lambda: time.monotonic() > until)
-        assert bench.opened == MOST_HANGING + 1
-        assert threading.active_count() == before + MOST_HANGING + 1
+        assert bench.opened == 5
+        assert threading.active_count() == before + 5
         bench.hangs = False
         bench.let_go.set()
         watched.until_a_new_frame()
+
+
+def test_opening_again_may_take_twice_what_it_took_before() -> None:
+    with Watched(Bench(), PipelineOptions()) as watched:
+        assert watched.capture._opening_patience_s() == 10
+        watched.until_it_is("open")
+        watched.capture._opening_s = 0.5
+        assert watched.capture._opening_patience_s() == 2
+        watched.capture._opening_s = 2.0
+        assert watched.capture._opening_patience_s() == 4
+        watched.capture._opening_s = 60.0
+        assert watched.capture._opening_patience_s() == 10
 
 
 def test_a_frozen_camera_is_opened_again_until_it_shows_something_new(caplog: pytest.LogCaptureFixture) -> None:

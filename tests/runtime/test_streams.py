@@ -128,6 +128,29 @@ def test_an_rtsp_camera_is_pulled_rebooted_and_hangs(server: Rtsp, caplog: pytes
     assert watched.capture.error is None
 
 
+def test_a_stream_that_is_far_behind_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """By a stand-in whose own time says that the third picture is old."""
+
+    class Behind:
+        times_ms = [10_000.0, 20_000.0, 20_001.0]  # noqa: RUF012
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            return True, np.zeros((4, 4, 3), np.uint8)
+
+        def get(self, _: int) -> float:
+            return self.times_ms.pop(0)
+
+        def release(self) -> None:
+            return
+
+    source = open_source("rtsp://127.0.0.1/x")
+    source._capture = Behind()
+    assert [source.read() is None for _ in range(2)] == [False, False]
+    source._lateness._least_ns -= 6e9  # as if the camera had been read at once six seconds ago
+    assert source.read() is None
+    assert "rtsp://127.0.0.1/x: frames come 6 s late" in caplog.text
+
+
 def test_an_rtsp_camera_that_is_not_there_yet_is_waited_for(server: Rtsp, caplog: pytest.LogCaptureFixture) -> None:
     with Watched(server.uri("/ball"), PipelineOptions(wait_for_source=True)) as watched:
         watched.until_it_is("lost")
@@ -218,6 +241,7 @@ class Jpegs(BaseHTTPRequestHandler):
 def http() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Jpegs) as made:
         made.daemon_threads = True
+        made.handle_error = lambda *_: None  # a client that goes is none
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{made.server_address[1]}"
@@ -254,3 +278,9 @@ def test_a_frame_that_comes_late_is_as_old_as_it_is() -> None:
     assert told == pytest.approx([0, 0, 500, 467, 435, 403, 0], abs=60), "all but what is forgotten of the least delay"
     assert told[2] > 450
     assert late.ns(5_733 * MS, 4_733) / MS == pytest.approx(750, abs=1), "a jump of 1 s, 5 s later"
+
+
+@pytest.mark.parametrize("stream_ms", [0.0, -1.0])
+def test_a_stream_without_times_is_as_old_as_it_comes(stream_ms: float) -> None:
+    late = Lateness()
+    assert [late.ns(i * 33 * MS, stream_ms) for i in range(100)] == [0] * 100
