@@ -71,6 +71,11 @@ def reason_of(error: BaseException) -> str:
     return (shown if len(shown) <= LONGEST_REASON else f"{shown[:LONGEST_REASON]}...") or type(error).__name__
 
 
+def system_reason(error: OSError) -> str:
+    """What the system said, without its number: `connection refused`."""
+    return (error.strerror or str(error)).lower()
+
+
 def need(module: str, extra: str) -> ModuleType:
     """Import `module`, or raise MissingExtra that names the extra to install."""
     try:

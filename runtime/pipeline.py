@@ -187,7 +187,8 @@ class Pipeline:
         return "a sink takes long" if self._with_sinks else f"model {self._leader.model.task.name} is silent"
 
     def _error(self) -> BaseException | None:
-        return self._capture.error or next((w.error for w in self._workers if w.error), None)
+        others = next((w.error for w in self._workers if w.error), None)
+        return self._capture.error or others or self._watch.error
 
     def _offer(self, frame: Frame) -> None:
         for worker in self._workers:

@@ -17,7 +17,8 @@ class Watch:
     """Each command holds until its frame is `max_age_ms` old; then `urgent` gets a Stop at once, from this thread.
 
     The results learn of that Stop by `pending`. `why` says what hangs. `each_time` is called ten times a second or
-    oftener. `urgent` must not block: it is called with every other thread at a standstill.
+    oftener. `error` is what one of them raised. `urgent` must not block: nobody
+    could stop the robot then.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Watch:
     ) -> None:
         self._max_age_ms, self._meter = max_age_ms, meter
         self._why, self._each_time, self._urgent = why, each_time, urgent
+        self.error: Exception | None = None
         self._lock = threading.Lock()
         self._driving: Result | None = None
         self._pending: Result | None = None
@@ -72,10 +74,13 @@ class Watch:
 
     def _work(self) -> None:
         while not self._ended.wait(self._patience_s()):
-            self._each_time()
-            stopped = self._silence()
-            if stopped is not None and self._urgent is not None:
-                self._urgent(stopped)
+            try:
+                stopped = self._silence()
+                if stopped is not None and self._urgent is not None:
+                    self._urgent(stopped)
+                self._each_time()
+            except Exception as error:  # the caller's thread raises it; this one watches on
+                self.error = error
 
     def _patience_s(self) -> float:
         """Until the command that holds is too old, or until the next look."""

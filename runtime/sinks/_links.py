@@ -16,7 +16,7 @@ import threading
 from abc import ABC, abstractmethod
 from urllib.parse import urlsplit
 
-from ...devices.errors import UsageError
+from ...devices.errors import UsageError, system_reason
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,15 @@ class Link(ABC):
     def _note(self, error: OSError) -> None:
         self.failed += 1
         if self.error is None:
-            log.warning("--robot %s: a command did not get there: %s; such are counted", self.name, _reason(error))
+            log.warning(
+                "--robot %s: a command did not get there: %s; such are counted", self.name, system_reason(error)
+            )
         self.error = error
 
     @property
     def reason(self) -> str | None:
         """The last error in words."""
-        return _reason(self.error) if self.error else None
+        return system_reason(self.error) if self.error else None
 
 
 class Datagrams(Link):
@@ -71,7 +73,7 @@ class Datagrams(Link):
             self._socket.connect(address)
         except OSError as error:
             raise UsageError(
-                f"--robot {uri}: {_reason(error)}; expected udp://HOST:PORT that can be reached"
+                f"--robot {uri}: {system_reason(error)}; expected udp://HOST:PORT that can be reached"
             ) from error
 
     def send(self, record: bytes) -> None:
@@ -190,7 +192,3 @@ def _address(uri: str) -> tuple[str, int]:
     if not host or not port or parts.path or parts.query:
         raise UsageError(f"--robot {uri}: expected udp://HOST:PORT, such as udp://192.168.1.5:9870")
     return host, port
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ...devices.errors import UsageError
+from ...devices.errors import UsageError, system_reason
 
 
 def check_writable(option: str, path: Path) -> None:
@@ -28,7 +28,7 @@ def check_writable(option: str, path: Path) -> None:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".helmsight"):
                 pass
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UsageError(
             f"{option} {path}: cannot be written: {reason}; expected a file in a writable folder"
         ) from error

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from urllib.parse import SplitResult, urlsplit
 
-from ...devices.errors import CameraUnavailable, UsageError, need, reason_of
+from ...devices.errors import CameraUnavailable, UsageError, need, reason_of, system_reason
 from ..results import Frame
 from ._capture import LiveCapture
 
@@ -111,7 +111,7 @@ def trouble(parts: SplitResult) -> str:
             asked.sendall(request.encode())
             words = asked.recv(64).split()
     except OSError as error:
-        return f"{host}:{port}: {reason_of(error).lower()}; see that it is switched on, and its address"
+        return f"{host}:{port}: {system_reason(error)}; see that it is switched on, and its address"
     status = words[1].decode("ascii", "replace") if len(words) > 1 else "nothing"
     if status in ("401", "403") and parts.username is None:
         return f"{host} asks for a user and a password; expected {parts.scheme}://USER:PASSWORD@{host}/PATH"

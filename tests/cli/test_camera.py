@@ -181,6 +181,22 @@ def test_two_models_with_periods_on_the_test_pattern(face_bundle: Bundle, naviga
     assert summary["overwritten"]["face"] > summary["overwritten"]["navigate"]
 
 
+def test_a_camera_that_is_not_there_is_waited_for_until_a_signal(face_bundle: Bundle) -> None:
+    absent = ["--source", "rtsp://u:secret@127.0.0.1:9/x", "--device", "fake"]
+    done = helmsight("camera", face_bundle.path, *absent)
+    assert done.returncode == 6
+    command = [sys.executable, "-m", "helmsight", "camera", str(face_bundle.path), *absent, "--wait-for-camera"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = process.stderr.readline()
+        process.terminate()
+        _, rest = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "rtsp://u:***@127.0.0.1:9/x: cannot be opened; 127.0.0.1:9: connection refused" in said
+    assert "waiting for it" in said
+    assert "secret" not in done.stderr + said + rest
+
+
 def test_a_recording_that_fails_is_not_exit_0(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     done = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--log", "/dev/full", "--json")
     assert done.returncode == 1

@@ -150,6 +150,18 @@ def test_a_disk_that_stalls_does_not_stop_the_robot(navigate_bundle: Bundle, tmp
     assert log.lines > written
 
 
+def test_a_watch_that_meets_an_error_ends_the_run_with_it(navigate_bundle: Bundle) -> None:
+    drive = Drive(navigate_bundle, [])
+
+    def broken() -> BenchCamera:
+        raise ZeroDivisionError("no other camera")
+
+    drive.pipeline.source.another = broken
+    with pytest.raises(ZeroDivisionError, match="no other camera"):
+        drive.pipeline.run([lambda result: setattr(drive.bench, "hangs", result.frame.index > 3)])
+    drive.bench.let_go.set()
+
+
 def test_a_command_that_grew_old_on_its_way_is_a_stop() -> None:
     robot, others = Robot(), Robot()
     guarded = GuardedSinks([robot], [others], 100)
