@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
 from .camera_checks import check_driving, check_files, check_pace
+from .camera_report import CameraReport, outcome
 from .driving.guarded import GuardedSinks
 from .driving.local import LocalPlanner, RobotShape
 from .driving.pilot import Pilot
 from .driving.piloted import PilotedSinks
 from .driving.route import Route
 from .mapping.from_results import ResultMapper
-from .meter import SourceState, Summary
+from .meter import SourceState
 from .model import Model
 from .pipeline import Pipeline, PipelineOptions, Sink
 from .preview.preview import Preview
@@ -34,12 +35,14 @@ from .sinks.jsonlines import JsonLines
 from .sinks.map import MapSink
 from .sinks.overlay import Overlay
 from .sinks.recorder import Recorder
-from .sinks.robot import RobotReport, RobotSink
+from .sinks.robot import RobotSink
 from .sinks.shown import ShownMap
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
 from .tasks import Task, task_for, tile_faces
 from .tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
+
+__all__ = ["Camera", "CameraOptions", "CameraReport"]
 
 log = logging.getLogger(__name__)
 
@@ -84,29 +87,6 @@ class CameraOptions:
     def piloted(self) -> bool:
         """Whether a pilot drives."""
         return self.follow or self.goal is not None
-
-
-@dataclass(frozen=True, slots=True)
-class CameraReport:
-    """What a run did. `models` says where and in what precision each ran; `drive` is the simulator's account.
-
-    `goal` is None without one, else `reached`, `not reached` or `no way`.
-    """
-
-    source: str
-    models: dict[str, dict[str, Any]]
-    summary: Summary
-    recorded_frames: int = 0
-    recording_dropped: int = 0
-    recording_error: str | None = None
-    log_dropped: int = 0
-    log_error: str | None = None
-    drive: dict[str, Any] | None = None
-    robot: RobotReport | None = None
-    goal: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Camera:
@@ -185,7 +165,7 @@ class Camera:
             log_error=str(log_.error) if log_ and log_.error else None,
             drive=robot.drive_summary() if robot else None,
             robot=commands.report if commands else None,
-            goal=_outcome(pilot) if pilot else None,
+            goal=outcome(pilot) if pilot else None,
         )
 
     def _guarded(self, robot: Robot | None, commands: RobotSink | None, sinks: Sequence[Sink]) -> GuardedSinks:
@@ -297,13 +277,6 @@ def _bundles(options: CameraOptions) -> list[Bundle]:
     if options.image_hw:
         bundles = resize_bundles(bundles, options.image_hw)
     return tile_faces(bundles) if options.tile else bundles
-
-
-def _outcome(pilot: Pilot) -> str | None:
-    """What became of the goal, as the report has it."""
-    if pilot.route is None or pilot.arrived:
-        return "reached" if pilot.arrived else None
-    return "no way" if pilot.route.unreachable else "not reached"
 
 
 def _send(robot: Robot, result: Result) -> None:

@@ -7,9 +7,11 @@ opencv="libgl1 libglib2.0-0"                                   # libGL.so.1, lib
 simulator="libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"  # EGL without a screen, and GLU for pyglet
 arm="qemu-user libc6-armhf-cross libc6-arm64-cross"             # to run what is built for boards, as on them
 
+# A real RTSP server for the tests of network cameras.
+stream="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
 browser="chromium chromium-driver"                              # for the preview's page; Ubuntu has it as a snap only
 
-wanted="$opencv $simulator $arm"
+wanted="$opencv $simulator $arm $stream"
 if command -v apt-cache >/dev/null && apt-cache policy chromium-driver 2>/dev/null | grep -q 'Candidate: [0-9]'; then
     wanted="$wanted $browser"
 fi
