@@ -26,7 +26,8 @@ class Frame:
 
     `image` is H x W x 3 uint8 BGR and is not written to by anyone after capture. `index` counts the frames
     that the source produced, from 0, those that were overwritten included. `captured_ns` is
-    `time.perf_counter_ns()` when the source handed the picture over.
+    `time.perf_counter_ns()` when the source handed the picture over, for an RTSP stream less what the network held it
+    back.
     """
 
     image: Image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ class CameraSource(LiveCapture):
 
     def open(self) -> None:
         cv2 = need("cv2", "cpu")
-        self._capture = cv2.VideoCapture(self._device)
+        # By name, or FFmpeg and GStreamer come first, which take no such settings.
+        kind = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+        self._capture = cv2.VideoCapture(self._device, kind)
         if not self._capture.isOpened():
             self.close()
             raise CameraUnavailable(f"--source {self.uri}: cannot be opened; {_hint(self._path)}")
