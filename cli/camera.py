@@ -75,7 +75,7 @@ def camera(
     ] = False,
     frozen_after_ms: Annotated[
         float, typer.Option(help="Open a camera again that shows the same so long; 0: never.", min=0)
-    ] = 1000.0,
+    ] = 800.0,
     max_frames: Annotated[int, typer.Option(help="End after so many results; 0 is no limit.", min=0)] = 0,
     allow_fallback: Annotated[bool, typer.Option(help="Run on the CPU where the device is missing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

@@ -23,8 +23,8 @@ class PipelineOptions:
     max_age_ms: float = 500.0
     max_frames: int = 0
     one_size: bool = False
-    lost_after_s: float = 1.0
-    frozen_after_s: float = 1.0
+    lost_after_s: float = 0.8
+    frozen_after_s: float = 0.8
     open_patience_s: float = 10.0
     reopen_first_s: float = 0.1
     reopen_last_s: float = 0.5
