@@ -61,7 +61,7 @@ class Sensors:
         self._probes: dict[str, Probe] = {}
         self._absent: dict[str, str] = {}
         self._kept = kept
-        self._samples: dict[str, deque[float]] = {}
+        self._samples: dict[str, deque[tuple[float, float]]] = {}
         self._missed: dict[str, deque[str]] = {}
         self._resources = ExitStack()
         self._stop = threading.Event()
@@ -100,7 +100,12 @@ class Sensors:
     def newest(self) -> dict[str, float]:
         """The last figure of each sensor that has answered."""
         with self._lock:
-            return {name: samples[-1] for name, samples in self._samples.items() if samples}
+            return {name: samples[-1][1] for name, samples in self._samples.items() if samples}
+
+    def series(self) -> dict[str, list[tuple[float, float]]]:
+        """What every sensor said so far: (seconds from the start, value in the unit of the sensor's name), in order."""
+        with self._lock:
+            return {name: list(samples) for name, samples in self._samples.items() if samples}
 
     def _find(self) -> dict[str, Probe | str]:
         probes = cpu_probes(self._root)
@@ -123,10 +128,10 @@ class Sensors:
                 continue
             if value is not None:
                 with self._lock:
-                    self._samples[name].append(value)
+                    self._samples[name].append((round(time.monotonic() - self._begin, 3), round(value, 3)))
 
     def _reading(self, name: str) -> Stat | str:
-        samples, missed = self._samples[name], self._missed[name]
+        samples, missed = [value for _, value in self._samples[name]], self._missed[name]
         if not samples:
             return f"it does not answer ({missed[-1]})" if missed else "too short a time for this sensor"
         low, mean, high = (round(v, 3) for v in (min(samples), sum(samples) / len(samples), max(samples)))

@@ -8,7 +8,8 @@ from pathlib import Path
 from ...devices.errors import UsageError, need
 from .record import Profile
 from .report.drawings import distribution, stage_bars
-from .report.entry import Entry, entries_of, names
+from .report.entry import Entry, names
+from .report.rows import entries_of
 from .report.style import GREYS, looks, settings
 
 ENDINGS = (".png", ".svg", ".pdf")

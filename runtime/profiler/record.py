@@ -45,7 +45,9 @@ _FORM = Fields(
         "overhead": Fields({"per_query_us": NUMBER, "in_sample_us": NUMBER}),
         "other_cores": _COUNT,
         "machine": Fields(known={"cpu": OBJECT, "device": (str, type(None))}),
-        "sensors": Fields(known={"readings": Each(Fields(known={"mean": NUMBER}))}),
+        "sensors": Fields(
+            known={"readings": Each(Fields(known={"mean": NUMBER})), "samples": Each(Rows(Rows(NUMBER, 2, 2)))}
+        ),
         "versions": Each(str),
         "date_utc": str,
         "duration_s": NUMBER,
@@ -90,7 +92,8 @@ class Profile:
     `files` maps the bundle's files, its manifest included, to their SHA-256. `inputs` maps an input to the shape and
     dtype that were fed, and `feeds` says from where. `threads` is what the session was given. `other_cores` is how
     many cores other processes used on average during the run, None when that is not known. `machine`, `sensors`
-    and `versions` are plain JSON of the device's record, of its sensors during the run, and of the packages.
+    and `versions` are plain JSON of the device's record, of its sensors during the run (`samples` has pairs of seconds
+    and value, by sensor), and of the packages.
     `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
     the bundle scored. `graph` is what its export counted in it (operations, bytes), empty at a size that it was not
     counted at. Both are for comparisons. What has a default is missing in older files.

@@ -49,6 +49,11 @@ def test_a_board_with_sensors(tmp_path: Path) -> None:
     assert (zone.minimum, zone.maximum) == (51.5, 60.0)
     assert zone.n >= 3
     assert stat(summary, "temperature_c.gpu-thermal").mean == 48
+    series = sensors.series()["temperature_c.cpu-thermal"]
+    assert len(series) == zone.n
+    assert (series[0][1], series[-1][1]) == (51.5, 60.0)
+    assert [t for t, _ in series] == sorted(t for t, _ in series)
+    assert 0 <= series[0][0] <= series[-1][0] <= summary.duration_s + 0.1
     assert "power_w.core" not in summary.readings, "a part of the package would be counted twice"
     assert 0.1 <= summary.duration_s < 5
 

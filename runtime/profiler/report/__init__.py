@@ -8,9 +8,10 @@ from pathlib import Path
 from ....devices.errors import UsageError, need
 from . import columns
 from .columns import csv_text, markdown
-from .entry import Entry, entries_of, unlike
+from .entry import Entry
 from .page import html_page
 from .plots import draw, figure, plots
+from .rows import entries_of, unlike
 from .style import settings
 
 __all__ = ["Entry", "check_outputs", "columns", "entries_of", "unlike", "write_plots", "write_report", "write_table"]

@@ -139,9 +139,8 @@ def legend(entries: Sequence[Entry]) -> list[str]:
     """What must be known to read the table, a sentence each; only what is in it."""
     said = ["Below p50 is its interval: 95 % by bootstrap where it was measured."]
     if predicted := [e for e in entries if e.predicted]:
-        said[0] += (
-            f" Predicted rows were not measured, nobody ran them; theirs holds {predicted[0].coverage:.0%} of such."
-        )
+        held = f"{predicted[0].coverage * 100:.0f} %"
+        said[0] += f" Predicted rows were not measured, nobody ran them; theirs holds {held} of such."
     said.append("FPS is one query after the other, 1 / p50.")
     if any(not q.supported for e in entries for q in e.tail):
         said.append("* tail not supported: too few samples (p90 needs 23,886, p99 262,742, by MLPerf's rule).")

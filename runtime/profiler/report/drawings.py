@@ -83,6 +83,26 @@ def stage_bars(axes: Axes, rows: Sequence[tuple[Entry, Look]], names: Sequence[s
     legend(axes, list(drawn.values()), list(drawn))
 
 
+Series = Sequence[tuple[float, float]]
+"""(seconds from the run's begin, value), in order."""
+
+
+def over_time(axes: Axes, rows: Sequence[tuple[Series, Look]], names: Sequence[str], label: str) -> None:
+    """A sensor's readings during each row's run, with the row's number at the end."""
+    lines = []
+    for series, look in rows:
+        t, value = zip(*series, strict=True)
+        lines += axes.plot(t, value, ls=look.dash, color=look.colour, lw=1.5, marker=look.marker, ms=3.5)
+        axes.annotate(
+            str(look.number), (t[-1], value[-1]), (6, 0), textcoords="offset points", va="center", fontsize=8.5,
+            weight="bold",
+        )  # fmt: skip
+    axes.set(xlabel="seconds from the begin of the run", ylabel=label)
+    axes.margins(x=0.06, y=0.2)
+    axes.grid(True)
+    legend(axes, lines, [f"{look.number}  {name}" for (_, look), name in zip(rows, names, strict=True)])
+
+
 def legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """Below the picture, in two columns where the labels are short."""
     # matplotlib leaves out what begins with an underscore, and a bundle's name may.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....devices.device import Device, catalog
-from ....devices.errors import UsageError
-from ....devices.prediction import predict
-from ..predicted import load_of, memory_bytes
+from ....devices.device import Device
 from ..record import Percentile, Profile
 from ..stats import Interval
 
@@ -144,111 +141,20 @@ class Entry:
         return Interval(figure * self.p50_ms / around.high, figure * self.p50_ms / around.low)
 
 
-def entries_of(profiles: Iterable[Profile], boards: Sequence[Device] = ()) -> tuple[Entry, ...]:
-    """A row for each profile, in groups of one bundle: like things stand together; and one predicted for each of
-    `boards`, by what the group's first profile knows of the graph.
+def sensor(entry: Entry, kind: str) -> tuple[str, Sequence[tuple[float, float]]] | None:
+    """The sensor of a `kind` and its samples: `mhz`, of what ran the network, or `temperature_c`, the hottest one.
 
-    In a group machines that the catalogue does not have come first, then its boards from the smallest to the largest.
+    None where the record has none, or too few to draw a line.
     """
-    profiles = list(profiles)
-    order = {board.id: at for at, board in enumerate(catalog())}
-    found: list[Entry] = []
-    for bundle in dict.fromkeys(p.bundle for p in profiles):
-        group = [p for p in profiles if p.bundle == bundle]
-        stage = _common_stage(group)
-        rows = [measured(p, stage) for p in group]
-        rows += [predicted(group[0], board) for board in boards]
-        found += sorted(rows, key=lambda e: order[e.board.id] if e.board else -1)
-    return tuple(found)
-
-
-def unlike(entries: Sequence[Entry]) -> list[str]:
-    """In what rows of a bundle differ that has no column of its own: with it, their figures are of unlike things."""
-    said = []
-    for bundle in dict.fromkeys(e.bundle for e in entries):
-        inputs = dict.fromkeys(shapes(e.profile) for e in entries if e.bundle == bundle and e.profile)
-        if len(inputs) > 1:
-            said.append(f"{bundle} was fed with {' and with '.join(inputs)}")
-    return said
-
-
-def measured(profile: Profile, stage: str) -> Entry:
-    """The row of a profile that was measured, of one of its stages or of the `total`."""
-    whole = next(s for s in profile.summaries if s.stage == stage)
-    board = next((d for d in catalog() if d.id == profile.machine.get("device")), None)
-    power = _measured_watts(profile)
-    streams = board.gpu.count if board and board.gpu and power is None and profile.device != "cpu" else 1
-    return Entry(
-        bundle=one_line(profile.bundle),
-        device=board.name if board else _processor(profile),
-        board=board,
-        engine=one_line(f"{profile.device}, {profile.threads} thread{'s' * (profile.threads != 1)}"),
-        precision=one_line(profile.precision),
-        predicted=False,
-        stage=stage,
-        p50_ms=max(whole.percentiles[0].ms, 1e-6),  # a clock's tick, where none passed: there is a rate of it
-        p50_interval_ms=whole.median_ms,
-        coverage=0.95,
-        tail=whole.percentiles[1:],
-        streams=streams,
-        watts=power or board_watts(board),
-        usd=board_usd(board),
-        score=_score(profile),
-        memory_bytes=_memory(profile),
-        work=_work(profile, board),
-        profile=profile,
-        made_by=tuple(_made_by(profile)),
-        warnings=profile.warnings,
-    )
-
-
-def predicted(profile: Profile, board: Device) -> Entry:
-    """The row of a board that is not here, for the network alone in the profile's precision, by TensorRT.
-
-    Raises DeviceMismatch where the board has no such GPU or precision, UsageError where operations were not counted.
-    """
-    said = predict(board, profile.precision, load_of(profile.graph, profile.bundle))
-    around = Interval(said.low_ms, said.high_ms)
-    memory = memory_bytes(profile.graph, profile.precision)
-    return Entry(
-        bundle=one_line(profile.bundle),
-        device=board.name,
-        board=board,
-        engine="TensorRT",
-        precision=said.precision,
-        predicted=True,
-        stage="inference",
-        p50_ms=said.ms,
-        p50_interval_ms=around,
-        coverage=said.coverage,
-        streams=board.gpu.count if board.gpu else 1,
-        watts=board_watts(board),
-        usd=board_usd(board),
-        memory_bytes=None if memory is None else Known(memory, "at least"),
-        work=_work_of(profile, board, said.ms, around),
-        made_by=(("predicted", "a fit to published figures of TensorRT at batch 1; docs/prediction.md"),),
-        warnings=said.outside,
-    )
-
-
-def board_watts(board: Device | None) -> Known | None:
-    """The most that the whole board takes, by the catalogue: its own limit, its highest power mode, or its GPUs'."""
-    power = board.power if board else None
-    if power is None:
+    if entry.profile is None:
         return None
-    if power.board_max_w is not None:
-        return Known(power.board_max_w, "the most the board takes", bound=True)
-    if power.modes_w:
-        return Known(power.modes_w[-1], f"power mode of {power.modes_w[-1]:g} W", bound=True)
-    return None
-
-
-def board_usd(board: Device | None) -> Known | None:
-    """The price by the catalogue, the highest where several were met."""
-    price = board.price if board else None
-    if price is None:
-        return None
-    return Known(price.usd_high or price.usd, price.remark or "list price")
+    on_cpu = entry.profile.device == "cpu"
+    found = [
+        (name, series)
+        for name, series in entry.profile.sensors.get("samples", {}).items()
+        if kind in name and len(series) > 1 and (kind != "mhz" or name.startswith("cpu") == on_cpu)
+    ]
+    return max(found, key=lambda item: max(value for _, value in item[1]), default=None)
 
 
 def names(entries: Sequence[Entry]) -> list[str]:
@@ -264,111 +170,7 @@ def shapes(profile: Profile) -> str:
     return ", ".join(f"{name} {'x'.join(map(str, spec['shape']))} {spec['dtype']}" for name, spec in named)
 
 
-def _common_stage(group: Sequence[Profile]) -> str:
-    """What all of `group` measured: the whole query where that is the same, else the last stage that all have."""
-    first = group[0]
-    if all(p.stages == first.stages for p in group):
-        return first.summaries[-1].stage
-    common = [s for s in first.stages if all(s in p.stages for p in group)]
-    if not common:
-        held = " and ".join(dict.fromkeys(", ".join(p.stages) for p in group))
-        raise UsageError(f"{first.bundle} was measured with stages {held}: none in common; measure it alike")
-    return "inference" if "inference" in common else common[-1]
-
-
 def one_line(text: str) -> str:
     """A name out of a record as it may stand in a table or a picture: printable, of at most 80 characters."""
     shown = "".join(c if c.isprintable() else "?" for c in text)
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
-
-
-def _measured_watts(profile: Profile) -> Known | None:
-    """Mean power during the run, of the GPU where it ran there, else of the processor's package."""
-    for name, reading in profile.sensors.get("readings", {}).items():
-        on_gpu = name.startswith("gpu") and name.endswith("power_w")
-        if (on_gpu if profile.device != "cpu" else name.startswith("power_w")) and reading.get("mean"):
-            return Known(reading["mean"], f"measured, {name}")
-    return None
-
-
-def _processor(profile: Profile) -> str:
-    """The processor without what its maker decorates it with, such as `AMD EPYC 9R14, 2 cores`."""
-    cpu = profile.machine.get("cpu", {})
-    words = str(cpu.get("model", "unknown machine")).replace("(R)", "").replace("(TM)", "").split()
-    model = " ".join(w for w in words if w not in ("CPU", "Processor"))
-    cores = cpu.get("usable_cores")
-    return one_line(f"{model}, {cores} core{'s' * (cores != 1)}" if cores else model)
-
-
-def _score(profile: Profile) -> Score | None:
-    for metric, found in profile.metrics.items():
-        return Score(one_line(metric), found["value"], found.get("n"), found.get("better") != "lower")
-    return None
-
-
-def _memory(profile: Profile) -> Known | None:
-    """Weights, and the most that intermediate tensors take at one time: what any engine needs at the least."""
-    weights, peak = profile.graph.get("weight_bytes"), profile.graph.get("peak_bytes")
-    return None if weights is None or peak is None else Known(weights + peak, "at least")
-
-
-def _work(profile: Profile, board: Device | None) -> Work | None:
-    alone = next((s for s in profile.summaries if s.stage == "inference"), None)
-    if alone is None or not alone.median_ms.low:
-        return None
-    on_cpu = profile.device == "cpu"
-    return _work_of(profile, board, alone.percentiles[0].ms, alone.median_ms, on_cpu)
-
-
-def _work_of(
-    profile: Profile, board: Device | None, network_ms: float, around: Interval, on_cpu: bool = False
-) -> Work | None:
-    graph = profile.graph
-    macs, weights, activations = (graph.get(key) for key in ("macs", "weight_bytes", "activation_bytes"))
-    if not macs or not weights or not activations:
-        return None
-    return Work(
-        operations=2 * macs,
-        moved_bytes=weights + activations,
-        network_ms=network_ms,
-        network_interval_ms=around,
-        peak_gflops=peak_gflops(board, profile.precision, on_cpu),
-        bandwidth_gb_s=board.memory.bandwidth_gb_s if board else None,
-    )
-
-
-def peak_gflops(board: Device | None, precision: str, on_cpu: bool) -> float | None:
-    """What the catalogue says that a board computes at the most: 1e9 operations a second, of one GPU or of its CPU."""
-    if board is None:
-        return None
-    if on_cpu or board.gpu is None:
-        return board.cpu.fp32_gflops if board.cpu and precision == "fp32" else None
-    gpu = board.gpu
-    return {"fp32": gpu.fp32_gflops, "fp16": gpu.fp16_gflops, "int8": gpu.int8_gops}.get(precision)
-
-
-def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
-    """What made the figures, as pairs of a name and its value."""
-    machine, warm_up, overhead = profile.machine, profile.warm_up, profile.overhead
-    yield "date (UTC)", profile.date_utc
-    yield "queries", f"{len(profile.samples):,} in {profile.duration_s:g} s, stages {', '.join(profile.stages)}"
-    yield "input", f"{shapes(profile)}; fed with {profile.feeds}"
-    yield "engine", f"{profile.device}, {profile.precision}, {profile.threads} threads"
-    yield "warm-up", f"{warm_up.queries} queries, {warm_up.seconds:g} s, {'stable' if warm_up.stable else 'not stable'}"
-    yield "loop", f"{overhead.per_query_us:g} us a query, {overhead.in_sample_us:g} us of it in each sample"
-    cores = profile.other_cores
-    yield "other processes", "not available" if cores is None else f"{cores:.2f} cores"
-    for name, reading in profile.sensors.get("readings", {}).items():
-        yield name, _reading(reading)
-    for key in ("board", "l4t", "power_mode", "os", "kernel"):
-        yield key.replace("_", " "), str(machine.get(key) or "not available")
-    yield "processor", str(machine.get("cpu", {}).get("model", "not available"))
-    yield "versions", ", ".join(f"{k} {v}" for k, v in profile.versions.items())
-    for name, digest in profile.files.items():
-        yield f"SHA-256 of {name}", digest
-
-
-def _reading(reading: dict[str, object]) -> str:
-    if "not_available" in reading:
-        return f"not available: {reading['not_available']}"
-    return f"{reading['mean']} ({reading['minimum']} to {reading['maximum']}), n {reading['n']}"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..stats import Interval
 from .boards import dots, line_of, roofline, scores
 from .columns import plain
-from .drawings import distribution, stage_bars
-from .entry import Entry, names
+from .drawings import distribution, over_time, stage_bars
+from .entry import Entry, names, sensor
 from .style import WIDTH_IN, Look, looks, settings, svg
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def plots(entries: Sequence[Entry]) -> list[Plot]:
         _roofline(rows),
         _dots(rows, "fps-per-watt", "FPS per watt", lambda e: e.fps_per_watt, _WATTS),
         _dots(rows, "fps-per-dollar", "FPS per dollar", lambda e: e.fps_per_usd, _DOLLARS),
+        _over_time(rows, "clock", "mhz", "MHz"),
+        _over_time(rows, "temperature", "temperature_c", "degrees Celsius"),
     ]
 
 
@@ -150,6 +152,22 @@ def _roofline(rows: Rows) -> Plot:
     note = "Two operations a multiply-accumulate; weights and each tensor moved once. Lines: what one GPU could."
     lines = len({line_of(e) for e, _ in found})
     return Plot("roofline", title, note, 3.2 + 0.1 * lines, partial(roofline, rows=found))
+
+
+def _over_time(rows: Rows, name: str, kind: str, unit: str) -> Plot:
+    """The clock of what ran the network, or the hottest sensor, during each run."""
+    found = [(e, look, seen) for e, look in rows if (seen := sensor(e, kind))]
+    if not found:
+        return Plot(name, f"{name.capitalize()} over time", missing="no record has samples of such a sensor")
+    values = [[value for _, value in series] for _, _, (_, series) in found]
+    low, high = plain(min(map(min, values))), plain(max(map(max, values)))
+    title = f"{name.capitalize()} over time: " + (
+        f"steady at {low} {unit}" if low == high else f"{low} to {high} {unit}"
+    )
+    named = [f"{one}: {seen[0]}" for one, (_, _, seen) in zip(names([e for e, _, _ in found]), found, strict=True)]
+    lines = [(series, look) for _, look, (_, series) in found]
+    draw = partial(over_time, rows=lines, names=named, label=unit)
+    return Plot(name, title, "", 2.6 + 0.19 * len(found), draw)
 
 
 def _percent(share: float) -> str:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from helmsight.runtime.profiler.report.columns import csv_text, markdown, plain
-from helmsight.runtime.profiler.report.entry import entries_of
+from helmsight.runtime.profiler.report.rows import entries_of
 
 from ....profiles import a_profile, around
 

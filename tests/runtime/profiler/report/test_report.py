@@ -14,7 +14,7 @@ import pytest
 from helmsight.devices.device import device
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.profiler.report import Entry, entries_of, unlike, write_plots, write_report
-from helmsight.runtime.profiler.report.entry import board_usd, board_watts
+from helmsight.runtime.profiler.report.rows import board_usd, board_watts
 from helmsight.runtime.profiler.stats import Interval
 
 from ....profiles import a_profile, around
@@ -176,7 +176,7 @@ def test_pictures_stand_alone_and_can_be_read_without_colour(entries: Sequence[E
     written, missing = write_plots(entries, tmp_path / "plots")
     names = {path.name for path in written}
     assert {"latency.png", "latency.svg", "stages.svg", "fps-per-watt.png", "fps-per-dollar.svg"} <= names
-    assert [line.split(":")[0] for line in missing] == ["roofline"]
+    assert [line.split(":")[0] for line in missing] == ["roofline", "clock", "temperature"]
     for path in written:
         if path.suffix == ".svg":
             assert ElementTree.fromstring(path.read_text()).tag.endswith("svg")
@@ -195,6 +195,7 @@ def test_a_picture_without_data_says_why(tmp_path: Path) -> None:
         "the power of no row is known",
         "no record has a score",
         "operations and bytes",
+        "no record has samples of such a sensor",
     ):
         assert said in text
     assert 'id="fps-per-watt"' not in text
@@ -248,6 +249,42 @@ def test_the_roofline_is_of_the_network_alone_and_needs_a_graph() -> None:
     (unlisted,) = entries_of([a_profile(around(10**6), graph=GRAPH)])
     assert unlisted.work
     assert unlisted.work.attainable_gflops() is None
+
+
+def test_boards_are_predicted_in_what_was_measured_and_they_compute_in(tmp_path: Path) -> None:
+    graph = GRAPH | {"parameters": 100_000}
+    staged = np.stack([around(10**6, seed=i) for i in range(3)], axis=1)
+    group = [a_profile(staged, precision=p, graph=graph) for p in ("fp32", "int8", "mixed")]
+    rows = entries_of(group, [device("jetson-nano"), device("jetson-agx-orin-64g")])
+    found = [(e.board.id, e.precision, e.predicted) for e in rows if e.board]
+    # A Nano's Maxwell has no int8.
+    orin = "jetson-agx-orin-64g"
+    assert found == [("jetson-nano", "fp32", True), (orin, "fp32", True), (orin, "int8", True)]
+    assert {e.stage for e in rows} == {"inference"}, "a prediction is of the network alone, so are the others then"
+    text = write_report(rows, tmp_path / "r.html").read_text()
+    assert "3 measured rows and 3 predicted rows" in text
+    assert "theirs holds 90 % of such" in text
+    with pytest.raises(UsageError, match="precision mixed"):
+        entries_of(group[2:], [device("jetson-nano")])
+
+
+def test_clocks_and_temperature_over_time_are_of_what_ran_it(tmp_path: Path) -> None:
+    samples = {
+        "gpu0.sm_mhz": [[0.0, 1020.0], [1.0, 612.0]],
+        "cpu_mhz": [[0.0, 1500.0], [1.0, 1500.0]],
+        "temperature_c.gpu": [[0.0, 61.5], [1.0, 83.0]],
+        "temperature_c.case": [[0.0, 30.0], [1.0, 31.0]],
+        "load_1m": [[0.0, 1.0]],
+    }
+    rows = entries_of([a_profile(around(10**6), device="tensorrt", sensors={"samples": samples})])
+    text = write_report(rows, tmp_path / "r.html").read_text()
+    assert "Clock over time: 612 to 1,020 MHz" in text
+    assert "face: gpu0.sm_mhz" in text
+    assert "Temperature over time: 61.5 to 83 degrees Celsius" in text
+    assert "face: temperature_c.gpu" in text
+    assert "cpu_mhz" not in text
+    on_cpu = entries_of([a_profile(around(10**6), sensors={"samples": samples})])
+    assert "Clock over time: steady at 1,500 MHz" in write_report(on_cpu, tmp_path / "r.html").read_text()
 
 
 def test_measured_power_and_a_board_of_the_catalogue() -> None:
