@@ -32,16 +32,19 @@ def line_of(entry: Entry) -> str:
 
 def dots(axes: Axes, rows: Rows, figure: Figure, around: Callable[[Entry], Interval], label: str) -> None:
     """A dot for each row on the line of its device, from the first line down; the bar is the row's interval."""
-    lines = list(dict.fromkeys(line_of(e) for e, _ in rows))
+    bundles, devices = (list(dict.fromkeys(getattr(e, name) for e, _ in rows)) for name in ("bundle", "device"))
+    lines = list(dict.fromkeys(line_of(e) for e, _ in sorted(rows, key=lambda row: devices.index(row[0].device))))
     for entry, look in rows:
         value = figure(entry)
         if value is None:
             continue
-        y, span = lines.index(line_of(entry)), around(entry)
+        # Bundles share a line and stand one above the other on it, so that no interval hides another.
+        apart = (bundles.index(entry.bundle) - (len(bundles) - 1) / 2) * min(0.26, 0.7 / len(bundles))
+        y, span = lines.index(line_of(entry)) + apart, around(entry)
         dash = (0, (2, 1.2)) if look.hollow else "-"
         axes.plot([span.low, span.high], [y, y], ls=dash, color=look.colour, lw=1.3)
         axes.plot([span.low, span.high], [y, y], "|", color=look.colour, ms=5)
-        axes.plot(value, y, look.marker, color=look.colour, mfc=look.fill, mew=1.4, ms=7, zorder=3)
+        axes.plot(value, y, look.marker, color=look.colour, mfc=look.fill, mew=1.3, ms=6, zorder=3)
     axes.set_yticks(range(len(lines)), lines)
     axes.tick_params(axis="y", length=0)
     axes.set(xscale="log", xlabel=label, ylim=(len(lines) - 0.4, -0.6))

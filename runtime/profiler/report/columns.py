@@ -104,7 +104,7 @@ def _memory(entry: Entry) -> Cell:
     if need is None:
         return Cell(NOT_AVAILABLE)
     size = entry.board.memory.size_gb if entry.board else None
-    return Cell(plain(need.value / 1e6), need.origin + (f", of {size * 1e3:,g}" if size else ""))
+    return Cell(plain(need.value / 1e6), f"of {size * 1e3:,g}" if size else "")
 
 
 COLUMNS = (
@@ -120,7 +120,7 @@ COLUMNS = (
     Column("FPS per dollar", "", _per_usd),
     Column("energy a query", "mJ", _energy),
     Column("accuracy", "", _score),
-    Column("memory", "MB", _memory),
+    Column("memory", "MB, at least", _memory),
 )
 
 
@@ -156,7 +156,7 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         )
     if low := list(dict.fromkeys(e.score.metric for e in entries if e.score and not e.score.higher_is_better)):
         said.append(f"Of {' and '.join(low)} less is better, of other scores more.")
-    if any(e.memory_bytes and not e.predicted for e in entries):
+    if any(e.memory_bytes for e in entries):
         said.append(
             "Memory at least: weights and the tensors that live at one time; what the engine adds is not in it."
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ....devices.errors import need
 from .columns import Column, legend, shown
-from .entry import Entry, names, shapes
+from .entry import Entry, shapes
 from .plots import Plot, draw, plots
 from .style import inline
 
@@ -38,11 +38,12 @@ def html_page(entries: Sequence[Entry]) -> str:
 
 
 def _title(entries: Sequence[Entry]) -> str:
-    """What is seen first: for each bundle the row with the lowest median."""
-    bundles = list(dict.fromkeys(e.bundle for e in entries))
-    best = [min((e for e in entries if e.bundle == bundle), key=lambda e: e.p50_ms) for bundle in bundles[:3]]
-    said = [f"{e.bundle} {e.p50_ms:.3g} ms on {e.device}{' (predicted)' * e.predicted}" for e in best]
-    return ("Fastest: " if len(entries) > len(best) else "") + "; ".join(said) + ("; ..." if len(bundles) > 3 else "")
+    """What is seen first: each bundle's lowest median of those that were measured, or predicted where none was."""
+    counted = [e for e in entries if not e.predicted] or entries
+    bundles = list(dict.fromkeys(e.bundle for e in counted))
+    best = [min((e for e in counted if e.bundle == bundle), key=lambda e: e.p50_ms) for bundle in bundles[:3]]
+    said = [f"{e.bundle} {e.p50_ms:.3g} ms on {e.device}" for e in best]
+    return f"Fastest {counted[0].kind}: {'; '.join(said)}{'; ...' * (len(bundles) > 3)}"
 
 
 def _subtitle(entries: Sequence[Entry]) -> str:
@@ -81,14 +82,24 @@ def _rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _warnings(entries: Sequence[Entry]) -> list[str]:
-    """What disturbed the measurements, apart from short tails, which the table marks."""
-    named = names(entries)
-    return [
-        f"row {number}, {name}: {warning}"
-        for number, (entry, name) in enumerate(zip(entries, named, strict=True), 1)
-        for warning in entry.warnings
-        if not warning.startswith("tail")
-    ]
+    """What a reader must know of rows, each once with their numbers; short tails are left out, the table marks them."""
+    rows: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries, 1):
+        for warning in entry.warnings:
+            if not warning.startswith("tail"):
+                rows.setdefault(warning, []).append(number)
+    return [f"row{'s' * (len(found) > 1)} {_spans(found)}: {warning}" for warning, found in rows.items()]
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Ascending numbers with their runs drawn together, such as `1, 3 to 5`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    return ", ".join(f"{s[0]} to {s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)
 
 
 def _plot(plot: Plot) -> dict[str, Any]:

@@ -268,6 +268,20 @@ def test_boards_are_predicted_in_what_was_measured_and_they_compute_in(tmp_path:
         entries_of(group[2:], [device("jetson-nano")])
 
 
+def test_a_warning_of_many_rows_is_said_once(tmp_path: Path) -> None:
+    busy = [a_profile(around(10**6), other_cores=0.5 if i in (0, 2, 3) else 0.0) for i in range(4)]
+    text = write_report(entries_of(busy), tmp_path / "r.html").read_text()
+    assert text.count("busy machine") == 1
+    assert "rows 1, 3 to 4: busy machine" in text
+
+
+def test_the_heading_is_of_what_was_measured(entries: Sequence[Entry], text: str, tmp_path: Path) -> None:
+    face, navigate = (f"{entries[at].p50_ms:.3g} ms on a processor" for at in (1, 4))
+    assert f"<h1>Fastest measured: face {face}; navigate {navigate}</h1>" in text
+    alone = write_report(entries[2:4], tmp_path / "r.html").read_text()
+    assert "<h1>Fastest predicted: face 0.5 ms on DGX-1 (8x Tesla P100)</h1>" in alone
+
+
 def test_clocks_and_temperature_over_time_are_of_what_ran_it(tmp_path: Path) -> None:
     samples = {
         "gpu0.sm_mhz": [[0.0, 1020.0], [1.0, 612.0]],
