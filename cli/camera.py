@@ -36,7 +36,9 @@ def camera(
     preview: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Serve a live page there, such as 127.0.0.1:8080.")
     ] = "",
-    record: Annotated[Path | None, typer.Option(help="Annotated video: .mp4, .mkv or .avi.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Annotated video: .mp4, .mkv, .avi; no suffix: to replay.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Results as JSON lines.")] = None,
     map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
     geometry: Annotated[
@@ -123,7 +125,7 @@ def camera(
             print_json(report.to_json())
         else:
             print_report(report)
-            for name, path in (("recording", record), ("log", log), ("map", map_)):
+            for name, path in (("recording", _made(report)), ("log", log), ("map", map_)):
                 if path is not None and path.exists():
                     print(f"{name}: {path}")
     _check(report, options)
@@ -132,6 +134,10 @@ def camera(
     if options.goal and report.goal != "reached":
         why = "what stands around it or the robot leaves no way" if report.goal == "no way" else "the run ended before"
         raise HelmsightError(f"--goal {goal}: not reached: {why}; the robot stands")
+
+
+def _made(report: CameraReport) -> Path | None:
+    return Path(report.recording) if report.recording else None
 
 
 def _check(report: CameraReport, options: CameraOptions) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
 from .camera_checks import check_driving, check_files, check_pace
+from .camera_options import CameraOptions
 from .camera_report import CameraReport, outcome
 from .driving.guarded import GuardedSinks
 from .driving.local import LocalPlanner, RobotShape
@@ -37,6 +38,7 @@ from .sinks.overlay import Overlay
 from .sinks.recorder import Recorder
 from .sinks.robot import RobotSink
 from .sinks.shown import ShownMap
+from .sinks.take import Takes
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
 from .tasks import Task, task_for, tile_faces
@@ -46,47 +48,8 @@ __all__ = ["Camera", "CameraOptions", "CameraReport"]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class CameraOptions:
-    """What to run and where results go.
-
-    `threads` 0 shares the cores among the models and leaves one for the rest. `image_hw` is the input's size for the
-    networks that take several. `tile`: faces are also looked for in parts of the frame at full size.
-    `track`: faces get ids that last, and smooth boxes. With `follow` or `goal` a pilot drives on the map that it makes:
-    along the way, or to a place (metres ahead and to the left of the start) until that is reached; else the network's
-    own word goes. `robot` is where commands go (`udp://HOST:PORT`, or `-` for standard output), `shape` what robot it
-    is; None is that of the simulator. `periods_ms` and `priorities` are by task, as `Model` has them; what drives has
-    priority 1 and the others 0 where nothing is said.
-    """
-
-    bundles: Sequence[str]
-    source: str
-    show: bool = False
-    preview: str | None = None
-    preview_token: str | None = None
-    record: Path | None = None
-    log: Path | None = None
-    map: Path | None = None
-    geometry: CameraGeometry | None = None
-    image_hw: tuple[int, int] | None = None
-    tile: bool = False
-    track: bool = False
-    follow: bool = False
-    goal: tuple[float, float] | None = None
-    robot: str | None = None
-    shape: RobotShape | None = None
-    periods_ms: Mapping[str, float] = field(default_factory=dict)
-    priorities: Mapping[str, float] = field(default_factory=dict)
-    device: str = "cpu"
-    threads: int = 0
-    allow_fallback: bool = False
-    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
-
-    @property
-    def piloted(self) -> bool:
-        """Whether a pilot drives."""
-        return self.follow or self.goal is not None
+DEFAULT_TAKE = Path("recording")
+"""Where the page's button records to, where nothing else was said."""
 
 
 class Camera:
@@ -133,12 +96,12 @@ class Camera:
             sessions = [opened.enter_context(self._load(bundle)) for bundle in self._bundles]
             models = [self._model(session, task) for session, task in zip(sessions, self._tasks, strict=True)]
             robot = self._robot()
-            recorder = self._recorder(opened)
+            recorders, takes = self._recorders(opened, sessions)
             results = self._results()
             pilot = self._pilot(results)
             log_ = self._log(opened)
             sinks: list[Sink] = [log_] if log_ else []
-            drawing: list[Sink] = [sink for sink in (recorder, preview) if sink]
+            drawing: list[Sink] = [*recorders, *([preview] if preview else [])]
             sinks += [*self._mapped(opened, results), *self._shown(opened, drawing, results, pilot), *more]
             if self._tracker:
                 sinks = [TrackedSinks(self._tracker, self._source, sinks)]
@@ -150,7 +113,7 @@ class Camera:
                 sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop)]
             self._pipeline = pipeline = Pipeline(self._source, models, self._pipeline_options(), guarded.stop)
             if preview:
-                preview.follow(self._running(pipeline, sessions))
+                preview.follow(self._running(pipeline, sessions, takes))
             if self._stopped:
                 pipeline.stop()
             summary = pipeline.run(sinks)
@@ -158,9 +121,10 @@ class Camera:
             source=self._source.uri,
             models=self._ran(sessions),
             summary=summary,
-            recorded_frames=recorder.frames if recorder else 0,
-            recording_dropped=recorder.dropped if recorder else 0,
-            recording_error=str(recorder.error) if recorder and recorder.error else None,
+            recording=next((str(r.path) for r in recorders if r.path), None),
+            recorded_frames=sum(r.frames for r in recorders),
+            recording_dropped=sum(r.dropped for r in recorders),
+            recording_error=next((str(r.error) for r in recorders if r.error), None),
             log_dropped=log_.dropped if log_ else 0,
             log_error=str(log_.error) if log_ and log_.error else None,
             drive=robot.drive_summary() if robot else None,
@@ -180,10 +144,16 @@ class Camera:
             for name, bundle, session in zip(self._names, self._bundles, sessions, strict=True)
         }
 
-    def _running(self, pipeline: Pipeline, sessions: Sequence[Session]) -> Running:
+    def _running(self, pipeline: Pipeline, sessions: Sequence[Session], takes: Takes | None) -> Running:
         """What the preview shows besides the results."""
-        max_age_ms = self._options.pipeline.max_age_ms if self._source.live else None
-        return Running(self._source.uri, self._ran(sessions), pipeline.meter, lambda: pipeline.overwritten, max_age_ms)
+        return Running(
+            self._source.uri,
+            self._ran(sessions),
+            pipeline.meter,
+            lambda: pipeline.overwritten,
+            self._options.pipeline.max_age_ms if self._source.live else None,
+            takes,
+        )
 
     def _pipeline_options(self) -> PipelineOptions:
         drives = self._options.piloted or self._options.robot is not None
@@ -221,10 +191,19 @@ class Camera:
             log.warning("%s: no navigation bundle, so the simulator's own expert drives", self._source.uri)
         return source
 
-    def _recorder(self, opened: ExitStack) -> Recorder | None:
-        if self._options.record is None:
-            return None
-        return opened.enter_context(Recorder(self._options.record, Overlay(self._tasks), self._source))
+    def _recorders(self, opened: ExitStack, sessions: Sequence[Session]) -> tuple[list[Recorder | Takes], Takes | None]:
+        """The annotated video, the recordings that can be replayed, or both; the page starts and stops the latter."""
+        path, recorders = self._options.record, list[Recorder | Takes]()
+        video = path is not None and path.suffix != ""
+        if path is not None and video:
+            recorders.append(opened.enter_context(Recorder(path, Overlay(self._tasks), self._source)))
+        if self._options.preview is None and (path is None or video):
+            return recorders, None
+        where = DEFAULT_TAKE if path is None or video else path
+        takes = opened.enter_context(Takes(where, self._source, self._ran(sessions)))
+        if where is path:
+            takes.start()
+        return [*recorders, takes], takes
 
     def _results(self) -> ResultMapper | None:
         """What makes the map, for the pilot and for the file."""

@@ -10,7 +10,7 @@ from ..devices.errors import UsageError
 from .sources import Robot, Source
 
 if TYPE_CHECKING:
-    from .camera import CameraOptions
+    from .camera_options import CameraOptions
 
 
 def check_driving(options: CameraOptions, tasks: Sequence[str], source: Source) -> None:

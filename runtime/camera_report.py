@@ -20,6 +20,7 @@ class CameraReport:
     source: str
     models: dict[str, dict[str, Any]]
     summary: Summary
+    recording: str | None = None
     recorded_frames: int = 0
     recording_dropped: int = 0
     recording_error: str | None = None

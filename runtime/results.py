@@ -144,7 +144,8 @@ class Stop:
 class Reading:
     """One task's record with the frame it was read from, so that its age is known wherever it is used.
 
-    `stage_ms` maps a stage (`wait`, `prepare`, `inference`, `decode`) to milliseconds.
+    `stage_ms` maps a stage (`wait`, `prepare`, `inference`, `decode`) to milliseconds. `frame` is the frame itself, for
+    a recording of what a slower model looked at.
     """
 
     task: str
@@ -153,6 +154,7 @@ class Reading:
     captured_ns: int
     done_ns: int
     stage_ms: Mapping[str, float]
+    frame: Frame | None = field(default=None, repr=False, compare=False)
 
     def age_ms(self, now_ns: int) -> float:
         """Milliseconds from the capture of the frame to `now_ns` (`time.perf_counter_ns()`)."""

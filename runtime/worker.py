@@ -111,4 +111,4 @@ class Worker:
         for stage, span in spans.items():
             self._meter.add(f"{task.name} {stage}", span)
         stage_ms = {stage: span / 1e6 for stage, span in spans.items()}
-        return Reading(task.name, record, frame.index, frame.captured_ns, done, stage_ms)
+        return Reading(task.name, record, frame.index, frame.captured_ns, done, stage_ms, frame)

@@ -56,6 +56,13 @@ def _run(watched: Watched) -> Iterator[str]:
     yield from _metric("helmsight_source_state", "gauge", "1 for the state that the source is in.", states)
     models = {_labels(model=name, **{k: str(v) for k, v in m.items()}): 1 for name, m in running.models.items()}
     yield from _metric("helmsight_model_info", "gauge", "Where a model runs and in what precision.", models)
+    if running.takes is not None:
+        state = {"": int(running.takes.state()["on"])}
+        yield from _metric("helmsight_recording", "gauge", "1 while a recording to be replayed is on.", state)
+        frames, text = {"": running.takes.frames}, "Frames in recordings."
+        yield from _metric("helmsight_recorded_frames_total", "counter", text, frames)
+        dropped, text = {"": running.takes.dropped}, "Results that a recording lacks."
+        yield from _metric("helmsight_recording_dropped_total", "counter", text, dropped)
 
 
 def _machine(watched: Watched) -> Iterator[str]:

@@ -147,15 +147,15 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if not length.isdecimal() or int(length) > MOST_BODY_BYTES or "Transfer-Encoding" in self.headers:
             self.close_connection = True
-            self._send(_text(413, f"expected a body of at most {MOST_BODY_BYTES} bytes"))
+            self._send(text(413, f"expected a body of at most {MOST_BODY_BYTES} bytes"))
             return
         request = Request(query, self.rfile.read(int(length)))
         headers = {key: str(value) for key, value in self.headers.items()}
         refused = None if name in self.server.open_to_all else self.server.gate.refusal(method, query, headers)
         if refused:
-            self._send(_text(*refused))
+            self._send(text(*refused))
         elif name not in self.server.routes:
-            self._send(_text(404, f"there is no {name}"))
+            self._send(text(404, f"there is no {name}"))
         else:
             self._send(
                 self.server.routes[name](request), with_cookie="token" in query and self.server.gate.token is not None
@@ -181,8 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
 
 
-def _text(status: int, text: str) -> Response:
-    return Response("text/plain; charset=utf-8", f"{text}\n".encode(), status)
+def text(status: int, said: str) -> Response:
+    """One line."""
+    return Response("text/plain; charset=utf-8", f"{said}\n".encode(), status)
 
 
 def _shown(address: Address) -> str:

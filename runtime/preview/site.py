@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...devices.errors import BadArtefact, UsageError
+from ..json_form import Fields, check_form
 from ..sinks.inset import draw_map_view
+from ..strict_json import parse_json
 from .metrics import CONTENT_TYPE, metrics
 from .picture import LivePicture
-from .server import Request, Response, Route
+from .server import Request, Response, Route, text
 from .status import Watched, status
 
 PAGE = Path(__file__).with_name("page.html")
@@ -37,14 +40,15 @@ class Site:
             "GET /stream.mjpg": self._stream,
             "GET /map.png": self._map,
             "GET /metrics": lambda request: Response(CONTENT_TYPE, metrics(self._watched()).encode()),
-            "GET /healthz": lambda request: Response("text/plain; charset=utf-8", b"ok\n"),
+            "POST /record": self._record,
+            "GET /healthz": lambda request: text(200, "ok"),
         }
 
     def _one(self, request: Request) -> Response:
         """The newest picture after number `after`, waited for: who is slow asks less often, and nothing queues up."""
         found = self._picture.newer(_number(request, "after"), WAIT_S)
         if found is None and self._picture.ended:
-            return Response("text/plain; charset=utf-8", b"there are no more pictures\n", 503)
+            return text(503, "there are no more pictures")
         if found is None:
             return Response("text/plain", b"", 204)
         number, jpeg = found
@@ -69,8 +73,26 @@ class Site:
 
         newest = self._watched().tally.newest
         if newest is None or newest.map is None:
-            return Response("text/plain; charset=utf-8", b"there is no map\n", 404)
+            return text(404, "there is no map")
         return Response("image/png", cv2.imencode(".png", draw_map_view(newest.map, MAP_PX))[1].tobytes())
+
+    def _record(self, request: Request) -> Response:
+        """`{"on": true}` starts a recording, false ends it; the answer is its state, or why there is none."""
+        running = self._watched().running
+        if running is None or running.takes is None:
+            return text(409, "nothing can be recorded yet")
+        try:
+            wanted = parse_json(request.body, "the request")
+            check_form(wanted, Fields({"on": bool}), "the request")
+            if wanted["on"]:
+                running.takes.start()
+            else:
+                running.takes.stop()
+        except (BadArtefact, ValueError) as error:
+            return text(400, str(error))
+        except UsageError as error:
+            return text(409, str(error))
+        return _json(running.takes.state())
 
 
 def _json(value: Any) -> Response:

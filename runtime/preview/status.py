@@ -10,6 +10,7 @@ from typing import Any
 from ...devices.sensors import Sensors
 from ..meter import Meter
 from ..results import Stop
+from ..sinks.take import Takes
 from .tally import Tally
 
 
@@ -17,7 +18,7 @@ from .tally import Tally
 class Running:
     """The run that is watched: where frames come from, `models` by name with their device and precision, its counts.
 
-    `max_age_ms` is None for a source that is not live: nothing is too old there.
+    `max_age_ms` is None for a source that is not live: nothing is too old there. `takes` can be started and stopped.
     """
 
     source: str
@@ -25,6 +26,7 @@ class Running:
     meter: Meter
     overwritten: Callable[[], Mapping[str, int]]
     max_age_ms: float | None = None
+    takes: Takes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +71,5 @@ def status(watched: Watched, after: int) -> dict[str, Any]:
         "stops": meter.stops,
         "reopened": meter.reopened,
         "repeated": meter.repeated,
+        "recording": running.takes.state() if running.takes else None,
     }

@@ -100,7 +100,7 @@ def open_source(uri: str) -> Source:
 
     `0`, `/dev/video0?size=1280x720`, `csi://0`: a camera. `clip.mp4`, `rtsp://...`: a file, a stream. `frames/*.jpg`,
     `a.png`: pictures. `sample://NAME`: a clip that ships. `sim://COURSE?seed=N`: the simulator. `test://pattern`: a
-    live test pattern.
+    live test pattern. `replay://FOLDER`: what was recorded.
     """
     module, name = _class_for(uri)
     source: Source = getattr(import_module(f".{module}", __package__), name)(uri)
@@ -118,6 +118,8 @@ def _class_for(uri: str) -> tuple[str, str]:
         return "simulator", "SimulatorSource"
     if scheme == "test":
         return "pattern", "PatternSource"
+    if scheme == "replay":
+        return "replay", "ReplaySource"
     if scheme == "sample":
         return "sample", "SampleSource"
     if scheme in ("rtsp", "rtsps", "http", "https"):
@@ -127,7 +129,7 @@ def _class_for(uri: str) -> tuple[str, str]:
     if uri.partition("?")[0].isdigit() or uri.startswith("/dev/video"):
         return "camera", "CameraSource"
     if scheme:
-        known = "rtsp://, http://, csi://, sample://, sim://, test://"
+        known = "rtsp://, http://, csi://, sample://, sim://, test://, replay://"
         raise UsageError(
             f"--source {without_password(uri)}: {scheme}:// is unknown; "
             f"expected {known}, a camera index, a file or a glob"
