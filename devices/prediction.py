@@ -136,5 +136,5 @@ def _outside(model: LatencyModel, load: Load, peak: float) -> list[str]:
         than = "less than the least" if load.operations < low else "more than the most"
         said.append(f"{load.operations / 1e9:.3g}e9 operations are {than} of what it was fitted to")
     if not model.peak_gflops[0] <= peak <= model.peak_gflops[1]:
-        said.append(f"a peak of {peak:g}e9 a second is beyond what it was fitted to")
+        said.append(f"a peak of {peak / 1e3:,.3g}e12 a second is beyond what it was fitted to")
     return said
