@@ -14,7 +14,6 @@ from typing import Any
 
 from helmsight.runtime.bundle import open_bundle
 from helmsight.runtime.fetch import cache_folder
-from helmsight.runtime.profiler.others import OthersWatch
 
 from .contenders import CONTENDERS
 from .harness import Goal, Result, parser, spread, write_clip
@@ -50,7 +49,7 @@ def main() -> None:
     pythons: dict[str, Path | str] = dict.fromkeys(CONTENDERS, sys.executable)
     pythons[PEER] = args.peers
     names = [name for name in CONTENDERS if name != PEER or args.peers.is_file()]
-    with tempfile.TemporaryDirectory() as folder, OthersWatch() as others:
+    with tempfile.TemporaryDirectory() as folder:
         clip, bundle = write_clip(Path(folder) / "clip.mp4", args.frames), open_bundle(args.bundle).path
         turns = [{name: run(pythons[name], name, clip, bundle) for name in names} for _ in range(args.rounds)]
     short = {name for turn in turns for name, line in turn.items() if line["frames"] != args.frames}
@@ -75,7 +74,7 @@ def main() -> None:
     options = {k: getattr(args, k) for k in ("bundle", "frames", "rounds")}
     notes = NOTES if PEER in names else (*NOTES, f"{PEER} was not installed: benchmarks/README.md says how to.")
     title = "The pipeline beside other loops over a file"
-    Result("pipeline", title, options, rows, goals, others.cores, notes=notes).write(args.out)
+    Result("pipeline", title, options, rows, goals, None, notes=notes).write(args.out)
 
 
 if __name__ == "__main__":
