@@ -200,6 +200,9 @@ def print_report(report: CameraReport) -> None:
         rows.append(("commands that failed", f"{sent.failed}, overtaken {sent.overtaken}"))
     if report.goal:
         rows.append(("goal", report.goal))
+    for name, found in (report.replay or {}).items():
+        first = "" if found.first_frame is None else f", the first in frame {found.first_frame}"
+        rows.append((f"{name} beside the recording", f"{found.same} the same, {found.different} different{first}"))
     for name, value in (report.drive or {}).items():
         rows.append((f"drive {name}", str(value)))
     table(f"camera: {report.source}", ("what", "value"), rows)

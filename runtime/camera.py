@@ -32,6 +32,7 @@ from .pipeline import Pipeline, PipelineOptions, Sink
 from .preview.preview import Preview
 from .preview.status import Running
 from .results import Result
+from .sinks.difference import Difference
 from .sinks.jsonlines import JsonLines
 from .sinks.map import MapSink
 from .sinks.overlay import Overlay
@@ -41,6 +42,7 @@ from .sinks.shown import ShownMap
 from .sinks.take import Takes
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
+from .sources.replay import ReplaySource
 from .tasks import Task, task_for, tile_faces
 from .tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
 
@@ -100,7 +102,8 @@ class Camera:
             results = self._results()
             pilot = self._pilot(results)
             log_ = self._log(opened)
-            sinks: list[Sink] = [log_] if log_ else []
+            beside = Difference(self._source.recording) if isinstance(self._source, ReplaySource) else None
+            sinks: list[Sink] = [sink for sink in (log_, beside) if sink]
             drawing: list[Sink] = [*recorders, *([preview] if preview else [])]
             sinks += [*self._mapped(opened, results), *self._shown(opened, drawing, results, pilot), *more]
             if self._tracker:
@@ -130,6 +133,7 @@ class Camera:
             drive=robot.drive_summary() if robot else None,
             robot=commands.report if commands else None,
             goal=outcome(pilot) if pilot else None,
+            replay=beside.tasks if beside else None,
         )
 
     def _guarded(self, robot: Robot | None, commands: RobotSink | None, sinks: Sequence[Sink]) -> GuardedSinks:

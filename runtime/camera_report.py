@@ -7,6 +7,7 @@ from typing import Any
 
 from .driving.pilot import Pilot
 from .meter import Summary
+from .sinks.difference import Compared
 from .sinks.robot import RobotReport
 
 
@@ -14,7 +15,8 @@ from .sinks.robot import RobotReport
 class CameraReport:
     """What a run did. `models` says where and in what precision each ran; `drive` is the simulator's account.
 
-    `goal` is None without one, else `reached`, `not reached` or `no way`.
+    `goal` is None without one, else `reached`, `not reached` or `no way`. `replay` says of each task how many of its
+    readings are as they were recorded.
     """
 
     source: str
@@ -29,6 +31,7 @@ class CameraReport:
     drive: dict[str, Any] | None = None
     robot: RobotReport | None = None
     goal: str | None = None
+    replay: dict[str, Compared] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

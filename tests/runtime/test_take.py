@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from helmsight.runtime.backends.fake import FakeSession
 from helmsight.runtime.bundle import Bundle
 from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline
+from helmsight.runtime.recording import open_recording
 from helmsight.runtime.results import Drive, Frame, Reading, Result
 from helmsight.runtime.sinks import take as take_module
+from helmsight.runtime.sinks.difference import Compared, Difference
 from helmsight.runtime.sinks.take import LONGEST_LAG, Take, Takes
 from helmsight.runtime.sources import CameraGeometry, open_source
 from helmsight.runtime.sources.fake import FakeSource
@@ -103,6 +106,21 @@ def test_a_replay_gives_the_same_results_frame_for_frame(
             np.testing.assert_array_equal(r.frame.image, by_index[r.frame.index].image)
     assert replay.fps == source.fps
     assert replay.geometry == source.geometry
+
+
+def test_a_replay_is_compared_with_what_was_recorded(tmp_path: Path) -> None:
+    with Takes(tmp_path / "run", FakeSource(3), {}) as takes:
+        takes.start()
+        for index in range(3):
+            takes(result(index))
+    beside = Difference(open_recording(tmp_path / "run"))
+    beside(result(0))
+    beside(result(0))  # once each
+    changed = result(1)
+    drive = Drive(0.25, 0.25, np.full((2, 3), 0.75, np.float32))
+    beside(replace(changed, readings={"navigate": replace(changed.readings["navigate"], record=drive)}))
+    beside(result(7))  # not recorded
+    assert beside.tasks == {"navigate": Compared(same=1, different=1, first_frame=1)}
 
 
 def test_frames_that_were_written_late_come_in_the_order_of_capture(tmp_path: Path) -> None:
