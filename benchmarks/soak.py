@@ -28,8 +28,8 @@ from .harness import Goal, LiveClip, Result, parser, resident_mb, write_clip
 PARTS = 10
 """Latency is compared between the second and the last of so many parts: in the first the machine still settles."""
 FILLS = (
-    "In the first 10,000 results, 333 s at 30 frames/s, the samples that the meter keeps fill up, about 4 MB; the line is "
-    "fitted through that too when the run is shorter than an hour."
+    "In the first 10,000 results, 333 s at 30 frames/s, the samples that the meter keeps fill up, about 4 MB; the line "
+    "is fitted through that too when the run is shorter than an hour."
 )
 
 
