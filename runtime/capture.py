@@ -35,7 +35,8 @@ FRAMES_LATE = 3
 class _Reader:
     """A source in its thread, which alone opens, reads and closes it (a GL context belongs to one thread).
 
-    `busy_ns` is when the call that it is in began, 0 between calls; `patience_s` is what that call may take.
+    `busy_ns` is when the call that it is in began, 0 between calls; `patience_s` is what that call may take. `first_ns`
+    is the capture of its first frame since it was opened.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class _Reader:
     busy_ns: int = 0
     patience_s: float = 0.0
     opened_ns: int = 0
+    first_ns: int = 0
     abandoned: bool = False
     fresh: bool = True
 
@@ -184,13 +186,14 @@ class Capture:
             over = not source.live or source.ended
             return not over and self._reopen(reader, "lost", f"lost {self._uri}")
         if reader.fresh:
-            reader.fresh = False
+            reader.fresh, reader.first_ns = False, frame.captured_ns
             self._opening_s = (time.perf_counter_ns() - reader.opened_ns) / 1e9
         self._check(frame)
         if self._repeats and self._repeats(frame):
             self._meter.repeated += 1
             frozen_s = (frame.captured_ns - self.last_ns) / 1e9
-            if frozen_s <= self._options.frozen_after_s:
+            # One that was opened again may begin with the picture that it was lost with, and go on.
+            if (frame.captured_ns - reader.first_ns) / 1e9 <= self._options.frozen_after_s:
                 return True
             said = f"{self._uri} is frozen: {self._repeats.what} for {frozen_s:.1f} s"
             return self._reopen(reader, "frozen", said)

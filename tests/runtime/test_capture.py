@@ -177,6 +177,33 @@ def test_a_frozen_camera_is_opened_again_until_it_shows_something_new(caplog: py
     assert watched.meter.repeated > 0
 
 
+def test_a_camera_that_begins_with_the_picture_it_was_lost_with_is_not_frozen() -> None:
+    class Kept(BenchCamera):
+        """Gives its last picture once more after each opening, as what waits in a camera's buffer."""
+
+        kept = False
+
+        def open(self) -> None:
+            super().open()
+            self.kept = self._bench.opened > 1
+
+        def _picture(self) -> np.ndarray:
+            kept, self.kept = self.kept, False
+            return self._image if kept else super()._picture()
+
+    watched = Watched(Bench())
+    watched.capture = Capture(Kept(watched.bench), SOON, watched.meter, watched.frames.append, watched.over.set)
+    with watched:
+        watched.until_it_is("open")
+        watched.bench.plugged = False
+        watched.until_it_is("lost")
+        time.sleep(2 * SOON.frozen_after_s)
+        watched.bench.plugged = True
+        watched.until_it_is("open")
+    assert watched.bench.opened == 2
+    assert watched.meter.repeated == 1
+
+
 def test_a_drawn_picture_may_stay_the_same() -> None:
     class Drawn(BenchCamera):
         can_freeze = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -107,7 +108,7 @@ class Watched:
         self.until(lambda: self.meter.source.name == state)
 
 
-def test_an_rtsp_camera_is_pulled_and_rebooted(server: Rtsp, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_rtsp_camera_is_pulled_rebooted_and_hangs(server: Rtsp, caplog: pytest.LogCaptureFixture) -> None:
     server.start()
     with caplog.at_level(logging.INFO), Watched(server.uri("/ball")) as watched:
         watched.until(lambda: watched.frames > 10)
@@ -118,6 +119,11 @@ def test_an_rtsp_camera_is_pulled_and_rebooted(server: Rtsp, caplog: pytest.LogC
         seen = watched.frames
         watched.until(lambda: watched.frames > seen)
         assert watched.meter.source.name == "open"
+        server.signal(signal.SIGSTOP)  # it hangs: connected, and silent
+        watched.until(lambda: watched.meter.source.name != "open")
+        server.signal(signal.SIGCONT)
+        seen = watched.frames
+        watched.until(lambda: watched.frames > seen + 10 and watched.meter.source.name == "open")
         assert watched.meter.reopened >= 1
     assert watched.capture.error is None
 
