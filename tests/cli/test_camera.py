@@ -363,3 +363,36 @@ def test_a_signal_ends_a_run_that_is_looked_at(face_bundle: Bundle, tmp_path: Pa
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+def test_a_recording_is_replayed_by_name(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    run = ["camera", face_bundle.path, "--device", "fake", "--json", "--source"]
+    done = helmsight(*run, clip, "--record", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["recording"], report["recorded_frames"]) == (str(tmp_path / "run"), 12)
+    again = helmsight(*run, f"replay://{tmp_path / 'run'}")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["replay"] == {"face": {"same": 12, "different": 0, "first_frame": None}}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--record", "{tmp}/absent/run"), 2, "there is no folder {tmp}/absent; make it first"),
+        (("--record", "/proc/run"), 2, "--record /proc/run: cannot be written"),
+        (("--record", "{tmp}/run.mov"), 2, ".mov is unknown; expected .mp4, .mkv, .avi"),
+        (("--source", "replay://{tmp}/absent"), 6, "there is no recording; expected a folder that --record made"),
+    ],
+)
+def test_a_recording_that_cannot_be_is_one_line_before_the_first_frame(
+    face_bundle: Bundle, clip: Path, tmp_path: Path, options: tuple[str, str], code: int, message: str
+) -> None:
+    log = tmp_path / "o.jsonl"
+    given = [option.format(tmp=tmp_path) for option in options]
+    source = [] if "--source" in given else ["--source", clip]
+    done = helmsight("camera", face_bundle.path, "--device", "fake", "--log", log, *source, *given)
+    assert done.returncode == code, done.stderr
+    assert message.format(tmp=tmp_path) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not log.exists()

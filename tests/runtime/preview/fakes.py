@@ -31,5 +31,6 @@ def result(index: int, command: Command | Stop | None = None, image: Image | Non
         image = np.full((48, 64, 3), index % 256, np.uint8)
     none = np.zeros((0, 4), np.float32)
     faces = Faces(none, none[:, 0], none.reshape(0, 5, 2))
-    reading = Reading("face", faces, index, captured_ns, time.perf_counter_ns(), STAGES_MS)
-    return Result(Frame(image, index, captured_ns), {"face": reading}, command)
+    frame = Frame(image, index, captured_ns)
+    reading = Reading("face", faces, index, captured_ns, time.perf_counter_ns(), STAGES_MS, frame)
+    return Result(frame, {"face": reading}, command)

@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from helmsight.runtime.meter import Meter
 from helmsight.runtime.preview.preview import Preview
 from helmsight.runtime.results import Stop
+from helmsight.runtime.sinks.take import Takes
+from helmsight.runtime.sources import open_source
 
 from .browser import SIZES, Browser, chromium
 from .fakes import result
@@ -30,6 +33,7 @@ class Camera:
     """Results at some 20 a second, while `on`."""
 
     preview: Preview
+    takes: Takes
     stop: Stop | None = None
     on: bool = True
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +50,8 @@ class Camera:
         index = 0
         while not self._ended.wait(0.05):
             if self.on:
-                self.preview(result(index, self.stop))
+                for sink in (self.takes, self.preview):
+                    sink(result(index, self.stop))
                 index += 1
 
 
@@ -57,9 +62,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def camera(preview: Preview, meter: Meter) -> Iterator[Camera]:
+def camera(preview: Preview, takes: Takes, meter: Meter) -> Iterator[Camera]:
     meter.source_is("open")
-    running = Camera(preview)
+    running = Camera(preview, takes)
     yield running
     running.close()
 
@@ -83,6 +88,25 @@ def test_the_picture_arrives_and_goes_on_and_the_plots_draw(browser: Browser, pr
     assert browser.js("return document.querySelector('#latency-face .key').textContent").startswith("wait 1.00prepare")
     errors = browser.js("return performance.getEntriesByType('resource').map(e => new URL(e.name).origin)")
     assert {origin for origin in errors if origin != "null"} == {url(preview).rstrip("/")}, "nothing from elsewhere"
+
+
+def test_the_button_starts_and_stops_a_recording_that_replays(
+    browser: Browser, preview: Preview, takes: Takes, camera: Camera, tmp_path: Path
+) -> None:
+    browser.looks(SIZES["telephone"])
+    browser.open(url(preview))
+    browser.until("!document.querySelector('#record').hidden")
+    for name in ("run", "run-2"):
+        assert browser.js("return document.querySelector('#record').textContent") == "Record"
+        browser.click("#record")
+        browser.until("document.querySelector('#record').textContent.startsWith('Stop recording')")
+        assert takes.state()["on"]
+        browser.until("/recording to.*: [1-9]\\d* frames/.test(document.querySelector('#run').textContent)")
+        browser.click("#record")
+        browser.until("document.querySelector('#record').textContent === 'Record'")
+        assert takes.state()["on"] is False
+        with open_source(f"replay://{tmp_path / name}") as source:
+            assert len(list(source)) == takes.state()["frames"] > 0
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

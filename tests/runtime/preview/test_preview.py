@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,6 +20,8 @@ from helmsight.runtime.preview.server import MOST_CONNECTIONS
 from helmsight.runtime.preview.tally import POINT_S, POINTS, Tally
 from helmsight.runtime.results import Stop
 from helmsight.runtime.sinks.overlay import Overlay
+from helmsight.runtime.sinks.take import Takes
+from helmsight.runtime.sources import open_source
 
 from .fakes import CountingOverlay, result
 
@@ -207,6 +210,54 @@ def test_metrics_are_read_by_prometheus_own_parser(preview: Preview, meter: Mete
     assert values[("helmsight_stage_seconds_sum", *inference)] == pytest.approx(0.3)
     assert values[("helmsight_stage_seconds_bucket", ("le", "0.02"), *inference)] == 0
     assert values[("helmsight_stage_seconds_bucket", ("le", "0.033"), *inference)] == 10
+
+
+def test_recording_is_started_and_stopped_over_http(preview: Preview, takes: Takes, tmp_path: Path) -> None:
+    json_body = {"Content-Type": "application/json"}
+
+    def switch(on: bool) -> dict[str, Any]:
+        answer, body = get(preview, "/record", json_body, "POST", json.dumps({"on": on}))
+        assert answer.status == 200
+        return json.loads(body)
+
+    assert switch(True)["on"] is True
+    for index in range(4):
+        takes(result(index))
+    said = switch(False)
+    assert (said["on"], said["frames"], said["path"]) == (False, 4, str(tmp_path / "run"))
+    assert status(preview)["recording"]["frames"] == 4
+    assert "helmsight_recorded_frames_total 4" in get(preview, "/metrics")[1].decode()
+    with open_source(f"replay://{tmp_path / 'run'}") as source:
+        assert [frame.index for frame in source] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "expected"),
+    [
+        ({}, '{"on": true}', 415),
+        ({"Content-Type": "application/json", "Origin": "http://evil.example"}, '{"on": true}', 403),
+        ({"Content-Type": "application/json", "Host": "evil.example"}, '{"on": true}', 403),
+        ({"Content-Type": "application/json"}, '{"on": 1}', 400),
+        ({"Content-Type": "application/json"}, "nonsense", 400),
+        ({"Content-Type": "application/json"}, "", 400),
+        ({"Content-Type": "application/json"}, "[" * 4000, 400),
+    ],
+)
+def test_nobody_else_and_nothing_else_starts_a_recording(
+    preview: Preview, takes: Takes, headers: dict, body: str, expected: int
+) -> None:
+    answer, said = get(preview, "/record", headers, "POST", body)
+    assert answer.status == expected
+    assert said.count(b"\n") == 1
+    assert takes.state()["on"] is False
+
+
+def test_a_place_that_cannot_be_recorded_to_is_said_to_who_asked(preview: Preview, tmp_path: Path) -> None:
+    tmp_path.rename(tmp_path.with_name("gone"))
+    answer, said = get(preview, "/record", {"Content-Type": "application/json"}, "POST", '{"on": true}')
+    tmp_path.with_name("gone").rename(tmp_path)
+    assert answer.status == 409
+    assert b"there is no folder" in said
 
 
 @pytest.mark.parametrize(
