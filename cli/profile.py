@@ -1,9 +1,9 @@
-"""`helmsight profile`: what a bundle costs on this machine."""
+"""`helmsight profile`: what a bundle costs on this machine, on boards over SSH, or by prediction on others."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,15 @@ from ..devices.errors import UsageError
 from ._output import print_json, table
 
 if TYPE_CHECKING:
-    from ..runtime.profiler import Profile
+    from ..devices.errors import HelmsightError
+    from ..runtime.bundle import Bundle
+    from ..runtime.profiler import Profile, ProfileOptions
     from ..runtime.profiler.predicted import Predicted
     from ..runtime.profiler.record import Summary
+
+    Keep = Callable[[Sequence[Profile]], None]
+    Found = tuple[list[tuple[str, Profile]], list[HelmsightError]]
+    """Where, and what was measured there; and what failed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,15 +43,25 @@ def profile(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the record, all samples in it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the distribution and the stages (.png, .svg, .pdf).")] = None,
     on: Annotated[
-        list[str] | None, typer.Option(metavar="BOARD", help="Predict for a board that is not here; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="BOARD|ssh://HOST",
+            help="Predict for a board that is not here, or measure on one over SSH; may be repeated.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them.
 
-    With --on nothing is measured: what the network alone would take there is predicted, with an interval.
+    With --on ssh://[user@]host[:port] it is measured there. With the name of a board nothing is measured: what the
+    network alone would take there is predicted, with an interval.
     """
-    if on:
+    boards = [name for name in on or () if "://" in name]
+    if boards and len(boards) < len(on or ()):
+        raise UsageError(
+            "--on measures at ssh:// or predicts for a name; measure with -o, then `compare FILE --on NAME`"
+        )
+    if on and not boards:
         if imgsz or stages or output or plot or source:
             raise UsageError("--on predicts the network alone at its usual size; leave out what measures, or --on")
         _predict(bundles, on, as_json)
@@ -53,7 +69,6 @@ def profile(
     from ..runtime.backends import SessionOptions
     from ..runtime.bundle import open_bundle, resize_bundles
     from ..runtime.profiler import Limits, ProfileOptions, save_profiles
-    from ..runtime.profiler import profile as measure
     from ..runtime.profiler.plot import check_path, plot_profiles
     from ..runtime.profiler.record import to_json
     from ._options import image_size
@@ -66,19 +81,49 @@ def profile(
     opened = [open_bundle(b) for b in bundles]
     if imgsz:
         opened = resize_bundles(opened, image_size(imgsz))
-    profiles: list[Profile] = []
-    for bundle in opened:
-        print(f"measuring {bundle.manifest.name} for at least {duration:g} s", file=sys.stderr)
-        profiles.append(measure(bundle, options))
+
+    def keep(profiles: Sequence[Profile]) -> None:
         if output:
-            # After each bundle: what was measured is kept when a later one fails.
             save_profiles(output, profiles)
-    if plot:
+
+    found, failed = _measure_there(boards, opened, options, keep) if boards else _measure_here(opened, options, keep)
+    profiles = [one for _, one in found]
+    if plot and profiles:
         plot_profiles(profiles, plot)
     if as_json:
         print_json(to_json(profiles))
-    else:
-        _report(profiles)
+    elif found:
+        _report(found)
+    for error in failed[:-1]:
+        print(f"helmsight: {error}", file=sys.stderr)
+    if failed:
+        raise failed[-1]
+
+
+def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
+    """After each bundle: what was measured is kept when a later one fails."""
+    from ..runtime.profiler import profile as measure
+
+    profiles: list[Profile] = []
+    for bundle in bundles:
+        print(f"measuring {bundle.manifest.name} for at least {options.limits.duration_s:g} s", file=sys.stderr)
+        profiles.append(measure(bundle, options))
+        keep(profiles)
+    return [("", one) for one in profiles], []
+
+
+def _measure_there(boards: Sequence[str], bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
+    from ..runtime.profiler.remote import profile_on
+    from ..runtime.profiler.ssh import parse_address
+
+    addresses = [parse_address(text) for text in boards]
+    names = ", ".join(bundle.manifest.name for bundle in bundles)
+    for address in addresses:
+        print(f"measuring {names} on {address} for at least {options.limits.duration_s:g} s each", file=sys.stderr)
+    found, failed = profile_on(
+        addresses, bundles, options, lambda done: keep([one for _, one in done]), ask=sys.stdin.isatty()
+    )
+    return [(str(address), one) for address, one in found], failed
 
 
 def _predict(bundles: Sequence[str], on: Sequence[str], as_json: bool) -> None:
@@ -111,11 +156,16 @@ def _predicted_cells(one: Predicted) -> list[str]:
     return [one.bundle, said.device, said.precision, f"~{said.ms:.3g}", around, memory]
 
 
-def _report(profiles: Sequence[Profile]) -> None:
-    rows = [("" if i else one.bundle, *_cells(summary)) for one in profiles for i, summary in enumerate(one.summaries)]
+def _report(found: Sequence[tuple[str, Profile]]) -> None:
+    names = [one.bundle + (f" on {where}" if where else "") for where, one in found]
+    rows = [
+        ("" if i else name, *_cells(summary))
+        for name, (_, one) in zip(names, found, strict=True)
+        for i, summary in enumerate(one.summaries)
+    ]
     table("latency in ms", ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows)
-    for one in profiles:
-        print("\n".join(_lines(one)))
+    for name, (_, one) in zip(names, found, strict=True):
+        print("\n".join(_lines(name, one)))
 
 
 def _cells(summary: Summary) -> list[str]:
@@ -124,11 +174,11 @@ def _cells(summary: Summary) -> list[str]:
     return [summary.stage, f"{summary.n:,}", tail[0], around, *tail[1:], f"{summary.max_ms:.3f}"]
 
 
-def _lines(one: Profile) -> list[str]:
+def _lines(name: str, one: Profile) -> list[str]:
     """What made the figures, and what to know of them; `*` in the table points here."""
     warm_up, overhead = one.warm_up, one.overhead
     made = (
-        f"{one.bundle}: {one.device}, {one.precision}, {one.threads} thread{'s' * (one.threads != 1)}; "
+        f"{name}: {one.device}, {one.precision}, {one.threads} thread{'s' * (one.threads != 1)}; "
         f"fed with {one.feeds}; warm-up {warm_up.queries} queries in {warm_up.seconds:.1f} s; "
         f"loop {overhead.per_query_us:.2f} us a query, {overhead.in_sample_us:.2f} us of it in each sample"
     )

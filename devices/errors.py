@@ -6,6 +6,7 @@
     ├── MissingExtra        3   an optional package is not installed
     ├── BadArtefact         4   a file that is broken, tampered with, or not what it should be
     ├── DeviceMismatch      5   the artefact and the device or its versions do not fit
+    ├── BoardUnavailable    5   a board that cannot be reached, or was lost
     └── CameraUnavailable   6   a source of frames that cannot be opened or was lost
 
 The number is the exit code of the command line. A message is one line: what, the value, what was
@@ -50,6 +51,12 @@ class BadArtefact(HelmsightError):
 
 class DeviceMismatch(HelmsightError):
     """An artefact does not fit the device or the versions found here."""
+
+    exit_code = 5
+
+
+class BoardUnavailable(HelmsightError):
+    """A board on the network cannot be reached, or the connection to it was lost."""
 
     exit_code = 5
 

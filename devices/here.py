@@ -16,6 +16,19 @@ from .device import Device, catalog
 from .nvidia import NvidiaGpu, NvmlAbsent, nvidia_gpus
 from .processor import Processor, processor
 
+FILES = (
+    "proc/cpuinfo",
+    "proc/meminfo",
+    "proc/self/status",
+    "proc/sys/kernel/osrelease",
+    "proc/device-tree/model",
+    "sys/firmware/devicetree/base/model",
+    "sys/class/dmi/id/product_name",
+    "etc/os-release",
+    "etc/nv_tegra_release",
+)
+"""What tells a machine, below its root; most have only some of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Here:
@@ -45,10 +58,23 @@ class Here:
 
 def here(root: Path = Path("/")) -> Here:
     """Look at this machine, or at a copy of its /proc, /sys and /etc under `root`."""
-    cpu = processor(root)
+    libc = " ".join(platform.libc_ver()).strip() or "unknown"
+    return _machine(root, processor(root), libc, platform.python_version(), _gpus())
+
+
+def there(root: Path, architecture: str, libc: str) -> Here:
+    """Another machine, without Python, of which a copy of the files in `FILES` lies under `root`.
+
+    `architecture` as its `uname -m` says it, `libc` as its `getconf GNU_LIBC_VERSION` does.
+    """
+    unseen = (), "not available: a driver cannot be asked from another machine"
+    return _machine(root, processor(root, architecture), libc or "unknown", "none", unseen)
+
+
+def _machine(root: Path, cpu: Processor, libc: str, python: str, seen: tuple[tuple[NvidiaGpu, ...], str]) -> Here:
     memory_bytes = _memory(root)
     board = _board(root)
-    gpus, gpus_note = _gpus()
+    gpus, gpus_note = seen
     device = find_board((board or "", cpu.model), memory_bytes)
     return Here(
         cpu=cpu,
@@ -56,8 +82,8 @@ def here(root: Path = Path("/")) -> Here:
         memory_limit_bytes=memory_limit(root),
         os=_os_name(root),
         kernel=_text(root / "proc/sys/kernel/osrelease") or platform.release(),
-        libc=" ".join(platform.libc_ver()).strip() or "unknown",
-        python=platform.python_version(),
+        libc=libc,
+        python=python,
         board=board,
         l4t=_l4t(root),
         gpus=gpus,

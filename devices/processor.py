@@ -76,14 +76,14 @@ class Processor:
         return {**asdict(self), "usable_cores": self.usable_cores, "isa": list(self.isa)}
 
 
-def processor(root: Path = Path("/")) -> Processor:
-    """Read the processor from `root`/proc and `root`/sys."""
+def processor(root: Path = Path("/"), architecture: str = "") -> Processor:
+    """Read the processor from `root`/proc and `root`/sys; `architecture` is another machine's `uname -m`."""
     cores = _cores((root / "proc/cpuinfo").read_text())
     logical = max(1, len(cores))
     flags = " ".join(core.get("flags") or core.get("Features") or "" for core in cores[:1]).split()
     return Processor(
         model=_model(cores),
-        architecture=platform.machine(),
+        architecture=architecture or platform.machine(),
         physical_cores=_physical(cores) or logical,
         logical_cores=logical,
         affinity_cores=_affinity(root) or logical,

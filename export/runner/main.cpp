@@ -19,6 +19,7 @@
 #include "model.h"
 #include "options.h"
 #include "pictures.h"
+#include "profile.h"
 #include "source.h"
 #include "tasks.h"
 
@@ -198,6 +199,17 @@ bool read_tensor(std::vector<std::uint8_t>& data) {
     return got != 0;
 }
 
+// All tensors first: what is measured waits for no pipe. Signals end it as they end any program.
+void run_profile(Model& model, const Options& options) {
+    std::vector<std::vector<std::uint8_t>> tensors;
+    std::vector<std::uint8_t> data(model.input.size() * (model.input.dtype == "uint8" ? 1 : sizeof(float)));
+    while (read_tensor(data)) tensors.push_back(data);
+    if (tensors.empty()) throw Failure(Code::no_frames, "stdin has no tensor to measure with");
+    const std::string record = profile(model, tensors, options.duration_s, options.queries);
+    std::fwrite(record.data(), 1, record.size(), stdout);
+    if (std::fflush(stdout) != 0) throw Failure(Code::usage, "stdout cannot be written");
+}
+
 // The network alone, as its inputs and outputs are in the manifest: for comparing it with another runtime.
 void run_values(Model& model) {
     const bool bytes = model.input.dtype == "uint8";
@@ -225,9 +237,13 @@ std::unique_ptr<Source> open(const Options& options) {
 }
 
 int run(const Options& options) {
-    catch_signals();
+    if (!options.profile) catch_signals();
     const int threads = options.threads ? options.threads : std::max(1, usable_cores() - !options.camera.empty());
     Model model(options.model.empty() ? own_folder() : options.model, threads);
+    if (options.profile) {
+        run_profile(model, options);
+        return 0;
+    }
     if (options.values) {
         run_values(model);
         return ended_by ? 128 + ended_by : 0;

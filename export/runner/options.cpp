@@ -22,6 +22,9 @@ const char* const kHelp =
     "  --model FOLDER       with model.json, model.param, model.bin (the folder of this program)\n"
     "  --show-input F.ppm   write the last picture as the network got it\n"
     "  --values             tensors on stdin, outputs as float32 on stdout, and nothing else\n"
+    "  --profile            tensors on stdin, then the network alone on them, over and over; every time as JSON\n"
+    "  --duration SECONDS   how long --profile lasts at the least (10)\n"
+    "  --queries N          how many runs --profile has at the least (100)\n"
     "  --help\n"
     "\n"
     "Exit codes: 0 done, 2 usage, 4 a file of the model is broken, 6 no frames, 130 SIGINT, 143 SIGTERM.\n";
@@ -101,6 +104,10 @@ void set(Options& options, const std::string& option, const std::string& value) 
         options.max_frames = long(number(option, value, 0, 2e9));
     } else if (option == "--max-age-ms") {
         options.max_age_ms = number(option, value, 1, 1e6);
+    } else if (option == "--duration") {
+        options.duration_s = number(option, value, 0, 1e6);
+    } else if (option == "--queries") {
+        options.queries = long(number(option, value, 1, 1e8));
     } else {
         refuse("there is no option " + option);
     }
@@ -118,6 +125,8 @@ Options parse(int count, char** arguments) {
         }
         if (argument == "--values") {
             options.values = true;
+        } else if (argument == "--profile") {
+            options.profile = true;
         } else if (argument.compare(0, 2, "--") != 0) {
             options.pictures.push_back(argument);
         } else if (const auto equals = argument.find('='); equals != std::string::npos) {
@@ -128,7 +137,8 @@ Options parse(int count, char** arguments) {
             refuse(argument + " lacks its value, or there is no such option");
         }
     }
-    const int sources = !options.camera.empty() + !options.pictures.empty() + options.from_stdin + options.values;
+    const int sources = !options.camera.empty() + !options.pictures.empty() + options.from_stdin + options.values +
+                        options.profile;
     if (sources != 1) refuse("expected one source: pictures, --source /dev/video0, or --raw WxH:FORMAT");
     return options;
 }

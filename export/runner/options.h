@@ -12,6 +12,9 @@ struct Options {
     std::vector<std::string> pictures;
     bool from_stdin = false;
     bool values = false;
+    bool profile = false;
+    double duration_s = 10;
+    long queries = 100;
     bool help = false;
     Raw raw;
     Raw size{640, 480, Format::yuyv};

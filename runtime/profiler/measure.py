@@ -113,22 +113,32 @@ def random_feeds(inputs: Sequence[TensorSpec], seed: int) -> Feeds:
     return feeds
 
 
-def _workload(bundle: Bundle, session: Session, options: ProfileOptions) -> _Workload:
-    manifest = bundle.manifest
+def network_feeds(bundle: Bundle, options: ProfileOptions) -> tuple[list[Feeds], str]:
+    """What the network alone is fed with, query by query, and where it is from.
+
+    Frames for a bundle with a task, or where a source is given; else, and where no clip ships, one seeded noise.
+    """
     uri = options.source or _sample_uri()
-    if options.stages and uri is None:
-        raise UsageError("--stages needs frames and no sample clip ships here; give them with --source URI")
-    if uri is None or (not manifest.task and not options.source and not options.stages):
-        feeds = random_feeds(manifest.inputs, options.seed)
-        return _Workload([feeds], ("inference",), (session.run,), feeds, f"random, seed {options.seed}")
-    task = task_for(manifest)
-    frames = _frames(uri)
-    origin = f"{len(frames)} frames of {without_password(uri)}"
-    if options.stages:
-        return _Workload(frames, STAGES, _stages(task, session), task.prepare(frames[0]), origin)
+    if uri is None or not (bundle.manifest.task or options.source):
+        return [random_feeds(bundle.manifest.inputs, options.seed)], f"random, seed {options.seed}"
+    task, frames = task_for(bundle.manifest), _frames(uri)
     # A task may hand out the same buffer again and again, so each query's feeds are copied.
-    items = [{name: array.copy() for name, array in task.prepare(frame).items()} for frame in frames]
-    return _Workload(items, ("inference",), (session.run,), items[0], origin)
+    return [{name: array.copy() for name, array in task.prepare(f).items()} for f in frames], _origin(frames, uri)
+
+
+def _workload(bundle: Bundle, session: Session, options: ProfileOptions) -> _Workload:
+    if not options.stages:
+        feeds, origin = network_feeds(bundle, options)
+        return _Workload(feeds, ("inference",), (session.run,), feeds[0], origin)
+    uri = options.source or _sample_uri()
+    if uri is None:
+        raise UsageError("--stages needs frames and no sample clip ships here; give them with --source URI")
+    task, frames = task_for(bundle.manifest), _frames(uri)
+    return _Workload(frames, STAGES, _stages(task, session), task.prepare(frames[0]), _origin(frames, uri))
+
+
+def _origin(frames: Sequence[Image], uri: str) -> str:
+    return f"{len(frames)} frames of {without_password(uri)}"
 
 
 def _stages(task: Task, session: Session) -> tuple[Stage, ...]:

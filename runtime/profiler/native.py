@@ -1,0 +1,162 @@
+"""Measuring on a board without Python: the bundle's `helmsight-run` for its processor does the same protocol there.
+
+What it is fed is prepared here, by the code that feeds all others; `export/runner/profile.cpp` is the loop.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...devices.errors import BadArtefact, DeviceMismatch, UsageError, reason_of
+from ...devices.here import FILES, there
+from ..bundle import Bundle
+from ..json_form import NUMBER, Fields, Rows, check_form
+from ..strict_json import parse_json
+from .measure import ProfileOptions, network_feeds
+from .record import Profile
+from .ssh import Connection
+from .stream import Overhead, Times, WarmUp
+
+PROGRAM = "helmsight-run"
+FEEDS = "feeds.bin"
+MARK = "--helmsight-file "
+_FORM = Fields(
+    {
+        "precision": str,
+        "threads": int,
+        "warm_up": Fields({"queries": int, "seconds": NUMBER, "stable": bool, "tolerance": NUMBER}),
+        "overhead": Fields({"per_query_us": NUMBER, "in_sample_us": NUMBER}),
+        "duration_s": NUMBER,
+        "samples_ns": Rows(int, 1, 1 << 28),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The folder of a bundle with `helmsight-run` and the network for it, and the versions of what is inside."""
+
+    folder: str
+    versions: Mapping[str, str]
+
+
+def find_program(bundle: Bundle, machine: str) -> Program | None:
+    """The bundle's program for a processor, as `uname -m` says it; None where it has none."""
+    for target, record in bundle.manifest.parity.items():
+        made = record.get("artefacts", {}).get("ncnn", {})
+        program = made.get("program")
+        here = f"targets/{target}/{PROGRAM}" in bundle.manifest.files
+        if here and isinstance(program, dict) and program.get("machine") == machine:
+            versions = made.get("versions")
+            known = versions if isinstance(versions, dict) else {}
+            return Program(f"targets/{target}", {str(k): str(v) for k, v in known.items()})
+    return None
+
+
+def profile_native(board: Connection, program: Program, bundle: Bundle, options: ProfileOptions) -> Profile:
+    """Measure the network alone on a connected board. Its sensors, and what else runs there, are not known.
+
+    Raises UsageError and DeviceMismatch for options that the program has not, or no room; BoardUnavailable when the
+    board is lost; BadArtefact where the program does not answer as expected.
+    """
+    _check_options(board, program, bundle, options)
+    feeds, origin = network_feeds(bundle, options)
+    sent = b"".join(np.ascontiguousarray(array).tobytes() for feed in feeds for array in feed.values())
+    files = [name for name in bundle.manifest.files if name.startswith(f"{program.folder}/")]
+    board.check_room(sum(bundle.bytes_of[name] for name in files) + len(sent))
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    modes = {name: 0o755 if name.endswith(f"/{PROGRAM}") else 0o644 for name in files}
+    board.send([(FEEDS, sent, 0o644)])
+    board.send((name, bundle.read(name), mode) for name, mode in modes.items())
+    said = _measured(board, program, bundle.manifest.name, options)
+    return Profile(
+        bundle=bundle.manifest.name,
+        task=bundle.manifest.task,
+        files={**bundle.manifest.files, "manifest.json": bundle.manifest_sha256},
+        inputs={k: {"shape": list(v.shape), "dtype": v.dtype.name} for k, v in feeds[0].items()},
+        feeds=origin,
+        stages=("inference",),
+        device="cpu",
+        precision=said["precision"],
+        threads=said["threads"],
+        warm_up=WarmUp(**said["warm_up"]),
+        overhead=Overhead(**said["overhead"]),
+        other_cores=None,
+        machine=_machine(board),
+        sensors={"readings": {"all": {"not_available": f"{PROGRAM} reads no sensors"}}, "samples": {}},
+        versions=program.versions,
+        date_utc=date,
+        duration_s=said["duration_s"],
+        samples=_times(said["samples_ns"]),
+        metrics=bundle.manifest.metrics,
+        graph=bundle.manifest.provenance.get("graph", {}),
+    )
+
+
+def _check_options(board: Connection, program: Program, bundle: Bundle, options: ProfileOptions) -> None:
+    what = f"{board.address} has no helmsight, and {PROGRAM}"
+    if options.stages:
+        raise UsageError(f"{what} measures the network alone; leave out --stages")
+    if options.source:
+        raise UsageError(f"{what} is fed with the clip that ships; leave out --source")
+    if options.session.device != "cpu":
+        raise DeviceMismatch(f"{what} computes on the CPU, not on {options.session.device}; leave out --device")
+    made_for = parse_json(bundle.read(f"{program.folder}/model.json"), f"{program.folder}/model.json")
+    if made_for["input"]["shape"] != list(bundle.manifest.inputs[0].shape):
+        shape = "x".join(map(str, made_for["input"]["shape"]))
+        raise UsageError(f"{what} was made for an input of {shape}; leave out --imgsz")
+
+
+def _measured(board: Connection, program: Program, name: str, options: ProfileOptions) -> dict[str, Any]:
+    """What the program printed, in the form that is expected."""
+    limits, threads = options.limits, options.session.threads
+    words = [f"./{program.folder}/{PROGRAM}", "--profile"]
+    words += ["--duration", str(limits.duration_s), "--queries", str(limits.queries)]
+    words += ["--threads", str(threads)] if threads else []
+    done = board.run(f"{shlex.join(words)} <{FEEDS}", f"while {name} was measured")
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise DeviceMismatch(
+            f"{board.address}: {PROGRAM} ended with {done.returncode}: {reason_of(RuntimeError(lines[-1]))}; "
+            "export the bundle again for this board"
+        )
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+        check_form(said, _FORM, "it")
+        return said
+    except ValueError as error:
+        raise BadArtefact(
+            f"{board.address}: {PROGRAM} printed no record ({reason_of(error)}); measure again"
+        ) from error
+
+
+def _times(samples_ns: list[int]) -> Times:
+    return np.array(samples_ns, np.uint64).reshape(-1, 1)
+
+
+def _machine(board: Connection) -> dict[str, Any]:
+    """The board's own record, from a copy of what its kernel tells."""
+    names = " ".join(f"/{file}" for file in FILES)
+    script = f"for f in {names}; do printf '\\n{MARK}%s\\n' $f; cat $f 2>/dev/null; done; true"
+    told = board.run(f"sh -c {shlex.quote(script)}", "while the board was asked what it is").stdout
+    with tempfile.TemporaryDirectory(prefix="helmsight-") as folder:
+        for part in told.split(f"\n{MARK}/".encode())[1:]:
+            name, _, content = part.partition(b"\n")
+            if name.decode(errors="replace") in FILES:
+                file = Path(folder) / name.decode()
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        try:
+            found = there(Path(folder), board.facts.get("machine", ""), board.facts.get("libc", ""))
+        except (OSError, ValueError) as error:
+            raise BadArtefact(f"{board.address} does not say what it is ({reason_of(error)})") from error
+    return found.to_json()

@@ -1,0 +1,224 @@
+"""Boards over SSH: a real sshd on the loopback, reached, refused, full, and lost in the middle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from helmsight.devices.errors import (
+    BadArtefact,
+    BoardUnavailable,
+    DeviceMismatch,
+    HelmsightError,
+    UsageError,
+)
+from helmsight.runtime.backends import SessionOptions
+from helmsight.runtime.bundle import Bundle, write_bundle
+from helmsight.runtime.profiler import Limits, ProfileOptions, load_profiles
+from helmsight.runtime.profiler.remote import Measured, profile_on
+from helmsight.runtime.profiler.ssh import Address, Connection, parse_address
+
+from ...bundles import face_manifest, open_face_manifest
+from ...sshd import Board, make_board
+
+LONG_S = 60.0
+SHORT = ProfileOptions(SessionOptions("fake", 1), Limits(0, 20))
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+    made = make_board(tmp_path / "board", monkeypatch)
+    yield made
+    made.stop()
+
+
+def measured(
+    board: Board, *bundles: Bundle, options: ProfileOptions = SHORT
+) -> tuple[list[Measured], list[HelmsightError]]:
+    return profile_on([parse_address(board.uri)], bundles, options, lambda _: None)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ssh://board", Address("board")),
+        ("ssh://me@Board.local:2222", Address("Board.local", "me", 2222)),
+        ("ssh://me@[fe80::1]:22/opt/v/bin/helmsight", Address("[fe80::1]", "me", 22, "/opt/v/bin/helmsight")),
+        ("ssh://board:022/", Address("board", "", 22)),
+    ],
+)
+def test_an_address(text: str, expected: Address) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["ssh://", "ssh://-oProxyCommand=x", "ssh://-l@h", "ssh://h:99999", "http://h", "ssh://h?x", "ssh://a b"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected ssh://"):
+        parse_address(text)
+
+
+def test_a_password_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match="leave the password to ssh") as error:
+        parse_address("ssh://me:secret@board")
+    assert "secret" not in str(error.value)
+
+
+def test_a_board_measures_and_is_left_clean(board: Board, face_bundle: Bundle, navigate_bundle: Bundle) -> None:
+    board.install()
+    steps: list[list[str]] = []
+    found, failed = profile_on(
+        [parse_address(board.uri)],
+        [face_bundle, navigate_bundle],
+        SHORT,
+        lambda done: steps.append([p.bundle for _, p in done]),
+    )
+    assert failed == []
+    assert steps == [["face"], ["face", "navigate"]]
+    one = found[0][1]
+    assert (one.samples.shape, one.device, one.threads) == ((20, 1), "fake", 1)
+    assert dict(one.files) == {**face_bundle.manifest.files, "manifest.json": face_bundle.manifest_sha256}
+    assert one.machine["cpu"]["model"]
+    assert list(board.tmp.iterdir()) == []
+
+
+def test_options_reach_the_board(board: Board, tmp_path: Path, clip: Path) -> None:
+    board.install()
+    bundle = write_bundle(tmp_path / "o.bundle", open_face_manifest(), {"model.onnx": b"not read"}).resized((480, 640))
+    options = ProfileOptions(SHORT.session, SHORT.limits, stages=True, source=str(clip))
+    (found,), failed = measured(board, bundle, options=options)
+    assert failed == []
+    assert found[1].stages == ("prepare", "inference", "decode")
+    assert found[1].inputs["image"]["shape"] == [1, 480, 640, 3]
+    assert found[1].feeds == f"12 frames of {clip}"
+
+
+def test_several_boards_at_once_and_one_that_is_off(board: Board, face_bundle: Bundle) -> None:
+    board.install()
+    off = Address("127.0.0.1", port=1)
+    here = parse_address(board.uri)
+    found, failed = profile_on([here, off, here], [face_bundle], SHORT, lambda _: None)
+    assert [address for address, _ in found] == [here, here]
+    (error,) = failed
+    assert isinstance(error, BoardUnavailable)
+    assert "ssh://127.0.0.1:1 cannot be reached" in str(error)
+    assert "refused" in str(error)
+
+
+def test_what_helmsight_says_there_is_said_here(board: Board, face_bundle: Bundle) -> None:
+    board.install()
+    found, (error,) = measured(board, face_bundle, options=ProfileOptions(SessionOptions("abacus", 1), Limits(0, 20)))
+    assert found == []
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(f"{board.uri}: --device abacus is unknown")
+    assert list(board.tmp.iterdir()) == []
+
+
+def test_a_key_that_the_board_does_not_know(board: Board, face_bundle: Bundle) -> None:
+    (board.folder / "key.pub").write_text("")
+    _, (error,) = measured(board, face_bundle)
+    assert isinstance(error, BoardUnavailable)
+    assert "Permission denied" in str(error)
+
+
+def test_a_board_without_helmsight_and_without_a_program(board: Board, face_bundle: Bundle) -> None:
+    uname = board.bin / "uname"
+    uname.write_text("#!/bin/sh\necho riscv64\n")
+    uname.chmod(0o755)
+    _, (error,) = measured(board, face_bundle)
+    assert isinstance(error, DeviceMismatch)
+    assert "no program for its riscv64" in str(error)
+    assert list(board.tmp.iterdir()) == []
+
+
+def test_a_board_that_is_full(board: Board, face_bundle: Bundle) -> None:
+    board.install()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "t", board.tmp], check=False).returncode:
+        pytest.skip("only root may mount the small file system that this fills")
+    try:
+        _, (error,) = measured(board, face_bundle)
+        assert isinstance(error, DeviceMismatch)
+        assert "0.1 MB of room, 4.2 MB are needed" in str(error)
+        with (
+            Connection(parse_address(board.uri)) as connection,
+            pytest.raises(DeviceMismatch, match=r"does not take the files.*; make room"),
+        ):
+            connection.send([("large", bytes(1 << 20), 0o644)])
+        assert list(board.tmp.iterdir()) == []
+    finally:
+        subprocess.run(["umount", board.tmp], check=True)
+
+
+def test_a_record_of_another_bundle_is_refused(
+    board: Board, face_bundle: Bundle, navigate_bundle: Bundle, tmp_path: Path
+) -> None:
+    board.install()
+    program = board.bin / "helmsight"
+    genuine = program.rename(board.bin / "genuine")
+    program.write_text(f'#!/bin/sh\nshift 2\nexec {genuine} profile {navigate_bundle.path} "$@"\n')
+    program.chmod(0o755)
+    _, (error,) = measured(board, face_bundle)
+    assert isinstance(error, BadArtefact)
+    assert "of another bundle" in str(error)
+    program.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho \'{"schema_version": 9}\' >"$2"\n')
+    _, (error,) = measured(board, face_bundle)
+    assert isinstance(error, BadArtefact)
+    assert "schema_version 9" in str(error)
+
+
+def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundle, tmp_path: Path) -> None:
+    """The first bundle's record is kept; the board stops what runs, and removes its folder."""
+    board.install()
+    slow = write_bundle(tmp_path / "slow.bundle", face_manifest(fake_latency_ms=500), {"model.onnx": b"fake"})
+    kept: list[Measured] = []
+    result: list[tuple[list[Measured], list[HelmsightError]]] = []
+
+    def run() -> None:
+        result.append(profile_on([parse_address(board.uri)], [face_bundle, slow], SHORT, kept.extend))
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    wait_for(lambda: kept)
+    wait_for(lambda: list(board.tmp.glob("*/pid")))
+    (running,) = board.tmp.glob("*/pid")
+    pid = int(running.read_text())
+    board.drop()
+    worker.join(LONG_S)
+    ((found, (error,)),) = result
+    assert [p.bundle for _, p in found] == ["face"]
+    assert isinstance(error, BoardUnavailable)
+    assert "the connection was lost while face was measured" in str(error)
+    assert str(running.parent) in str(error)
+    wait_for(lambda: not list(board.tmp.iterdir()))
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_the_command_keeps_prints_and_ends_with_the_boards_code(
+    board: Board, face_bundle: Bundle, tmp_path: Path
+) -> None:
+    board.install()
+    record = tmp_path / "p.json"
+    command = [sys.executable, "-m", "helmsight", "profile", str(face_bundle.path), "--device", "fake"]
+    command += ["--duration", "0", "--queries", "20", "--on", board.uri, "--on", "ssh://127.0.0.1:1", "-o", str(record)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+    assert done.returncode == 5
+    assert f"face on {board.uri}" in done.stdout
+    assert [p.bundle for p in load_profiles(record)] == ["face"]
+    assert "helmsight: ssh://127.0.0.1:1 cannot be reached" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    mixed = subprocess.run([*command, "--on", "t4"], capture_output=True, text=True, timeout=120, check=False)
+    assert mixed.returncode == 2
