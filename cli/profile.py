@@ -54,23 +54,22 @@ def profile(
     """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them.
 
     With --on ssh://[user@]host[:port] it is measured there. With the name of a board nothing is measured: what the
-    network alone would take there is predicted, with an interval.
+    network alone would take there is predicted, with an interval. Both may be given.
     """
-    boards = [name for name in on or () if "://" in name]
-    if boards and len(boards) < len(on or ()):
+    there = [name for name in on or () if "://" in name]
+    boards = [name for name in on or () if "://" not in name]
+    if boards and (imgsz or (not there and (stages or output or plot or source))):
         raise UsageError(
-            "--on measures at ssh:// or predicts for a name; measure with -o, then `compare FILE --on NAME`"
+            f"--on {boards[0]} predicts the network alone at its usual size; leave out what measures, or that --on"
         )
-    if on and not boards:
-        if imgsz or stages or output or plot or source:
-            raise UsageError("--on predicts the network alone at its usual size; leave out what measures, or --on")
-        _predict(bundles, on, as_json)
+    predicted = _predict(bundles, boards)
+    if boards and not there:
+        _print([], predicted, as_json)
         return
     from ..runtime.backends import SessionOptions
     from ..runtime.bundle import open_bundle, resize_bundles
     from ..runtime.profiler import Limits, ProfileOptions, save_profiles
     from ..runtime.profiler.plot import check_path, plot_profiles
-    from ..runtime.profiler.record import to_json
     from ._options import image_size
 
     if output and not output.parent.is_dir():
@@ -86,14 +85,11 @@ def profile(
         if output:
             save_profiles(output, profiles)
 
-    found, failed = _measure_there(boards, opened, options, keep) if boards else _measure_here(opened, options, keep)
+    found, failed = _measure_there(there, opened, options, keep) if there else _measure_here(opened, options, keep)
     profiles = [one for _, one in found]
     if plot and profiles:
         plot_profiles(profiles, plot)
-    if as_json:
-        print_json(to_json(profiles))
-    elif found:
-        _report(found)
+    _print(found, predicted, as_json)
     for error in failed[:-1]:
         print(f"helmsight: {error}", file=sys.stderr)
     if failed:
@@ -112,11 +108,13 @@ def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep
     return [("", one) for one in profiles], []
 
 
-def _measure_there(boards: Sequence[str], bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
+def _measure_there(there: Sequence[str], bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
+    from ..runtime.profiler.address import parse_address
     from ..runtime.profiler.remote import profile_on
-    from ..runtime.profiler.ssh import parse_address
 
-    addresses = [parse_address(text) for text in boards]
+    addresses = [parse_address(text) for text in there]
+    if twice := [str(one) for number, one in enumerate(addresses) if one in addresses[:number]]:
+        raise UsageError(f"--on {twice[0]} is given twice; two runs at once on one board would disturb each other")
     names = ", ".join(bundle.manifest.name for bundle in bundles)
     for address in addresses:
         print(f"measuring {names} on {address} for at least {options.limits.duration_s:g} s each", file=sys.stderr)
@@ -126,23 +124,43 @@ def _measure_there(boards: Sequence[str], bundles: Sequence[Bundle], options: Pr
     return [(str(address), one) for address, one in found], failed
 
 
-def _predict(bundles: Sequence[str], on: Sequence[str], as_json: bool) -> None:
+def _predict(bundles: Sequence[str], boards: Sequence[str]) -> list[Predicted]:
     from ..devices.device import device
     from ..runtime.bundle import open_bundle
     from ..runtime.profiler.predicted import predict_bundle
 
-    boards = [device(name) for name in on]
-    found = [one for name in bundles for one in predict_bundle(open_bundle(name), boards)]
+    devices = [device(name) for name in boards]
+    return [one for name in bundles if devices for one in predict_bundle(open_bundle(name), devices)]
+
+
+def _print(found: Sequence[tuple[str, Profile]], predicted: Sequence[Predicted], as_json: bool) -> None:
+    """What was measured and what was predicted, which never stand in one table."""
+    from ..runtime.profiler.record import to_json
+
     if as_json:
-        print_json({"predictions": [one.to_json() for one in found]})
+        predictions = {"predictions": [one.to_json() for one in predicted]} if predicted else {}
+        print_json((to_json([one for _, one in found]) if found or not predicted else {}) | predictions)
         return
-    coverage = f"{found[0].prediction.coverage:.0%}" if found else ""
+    if found:
+        _report("MEASURED latency in ms" if predicted else "latency in ms", found)
+    if predicted:
+        _report_predicted(predicted)
+
+
+def _report_predicted(predicted: Sequence[Predicted]) -> None:
     table(
-        "PREDICTED latency of the network alone, ms (nothing was measured)",
-        ("bundle", "board", "precision", "predicted", f"{coverage} interval", "memory, at least"),
-        [_predicted_cells(one) for one in found],
+        "PREDICTED latency of the network alone, ms (nothing was measured on these boards)",
+        (
+            "bundle",
+            "board",
+            "precision",
+            "predicted",
+            f"{predicted[0].prediction.coverage:.0%} interval",
+            "memory, at least",
+        ),
+        [_predicted_cells(one) for one in predicted],
     )
-    for line in dict.fromkeys(f"! {one.bundle}: {why}" for one in found for why in one.prediction.outside):
+    for line in dict.fromkeys(f"! {one.bundle}: {why}" for one in predicted for why in one.prediction.outside):
         print(line)
     print("fitted to published figures of TensorRT at batch 1; docs/prediction.md says how far off it is")
 
@@ -156,14 +174,14 @@ def _predicted_cells(one: Predicted) -> list[str]:
     return [one.bundle, said.device, said.precision, f"~{said.ms:.3g}", around, memory]
 
 
-def _report(found: Sequence[tuple[str, Profile]]) -> None:
+def _report(title: str, found: Sequence[tuple[str, Profile]]) -> None:
     names = [one.bundle + (f" on {where}" if where else "") for where, one in found]
     rows = [
         ("" if i else name, *_cells(summary))
         for name, (_, one) in zip(names, found, strict=True)
         for i, summary in enumerate(one.summaries)
     ]
-    table("latency in ms", ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows)
+    table(title, ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows)
     for name, (_, one) in zip(names, found, strict=True):
         print("\n".join(_lines(name, one)))
 

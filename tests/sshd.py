@@ -35,7 +35,7 @@ Host *
   IdentityFile {folder}/key
   IdentitiesOnly yes
   UserKnownHostsFile {folder}/known_hosts
-  StrictHostKeyChecking accept-new
+  StrictHostKeyChecking {check}
 """
 
 
@@ -49,7 +49,7 @@ class Board:
         for name in ("key", "host_key"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(command, check=True)
-        (folder / "client").write_text(CLIENT.format(folder=folder))
+        self.trust_first("accept-new")
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.port = int(one.getsockname()[1])
@@ -58,6 +58,10 @@ class Board:
     @property
     def uri(self) -> str:
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+
+    def trust_first(self, check: str) -> None:
+        """What the client does with a host that it has not met: ssh's `StrictHostKeyChecking`."""
+        (self.folder / "client").write_text(CLIENT.format(folder=self.folder, check=check))
 
     def start(self) -> None:
         config = self.folder / "server"

@@ -29,6 +29,7 @@ from .stream import Overhead, Times, WarmUp
 PROGRAM = "helmsight-run"
 FEEDS = "feeds.bin"
 MARK = "--helmsight-file "
+_NOT_RUN = 126  # of a shell: a file that is there and cannot be run, as on a file system that is mounted noexec
 _FORM = Fields(
     {
         "precision": str,
@@ -124,10 +125,11 @@ def _measured(board: Connection, program: Program, name: str, options: ProfileOp
     words += ["--threads", str(threads)] if threads else []
     done = board.run(f"{shlex.join(words)} <{FEEDS}", f"while {name} was measured")
     if done.returncode:
+        noexec = done.returncode == _NOT_RUN
+        step = "set TMPDIR there to where programs may run" if noexec else "export the bundle again for it"
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         raise DeviceMismatch(
-            f"{board.address}: {PROGRAM} ended with {done.returncode}: {reason_of(RuntimeError(lines[-1]))}; "
-            "export the bundle again for this board"
+            f"{board.address}: {PROGRAM} ended with {done.returncode}: {reason_of(RuntimeError(lines[-1]))}; {step}"
         )
     try:
         said: dict[str, Any] = json.loads(done.stdout)

@@ -26,10 +26,11 @@ from ...devices.errors import (
 )
 from ..bundle import Bundle
 from ..manifest import MANIFEST, SIGNATURE
+from .address import Address
 from .measure import ProfileOptions
 from .native import find_program, profile_native
 from .record import Profile, load_profiles
-from .ssh import Address, Connection
+from .ssh import Connection
 
 RECORD = "profile.json"
 _ERRORS = {e.exit_code: e for e in (UsageError, MissingExtra, BadArtefact, DeviceMismatch, CameraUnavailable)}
@@ -69,7 +70,8 @@ def profile_on(
         finally:
             board.__exit__(None, None, None)  # at once, not when the slowest board is done
 
-    with ExitStack() as stack, ThreadPoolExecutor(max(1, len(addresses))) as pool:
+    # Connections close before threads are waited for: Ctrl-C stops what runs on the boards, and so what waits for it.
+    with ThreadPoolExecutor(max(1, len(addresses))) as pool, ExitStack() as stack:
         running = []
         for at, address in enumerate(addresses):
             try:

@@ -7,32 +7,37 @@ Nothing here knows a bundle or a profile.
 from __future__ import annotations
 
 import io
-import re
 import shlex
+import signal
 import subprocess
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
-from urllib.parse import urlsplit
 
-from ...devices.errors import BoardUnavailable, DeviceMismatch, MissingExtra, UsageError, reason_of
+from ...devices.errors import BoardUnavailable, DeviceMismatch, MissingExtra, reason_of
+from .address import Address
 
-SCHEME = "ssh://"
 CONNECT_S = 10
 ALIVE_S, ALIVE_TRIES = 5, 3
 """A board that says nothing for so many seconds, so many times in a row, is lost."""
+GREETING_S = 60
+"""A login that is not ready by then never will be; not counted where a password may be asked for."""
+BEAT_S, SILENT_S = 15, 60
+"""How often the board is told that we are still here, and the silence after which it takes us for gone: what a server
+does not notice by itself for hours when a cable was pulled or a laptop sleeps."""
 CLOSE_S = 20
 SPARE_BYTES = 4 << 20
 """Room on the board beside the files: for the record and what the file system itself takes."""
 READY = "helmsight-ready"
 
-# Holds the board's folder for as long as the connection is there: when stdin ends, whether we closed it or the cable
-# was pulled, what still runs there is stopped and the folder goes. Facts come first, `name value`, a line each.
+# Holds the board's folder for as long as the connection is there: when stdin ends or is silent, whether we closed it
+# or the cable was pulled, what still runs there is stopped and the folder goes; tar may still write into it for a
+# moment. Facts come first, `name value`, a line each. An old busybox has no such `timeout`: there only the end counts.
 _KEEPER = r"""
 d=$(mktemp -d "${TMPDIR:-/tmp}/helmsight.XXXXXX") || exit 73
 gone() {
@@ -42,9 +47,9 @@ gone() {
     for i in 1 2 3 4 5; do kill -0 "$p" 2>/dev/null || break; sleep 1; done
     kill -9 "$p" 2>/dev/null
   fi
-  rm -rf "$d"
+  for i in 1 2 3 4 5; do rm -rf "$d" 2>/dev/null; [ -e "$d" ] || break; sleep 1; done
 }
-trap 'gone; exit 1' HUP INT TERM
+trap 'gone; exit 1' HUP INT TERM PIPE
 echo
 echo "folder $d"
 echo "machine $(uname -m)"
@@ -53,52 +58,16 @@ echo "free_kb $(df -Pk "$d" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
 for f in $(command -v helmsight) ~/.local/bin/helmsight ~/.venv/bin/helmsight; do
   [ -x "$f" ] && { echo "helmsight $f"; break; }
 done
+limit=
+timeout 1 true 2>/dev/null && limit="timeout SILENT"
 echo READY
-cat >/dev/null
+while [ -n "$($limit dd bs=1 count=1 2>/dev/null)" ]; do :; done
 gone
 exit 0
-""".replace("READY", READY)
+"""
 
 # The number of the process is noted, so that the keeper can stop it.
 _RUN = """cd {folder} && {{ {command} & p=$!; echo $p >pid; wait $p; rc=$?; rm -f pid; exit $rc; }}"""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """`ssh://[user@]host[:port][/path/of/helmsight]`; what is missing is ssh's or the board's to say."""
-
-    host: str
-    user: str = ""
-    port: int | None = None
-    helmsight: str = ""
-
-    def __str__(self) -> str:
-        return SCHEME + (f"{self.user}@" if self.user else "") + self.host + (f":{self.port}" if self.port else "")
-
-    @property
-    def arguments(self) -> list[str]:
-        """For ssh: where to."""
-        port = ["-p", str(self.port)] if self.port else []
-        return [*port, *(["-l", self.user] if self.user else []), "--", self.host.strip("[]")]
-
-
-def parse_address(text: str) -> Address:
-    """An address out of `--on`. Raises UsageError, which never repeats a password."""
-    expected = "expected ssh://[user@]host[:port][/path/of/helmsight]"
-    try:
-        parts = urlsplit(text)
-        host, port, user = parts.hostname or "", parts.port, parts.username or ""
-    except ValueError as error:
-        raise UsageError(f"--on: {reason_of(error)}; {expected}") from None
-    if parts.password is not None:
-        raise UsageError(f"--on {SCHEME}{user}:***@{host}: leave the password to ssh, which asks for it; {expected}")
-    if parts.scheme != "ssh" or parts.query or parts.fragment or not re.fullmatch(r"[\w.:%][\w.:%-]*", host):
-        raise UsageError(f"--on {text}: {expected}")
-    if not re.fullmatch(r"([\w.][\w.@-]*)?", user):
-        raise UsageError(f"--on {text}: {user!r} is no user's name; {expected}")
-    # urlsplit lowers the host, but an alias of ssh's configuration has its case.
-    host = re.sub(r":\d*$", "", parts.netloc.rpartition("@")[2])
-    return Address(host, user, port, parts.path.rstrip("/"))
 
 
 class Connection:
@@ -112,6 +81,7 @@ class Connection:
         self.address = address
         self.facts: Mapping[str, str] = {}
         self._ask = ask
+        self._ended = threading.Event()
         self._stack = ExitStack()
 
     def __enter__(self) -> Connection:
@@ -121,6 +91,7 @@ class Connection:
             self._keeper = self._start()
             stack.callback(self._end)
             self.facts = self._greeting()
+            threading.Thread(target=self._beat, name="helmsight-ssh", daemon=True).start()
             self._stack = stack.pop_all()
         return self
 
@@ -195,9 +166,11 @@ class Connection:
         alive = ("-o", f"ServerAliveInterval={ALIVE_S}", "-o", f"ServerAliveCountMax={ALIVE_TRIES}")
         asking = ("-o", f"BatchMode={'no' if self._ask else 'yes'}", "-o", f"ConnectTimeout={CONNECT_S}")
         master = ("-M", "-S", self._socket, "-o", "ControlPersist=no")
-        command = ["ssh", "-T", *master, *asking, *alive, *_OPTIONS, *self.address.arguments, _shell(_KEEPER)]
-        try:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
+        keeper = _KEEPER.replace("READY", READY).replace("SILENT", str(SILENT_S))
+        command = ["ssh", "-T", *master, *asking, *alive, *_OPTIONS, *self.address.arguments, _shell(keeper)]
+        pipe = subprocess.PIPE
+        try:  # without buffers, whose locks one thread would hold while another closes
+            return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=self._said)
         except FileNotFoundError:
             raise MissingExtra(
                 f"--on {self.address} needs ssh, which is not here; install it: apt-get install openssh-client"
@@ -205,6 +178,20 @@ class Connection:
 
     def _greeting(self) -> dict[str, str]:
         """What the board says of itself; lines before it are its login's."""
+        late = threading.Timer(GREETING_S, self._keeper.kill)
+        late.daemon = True
+        if not self._ask:
+            late.start()
+        try:
+            facts = self._facts()
+        finally:
+            late.cancel()
+        if facts is None:
+            raise BoardUnavailable(f"{self.address} {self._refusal(self._keeper.wait())}")
+        return facts
+
+    def _facts(self) -> dict[str, str] | None:
+        """None when the connection ends before the board is ready."""
         assert self._keeper.stdout
         facts: dict[str, str] = {}
         for line in self._keeper.stdout:
@@ -213,15 +200,27 @@ class Connection:
                 return facts
             name, _, value = text.partition(" ")
             facts[name] = value
-        code = self._keeper.wait()
+        return None
+
+    def _refusal(self, code: int) -> str:
+        """Why there is no connection, and the next step; `code` is what ssh ended with."""
+        if code == -signal.SIGKILL:
+            return f"cannot be reached: its login was not ready in {GREETING_S} s; see what it waits for with `ssh`"
         why = _last_line(self._said) or f"ssh ended with {code}"
-        if code == _SSH_FAILED:
-            raise BoardUnavailable(f"{self.address} cannot be reached: {why}; see that `ssh` gets there by itself")
-        raise BoardUnavailable(f"{self.address}: no folder can be made there: {why}; make room, or set TMPDIR there")
+        if code != _SSH_FAILED:
+            return f"makes no folder: {why}; make room, or set TMPDIR there"
+        step = next((step for said, step in _NEXT_STEPS if said in why), "see that `ssh` gets there by itself")
+        return f"cannot be reached: {why}; {step}"
+
+    def _beat(self) -> None:
+        assert self._keeper.stdin
+        with suppress(OSError, ValueError):  # gone, or closed
+            while not self._ended.wait(BEAT_S):
+                self._keeper.stdin.write(b".")
 
     def _check_lost(self, code: int, doing: str) -> None:
         """Raises BoardUnavailable if an ssh ended with `code` because the connection is gone."""
-        if code != _SSH_FAILED:
+        if not code:
             return
         with suppress(subprocess.TimeoutExpired):  # the other ssh notices first
             self._keeper.wait(1)
@@ -234,6 +233,7 @@ class Connection:
 
     def _end(self) -> None:
         """Close, and wait until the board has cleaned up."""
+        self._ended.set()
         for stream in (self._keeper.stdin, self._keeper.stdout):
             if stream:
                 with suppress(OSError):
@@ -246,6 +246,10 @@ class Connection:
 
 
 _SSH_FAILED = 255
+_NEXT_STEPS = (
+    ("Host key verification failed", "its key is unknown here or has changed: `ssh` there once and compare it"),
+    ("Permission denied", "no key of yours opens it: `ssh-copy-id` gives it one"),
+)
 _OPTIONS = ("-x", "-a", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "LogLevel=ERROR")
 
 

@@ -15,9 +15,9 @@ from helmsight.export.native import NAME
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import Bundle, write_bundle
 from helmsight.runtime.profiler import Limits, ProfileOptions
+from helmsight.runtime.profiler.address import parse_address
 from helmsight.runtime.profiler.measure import network_feeds
 from helmsight.runtime.profiler.remote import profile_on
-from helmsight.runtime.profiler.ssh import parse_address
 
 from ...sshd import Board, make_board
 from .conftest import Deployed

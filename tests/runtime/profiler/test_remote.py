@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,9 +25,10 @@ from helmsight.devices.errors import (
 )
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import Bundle, write_bundle
-from helmsight.runtime.profiler import Limits, ProfileOptions, load_profiles
+from helmsight.runtime.profiler import Limits, ProfileOptions, load_profiles, ssh
+from helmsight.runtime.profiler.address import Address, parse_address
 from helmsight.runtime.profiler.remote import Measured, profile_on
-from helmsight.runtime.profiler.ssh import Address, Connection, parse_address
+from helmsight.runtime.profiler.ssh import Connection
 
 from ...bundles import face_manifest, open_face_manifest
 from ...sshd import Board, make_board
@@ -94,6 +100,8 @@ def test_a_board_measures_and_is_left_clean(board: Board, face_bundle: Bundle, n
     assert dict(one.files) == {**face_bundle.manifest.files, "manifest.json": face_bundle.manifest_sha256}
     assert one.machine["cpu"]["model"]
     assert list(board.tmp.iterdir()) == []
+    record = json.dumps(one.to_json())
+    assert not [private for private in (str(board.folder), str(board.port), getpass.getuser()) if private in record]
 
 
 def test_options_reach_the_board(board: Board, tmp_path: Path, clip: Path) -> None:
@@ -133,6 +141,31 @@ def test_a_key_that_the_board_does_not_know(board: Board, face_bundle: Bundle) -
     _, (error,) = measured(board, face_bundle)
     assert isinstance(error, BoardUnavailable)
     assert "Permission denied" in str(error)
+    assert "ssh-copy-id" in str(error)
+
+
+@pytest.mark.parametrize("known", ["", "[127.0.0.1]:{port} ssh-ed25519 " + "A" * 68 + "\n"])
+def test_a_host_key_that_is_unknown_or_has_changed(board: Board, face_bundle: Bundle, known: str) -> None:
+    board.trust_first("ask")
+    (board.folder / "known_hosts").write_text(known.format(port=board.port))
+    _, (error,) = measured(board, face_bundle)
+    assert isinstance(error, BoardUnavailable)
+    assert "Host key verification failed" in str(error)
+    assert "`ssh` there once and compare it" in str(error)
+
+
+def test_a_login_that_is_never_ready(
+    board: Board, face_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    (board.bin / "uname").write_text(f"#!/bin/sh\necho $$ >{pid}\nexec sleep 600\n")
+    (board.bin / "uname").chmod(0o755)
+    monkeypatch.setattr(ssh, "GREETING_S", 1.5)
+    _, (error,) = measured(board, face_bundle)
+    assert isinstance(error, BoardUnavailable)
+    assert "its login was not ready in 1.5 s" in str(error)
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    wait_for(lambda: not list(board.tmp.iterdir()))
 
 
 def test_a_board_without_helmsight_and_without_a_program(board: Board, face_bundle: Bundle) -> None:
@@ -180,6 +213,41 @@ def test_a_record_of_another_bundle_is_refused(
     assert "schema_version 9" in str(error)
 
 
+def test_a_connection_that_breaks_while_files_are_copied(board: Board, tmp_path: Path) -> None:
+    def files() -> Iterator[tuple[str, bytes, int]]:
+        for number in range(1000):
+            yield f"many/{number}", bytes(10_000), 0o644
+            if number == 500:
+                board.drop()
+
+    with (
+        Connection(parse_address(board.uri)) as connection,
+        pytest.raises(BoardUnavailable, match="the connection was lost while files were copied there"),
+    ):
+        connection.send(files())
+    wait_for(lambda: not list(board.tmp.iterdir()))
+
+
+def test_a_board_that_hears_nothing_any_more_cleans_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a cable was pulled: its server waits on, for hours."""
+    monkeypatch.setattr(ssh, "SILENT_S", 3)
+    monkeypatch.setattr(ssh, "BEAT_S", 0.5)
+    with Connection(parse_address(board.uri)) as connection:
+        running = subprocess.Popen(connection._command(f"cd {connection.folder}; echo $$ >pid; exec sleep 600"))
+        wait_for(lambda: list(board.tmp.glob("*/pid")))
+        pid = int(Path(connection.folder, "pid").read_text())
+        time.sleep(4)
+        assert Path(f"/proc/{pid}").exists(), "it heard from us"
+        keeper = connection._keeper.pid
+        os.kill(keeper, signal.SIGSTOP)
+        wait_for(lambda: not list(board.tmp.iterdir()))
+        wait_for(lambda: not Path(f"/proc/{pid}").exists())
+        os.kill(keeper, signal.SIGCONT)
+        assert running.wait(LONG_S) != 0
+        with pytest.raises(BoardUnavailable, match="the connection was lost while asked"):
+            connection.run("true", "while asked")
+
+
 def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundle, tmp_path: Path) -> None:
     """The first bundle's record is kept; the board stops what runs, and removes its folder."""
     board.install()
@@ -207,6 +275,26 @@ def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundl
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def test_ctrl_c_stops_the_board_too(board: Board, face_bundle: Bundle, tmp_path: Path) -> None:
+    """The signal reaches helmsight alone here; off a terminal its ssh does not get it."""
+    board.install()
+    record = tmp_path / "p.json"
+    slow = write_bundle(tmp_path / "slow.bundle", face_manifest(fake_latency_ms=50_000), {"model.onnx": b"fake"})
+    command = [sys.executable, "-m", "helmsight", "profile", str(face_bundle.path), str(slow.path), "--on", board.uri]
+    command += ["--device", "fake", "--duration", "0", "--queries", "20", "-o", str(record)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as running:
+        wait_for(record.exists)
+        wait_for(lambda: list(board.tmp.glob("*/pid")))
+        pid = int(next(board.tmp.glob("*/pid")).read_text())
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=LONG_S)
+    assert running.returncode == 130, said
+    assert "Traceback" not in said
+    assert [p.bundle for p in load_profiles(record)] == ["face"]
+    assert list(board.tmp.iterdir()) == []
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
 def test_the_command_keeps_prints_and_ends_with_the_boards_code(
     board: Board, face_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -220,5 +308,39 @@ def test_the_command_keeps_prints_and_ends_with_the_boards_code(
     assert [p.bundle for p in load_profiles(record)] == ["face"]
     assert "helmsight: ssh://127.0.0.1:1 cannot be reached" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    mixed = subprocess.run([*command, "--on", "t4"], capture_output=True, text=True, timeout=120, check=False)
-    assert mixed.returncode == 2
+
+
+def test_measured_and_predicted_side_by_side(board: Board, tmp_path: Path) -> None:
+    board.install()
+    record = tmp_path / "p.json"
+    command = [sys.executable, "-m", "helmsight", "profile", "face", "--duration", "0", "--queries", "20"]
+    command += ["--device", "fake", "--on", "jetson-nano", "--on", board.uri]
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=120, check=False)
+    done = run([*command, "-o", str(record)])
+    assert done.returncode == 0, done.stderr
+    measured, predicted = done.stdout.split("PREDICTED")
+    assert "MEASURED latency in ms" in measured
+    assert f"face on {board.uri}" in measured
+    assert "jetson-nano" not in measured
+    assert "jetson-nano" in predicted
+    assert "nothing was measured on these boards" in predicted
+    assert [p.bundle for p in load_profiles(record)] == ["face"]
+    both = json.loads(run([*command, "--json"]).stdout)
+    assert len(both["profiles"]) == 1
+    assert {one["device"] for one in both["predictions"]} == {"jetson-nano"}
+    assert all(one["predicted"] for one in both["predictions"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--on", "ssh://a", "--on", "ssh://b", "--on", "ssh://a"), "--on ssh://a is given twice"),
+        (("--on", "ssh://a", "--on", "abacus"), "abacus"),
+        (("--on", "ssh://a", "--on", "t4", "--imgsz", "320x320"), "--on t4 predicts the network alone at its usual"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_a_board_is_asked(arguments: tuple[str, ...], said: str) -> None:
+    command = [sys.executable, "-m", "helmsight", "profile", "face", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
