@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ from ._output import print_json, table
 if TYPE_CHECKING:
     from ..devices.errors import HelmsightError
     from ..runtime.bundle import Bundle
-    from ..runtime.profiler import Profile, ProfileOptions
+    from ..runtime.profiler import Profile, ProfileOptions, Scenario
     from ..runtime.profiler.predicted import Predicted
     from ..runtime.profiler.record import Summary
 
@@ -34,6 +34,16 @@ def profile(
     duration: Annotated[float, typer.Option(min=0, help="Seconds that each run lasts at least.")] = 10.0,
     queries: Annotated[int, typer.Option(min=1, help="Queries that each run has at least.")] = 100,
     stages: Annotated[bool, typer.Option("--stages", help="From frame to result, not the network alone.")] = False,
+    scenario: Annotated[
+        str, typer.Option(help="How queries arrive: single-stream, offline (all at once) or camera (at a rate).")
+    ] = "single-stream",
+    streams: Annotated[
+        int | None, typer.Option(help="Of offline: sessions side by side; else as many as the cores are for.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Of camera: frames a second; else 30.")] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Of camera: milliseconds from a frame to its result; else one frame time.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0: as many as it may use.")] = 0,
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
@@ -76,7 +86,9 @@ def profile(
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     if plot:
         check_path(plot)
-    options = ProfileOptions(SessionOptions(device, threads), Limits(duration, queries), stages, source)
+    arriving = _scenario(scenario, {"streams": streams}, {"fps": rate, "deadline_ms": deadline})
+    limits = Limits(duration, queries)
+    options = ProfileOptions(SessionOptions(device, threads), limits, stages, source, scenario=arriving)
     opened = [open_bundle(b) for b in bundles]
     if imgsz:
         opened = resize_bundles(opened, image_size(imgsz))
@@ -122,6 +134,21 @@ def _measure_there(there: Sequence[str], bundles: Sequence[Bundle], options: Pro
         addresses, bundles, options, lambda done: keep([one for _, one in done]), ask=sys.stdin.isatty()
     )
     return [(str(address), one) for address, one in found], failed
+
+
+def _scenario(name: str, offline: Mapping[str, int | None], camera: Mapping[str, float | None]) -> Scenario:
+    """The scenario out of its options; UsageError for an option of another one."""
+    from ..runtime.profiler.scenario import CAMERA, OFFLINE, Scenario
+
+    given: dict[str, Any] = {}
+    for belongs, options in ((OFFLINE, offline), (CAMERA, camera)):
+        said = {key: value for key, value in options.items() if value is not None}
+        if said and name != belongs:
+            words = {"fps": "rate", "deadline_ms": "deadline"}
+            named = ", ".join(f"--{words.get(key, key)}" for key in said)
+            raise UsageError(f"{named} is of --scenario {belongs}, and {name} is asked for; leave one of them out")
+        given |= said
+    return Scenario(name, **given)
 
 
 def _predict(bundles: Sequence[str], boards: Sequence[str]) -> list[Predicted]:
@@ -194,10 +221,14 @@ def _cells(summary: Summary) -> list[str]:
 
 def _lines(name: str, one: Profile) -> list[str]:
     """What made the figures, and what to know of them; `*` in the table points here."""
+    from ..runtime.profiler.scenario import outcome_in_words
+
     warm_up, overhead = one.warm_up, one.overhead
     made = (
         f"{name}: {one.device}, {one.precision}, {one.threads} thread{'s' * (one.threads != 1)}; "
         f"fed with {one.feeds}; warm-up {warm_up.queries} queries in {warm_up.seconds:.1f} s; "
         f"loop {overhead.per_query_us:.2f} us a query, {overhead.in_sample_us:.2f} us of it in each sample"
     )
-    return [made, *(("* " if w.startswith("tail") else "! ") + w for w in one.warnings)]
+    warnings = [("* " if w.startswith("tail") else "! ") + w for w in one.warnings]
+    came_of_it = outcome_in_words(one.scenario)
+    return [made, *([f"{name}: {came_of_it}"] if came_of_it else []), *warnings]

@@ -9,6 +9,7 @@ from typing import Any
 from ...devices.errors import UsageError
 from .others import busy
 from .record import PERCENTILES, Profile
+from .scenario import in_words
 from .stats import Interval, interval, percentile, queries_needed, ratio_draws
 
 
@@ -99,6 +100,7 @@ def _unlike(a: Profile, b: Profile) -> Iterable[str]:
     for what, first, second in (
         ("input", _shapes(a), _shapes(b)),
         ("stages", ", ".join(a.stages), ", ".join(b.stages)),
+        ("scenario", in_words(a.scenario), in_words(b.scenario)),
         ("precision", a.precision, b.precision),
         ("device", a.device, b.device),
         ("threads", a.threads, b.threads),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
@@ -23,7 +24,8 @@ from ..sources import open_source, without_password
 from ..tasks import Task, task_for
 from .others import OthersWatch
 from .record import Profile
-from .stream import Limits, Stage, measure_overhead, single_stream, warm_up
+from .scenario import CAMERA, OFFLINE, SINGLE_STREAM, WAIT, Scenario, offline, paced
+from .stream import Limits, Stage, Times, measure_overhead, single_stream, warm_up
 
 SAMPLE_URI = "sample://corridor"
 FRAMES = 32
@@ -37,7 +39,8 @@ class ProfileOptions:
     """How to measure.
 
     `stages`: from the frame to the decoded record, not the network alone. `source` is the URI of the frames; without
-    one, the clip that ships. `seed` is for random input, which a network without a task gets.
+    one, the clip that ships. `seed` is for random input, which a network without a task gets. `scenario` is how queries
+    arrive.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -45,6 +48,7 @@ class ProfileOptions:
     stages: bool = False
     source: str | None = None
     seed: int = 0
+    scenario: Scenario = field(default_factory=Scenario)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +63,22 @@ class _Workload:
 
 
 def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
-    """Measure `bundle` on this machine: warm-up, then single-stream queries, with sensors and CPU load watched.
+    """Measure `bundle` on this machine: warm-up, then the scenario's queries, with sensors and CPU load watched.
 
     Raises what `backends.load` and `open_source` raise, and UsageError when stages are asked for without frames.
     """
     options = options or ProfileOptions()
-    with load(bundle, options.session) as session:
-        work = _workload(bundle, session, options)
+    with ExitStack() as opened:
+        wanted, count = _sessions(options)
+        sessions = [opened.enter_context(load(bundle, wanted)) for _ in range(count)]
+        works = [_workload(bundle, session, options) for session in sessions]
+        session, work = sessions[0], works[0]
         overhead = measure_overhead(len(work.stages))
-        warmed = warm_up(work.items, work.stages)
+        warmed = [warm_up(one.items, one.stages) for one in works]
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         begin = time.perf_counter()
         with sample_sensors(SENSOR_INTERVAL_S) as sensors, OthersWatch() as others:
-            samples = single_stream(work.items, work.stages, options.limits)
+            names, samples, scenario = _run(works, options)
         duration_s = round(time.perf_counter() - begin, 3)
         return Profile(
             bundle=bundle.manifest.name,
@@ -79,11 +86,11 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             files={**bundle.manifest.files, "manifest.json": bundle.manifest_sha256},
             inputs={k: {"shape": list(v.shape), "dtype": v.dtype.name} for k, v in work.sample.items()},
             feeds=work.origin,
-            stages=work.names,
+            stages=names,
             device=session.device,
             precision=session.precision,
-            threads=options.session.threads or processor().usable_cores,
-            warm_up=warmed,
+            threads=wanted.threads or processor().usable_cores,
+            warm_up=min(warmed, key=lambda one: one.stable),
             overhead=overhead,
             other_cores=others.cores,
             machine=here().to_json(),
@@ -94,7 +101,29 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             samples=samples,
             metrics=bundle.manifest.metrics,
             graph=bundle.manifest.provenance.get("graph", {}),
+            scenario=scenario,
         )
+
+
+def _sessions(options: ProfileOptions) -> tuple[SessionOptions, int]:
+    """What each session is loaded with and how many there are: cores are shared by the streams of offline."""
+    if options.scenario.name != OFFLINE:
+        return options.session, 1
+    cores = processor().usable_cores
+    streams = options.scenario.streams or max(1, cores // max(1, options.session.threads))
+    return replace(options.session, threads=options.session.threads or max(1, cores // streams)), streams
+
+
+def _run(works: Sequence[_Workload], options: ProfileOptions) -> tuple[tuple[str, ...], Times, dict[str, Any]]:
+    """The names of the stages, the samples, and the scenario with what came of it."""
+    scenario, limits, work = options.scenario, options.limits, works[0]
+    if scenario.name == OFFLINE:
+        found = offline([(one.items, one.stages) for one in works], limits)
+        return work.names, found.times, found.outcome(len(works))
+    if scenario.name == CAMERA:
+        seen = paced(work.items, work.stages, limits, scenario.fps)
+        return (WAIT, *work.names), seen.times, seen.outcome(scenario)
+    return work.names, single_stream(work.items, work.stages, limits), {"name": SINGLE_STREAM}
 
 
 def random_feeds(inputs: Sequence[TensorSpec], seed: int) -> Feeds:

@@ -23,6 +23,7 @@ from ..json_form import NUMBER, Fields, Rows, check_form
 from ..strict_json import parse_json
 from .measure import ProfileOptions, network_feeds
 from .record import Profile
+from .scenario import SINGLE_STREAM
 from .ssh import Connection
 from .stream import Overhead, Times, WarmUp
 
@@ -107,6 +108,8 @@ def _check_options(board: Connection, program: Program, bundle: Bundle, options:
     what = f"{board.address} has no helmsight, and {PROGRAM}"
     if options.stages:
         raise UsageError(f"{what} measures the network alone; leave out --stages")
+    if options.scenario.name != SINGLE_STREAM:
+        raise UsageError(f"{what} measures one query after the other; leave out --scenario {options.scenario.name}")
     if options.source:
         raise UsageError(f"{what} is fed with the clip that ships; leave out --source")
     if options.session.device != "cpu":

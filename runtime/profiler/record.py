@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...devices.errors import BadArtefact, HelmsightError
 from ..json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
 from .others import busy
+from .scenario import SINGLE_STREAM, check_outcome
 from .stats import Interval, bootstrap, interval, percentile, queries_needed
 from .stream import Overhead, Times, WarmUp
 
@@ -55,6 +56,7 @@ _FORM = Fields(
     },
     {
         "metrics": Each(Fields({"value": NUMBER}, {"n": _COUNT})),
+        "scenario": Fields({"name": str}),
         "graph": Fields(
             known={"macs": _COUNT, "weight_bytes": _COUNT, "activation_bytes": _COUNT, "peak_bytes": _COUNT}
         ),
@@ -96,7 +98,8 @@ class Profile:
     and value, by sensor), and of the packages.
     `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
     the bundle scored. `graph` is what its export counted in it (operations, bytes), empty at a size that it was not
-    counted at. Both are for comparisons. What has a default is missing in older files.
+    counted at. Both are for comparisons. `scenario` is how queries arrived and what became of them. What has a default
+    is missing in older files.
     """
 
     bundle: str
@@ -119,6 +122,7 @@ class Profile:
     samples: Times
     metrics: Mapping[str, Any] = field(default_factory=dict)
     graph: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Mapping[str, Any] = field(default_factory=lambda: {"name": SINGLE_STREAM})
 
     @cached_property
     def total(self) -> NDArray[np.uint64]:
@@ -216,6 +220,8 @@ def _samples(stored: Mapping[str, Any], stages: int) -> Times:
 def _profile(data: dict[str, Any]) -> Profile:
     check_form(data, _FORM, "it")
     samples = _samples(data["samples"], len(data["stages"]))
+    if "scenario" in data:
+        check_outcome(data["scenario"])
     optional = {f.name for f in fields(Profile) if f.default is not MISSING or f.default_factory is not MISSING}
     known = {f.name: data[f.name] for f in fields(Profile) if f.name in data or f.name not in optional}
     return Profile(

@@ -124,6 +124,7 @@ def _arguments(bundle: Bundle, options: ProfileOptions) -> Iterator[str]:
     yield from ("--threads", str(options.session.threads), "--device", options.session.device)
     if options.stages:
         yield "--stages"
+    yield from options.scenario.arguments()
     if options.source:
         yield from ("--source", options.source)
     if bundle.resizable:

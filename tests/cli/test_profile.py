@@ -47,6 +47,17 @@ def test_json_is_the_record(face_bundle: Bundle, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["profiles"][0]["summary"][0]["n"] == 20
 
 
+def test_the_scenario_says_what_came_of_its_queries(face_bundle: Bundle) -> None:
+    done = helmsight("profile", face_bundle.path, *SHORT, "--scenario", "camera", "--rate", 200, "--deadline", 5000)
+    assert done.returncode == 0, done.stderr
+    assert "camera, 200 frames/s, deadline 5000 ms: 20 frames, " in done.stdout
+    assert "wait" in done.stdout
+    done = helmsight("profile", face_bundle.path, *SHORT, "--scenario", "offline", "--streams", 2)
+    assert done.returncode == 0, done.stderr
+    assert "face: offline, 2 streams: " in done.stdout
+    assert "queries/s" in done.stdout
+
+
 def test_the_size_that_is_asked_for_is_what_is_measured(navigate_bundle: Bundle, tmp_path: Path) -> None:
     face = write_bundle(tmp_path / "o.bundle", open_face_manifest(), {"model.onnx": b"not read by the fake back end"})
     done = helmsight("profile", face.path, navigate_bundle.path, *SHORT, "--imgsz", "640x480", "--json")
@@ -68,6 +79,9 @@ def test_the_size_that_is_asked_for_is_what_is_measured(navigate_bundle: Bundle,
         (("{bundle}", "--device", "fake", "--plot", "no/p.png"), 2, "there is no folder no"),
         (("{bundle}", "--device", "fake", "--plot", "p.xyz"), 2, "expected .png"),
         (("{bundle}", "--device", "cpu"), 4, "is no ONNX model"),
+        (("{bundle}", "--scenario", "server"), 2, "--scenario server: expected one of single-stream, offline, camera"),
+        (("{bundle}", "--rate", "30"), 2, "--rate is of --scenario camera, and single-stream is asked for"),
+        (("{bundle}", "--scenario", "camera", "--streams", "2"), 2, "--streams is of --scenario offline"),
     ],
 )
 def test_bad_input_is_one_line_and_a_code(

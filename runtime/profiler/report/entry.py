@@ -79,7 +79,7 @@ class Entry:
     latencies are of: `total`, from frame to result, or a stage of a query. `p50_ms` is its median with an interval that
     holds it with the probability `coverage`. `tail` has p90 and p99, and is empty where no query was measured. `watts`
     and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `profile` is the record with the
-    samples, None when `predicted`.
+    samples, None when `predicted`. `throughput` is what the streams of offline answered together, queries a second.
     """
 
     bundle: str
@@ -100,6 +100,8 @@ class Entry:
     memory_bytes: Known | None = None
     work: Work | None = None
     profile: Profile | None = None
+    throughput: float | None = None
+    throughput_interval: Interval | None = None
     made_by: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -119,8 +121,8 @@ class Entry:
 
     @property
     def fps(self) -> float:
-        """Queries a second, one after the other, of the median."""
-        return 1e3 / self.p50_ms
+        """Queries a second: what was answered together, or one after the other, of the median."""
+        return self.throughput or 1e3 / self.p50_ms
 
     @property
     def fps_per_watt(self) -> float | None:
@@ -132,11 +134,14 @@ class Entry:
 
     @property
     def energy_mj(self) -> float | None:
-        """Millijoules a query: watts times milliseconds."""
-        return None if self.watts is None else self.watts.value * self.p50_ms / self.streams
+        """Millijoules a query: watts over queries a second."""
+        return None if self.watts is None else self.watts.value * 1e3 / (self.fps * self.streams)
 
     def spread(self, figure: float) -> Interval:
-        """The interval of a `figure` that is proportional to the rate, from that of the median."""
+        """The interval of a `figure` that is proportional to `fps`, from that of the median or of the throughput."""
+        together = self.throughput_interval
+        if self.throughput and together:
+            return Interval(figure * together.low / self.throughput, figure * together.high / self.throughput)
         around = self.p50_interval_ms
         return Interval(figure * self.p50_ms / around.high, figure * self.p50_ms / around.low)
 

@@ -9,6 +9,7 @@ from ....devices.errors import UsageError
 from ....devices.prediction import BYTES, peak_gflops, predict
 from ..predicted import load_of, memory_bytes, precisions
 from ..record import Profile
+from ..scenario import SINGLE_STREAM, in_words, outcome_in_words
 from ..stats import Interval
 from .entry import Entry, Known, Score, Work, one_line, shapes
 
@@ -36,9 +37,13 @@ def unlike(entries: Sequence[Entry]) -> list[str]:
     """In what rows of a bundle differ that has no column of its own: with it, their figures are of unlike things."""
     said = []
     for bundle in dict.fromkeys(e.bundle for e in entries):
-        inputs = dict.fromkeys(shapes(e.profile) for e in entries if e.bundle == bundle and e.profile)
+        group = [e.profile for e in entries if e.bundle == bundle and e.profile]
+        inputs = dict.fromkeys(map(shapes, group))
         if len(inputs) > 1:
             said.append(f"{bundle} was fed with {' and with '.join(inputs)}")
+        scenarios = dict.fromkeys(str(p.scenario["name"]) for p in group)
+        if len(scenarios) > 1:
+            said.append(f"{bundle} was measured as {' and as '.join(scenarios)}")
     return said
 
 
@@ -48,11 +53,15 @@ def measured(profile: Profile, stage: str) -> Entry:
     board = next((d for d in catalog() if d.id == profile.machine.get("device")), None)
     power = _measured_watts(profile)
     streams = board.gpu.count if board and board.gpu and power is None and profile.device != "cpu" else 1
+    engine = f"{profile.device}, {profile.threads} thread{'s' * (profile.threads != 1)}"
+    scenario = profile.scenario
+    if scenario["name"] != SINGLE_STREAM:
+        engine += f"; {in_words(scenario)}"
     return Entry(
         bundle=one_line(profile.bundle),
         device=board.name if board else _processor(profile),
         board=board,
-        engine=one_line(f"{profile.device}, {profile.threads} thread{'s' * (profile.threads != 1)}"),
+        engine=one_line(engine),
         precision=one_line(profile.precision),
         predicted=False,
         stage=stage,
@@ -67,6 +76,8 @@ def measured(profile: Profile, stage: str) -> Entry:
         memory_bytes=_memory(profile),
         work=_work(profile, board),
         profile=profile,
+        throughput=scenario.get("per_s") or None,
+        throughput_interval=Interval(scenario["low"], scenario["high"]) if "per_s" in scenario else None,
         made_by=tuple(_made_by(profile)),
         warnings=profile.warnings,
     )
@@ -212,6 +223,8 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
     machine, warm_up, overhead = profile.machine, profile.warm_up, profile.overhead
     yield "date (UTC)", profile.date_utc
     yield "queries", f"{len(profile.samples):,} in {profile.duration_s:g} s, stages {', '.join(profile.stages)}"
+    if said := outcome_in_words(profile.scenario):
+        yield "scenario", said
     yield "input", f"{shapes(profile)}; fed with {profile.feeds}"
     yield "engine", f"{profile.device}, {profile.precision}, {profile.threads} threads"
     yield "warm-up", f"{warm_up.queries} queries, {warm_up.seconds:g} s, {'stable' if warm_up.stable else 'not stable'}"

@@ -14,7 +14,7 @@ from helmsight.devices.errors import DeviceMismatch, UsageError
 from helmsight.export.native import NAME
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import Bundle, write_bundle
-from helmsight.runtime.profiler import Limits, ProfileOptions
+from helmsight.runtime.profiler import Limits, ProfileOptions, Scenario
 from helmsight.runtime.profiler.address import parse_address
 from helmsight.runtime.profiler.measure import network_feeds
 from helmsight.runtime.profiler.remote import profile_on
@@ -109,6 +109,7 @@ def test_a_board_without_python_measures(board: Board, bundle: Bundle) -> None:
     ("options", "kind", "message"),
     [
         (replace(SHORT, stages=True), UsageError, "leave out --stages"),
+        (replace(SHORT, scenario=Scenario("camera")), UsageError, "leave out --scenario camera"),
         (replace(SHORT, source="sample://corridor"), UsageError, "leave out --source"),
         (replace(SHORT, session=SessionOptions("cuda")), DeviceMismatch, "leave out --device"),
     ],
