@@ -231,4 +231,12 @@ def _lines(name: str, one: Profile) -> list[str]:
     )
     warnings = [("* " if w.startswith("tail") else "! ") + w for w in one.warnings]
     came_of_it = outcome_in_words(one.scenario)
-    return [made, *([f"{name}: {came_of_it}"] if came_of_it else []), *warnings]
+    return [made, *([f"{name}: {came_of_it}"] if came_of_it else []), f"{name}: {_conditions(one)}", *warnings]
+
+
+def _conditions(one: Profile) -> str:
+    from ..runtime.profiler.conditions import clocks_and_heat, in_words
+
+    took, mode = one.energy, one.machine.get("power_mode")
+    energy = f"energy a query not available ({took})" if isinstance(took, str) else f"energy a query {in_words(took)}"
+    return "; ".join([energy, *clocks_and_heat(one.sensors), *([f"power mode {mode}"] if mode else [])])

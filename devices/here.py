@@ -13,8 +13,10 @@ from typing import Any
 
 from .cgroup import memory_limit
 from .device import Device, catalog
+from .jetson import power_mode
 from .nvidia import NvidiaGpu, NvmlAbsent, nvidia_gpus
 from .processor import Processor, processor
+from .reading import text
 
 FILES = (
     "proc/cpuinfo",
@@ -26,6 +28,8 @@ FILES = (
     "sys/class/dmi/id/product_name",
     "etc/os-release",
     "etc/nv_tegra_release",
+    "etc/nvpmodel.conf",
+    "var/lib/nvpmodel/status",
 )
 """What tells a machine, below its root; most have only some of them."""
 
@@ -34,7 +38,8 @@ FILES = (
 class Here:
     """This machine. Memory in bytes; `memory_limit_bytes` is the control group's, None when there is none.
 
-    `board` is what the board or machine calls itself, `l4t` the release of Jetson Linux on it, such as `R36.4.3`.
+    `board` is what the board or machine calls itself, `l4t` the release of Jetson Linux on it, such as `R36.4.3`, and
+    `power_mode` the mode of nvpmodel that is set there, such as `MAXN (0)`.
     `gpus_note` says why there are no `gpus`, `device_note` why `device` (an id of the catalogue) is None.
     """
 
@@ -47,6 +52,7 @@ class Here:
     python: str
     board: str | None
     l4t: str | None
+    power_mode: str | None
     gpus: tuple[NvidiaGpu, ...]
     gpus_note: str
     device: str | None
@@ -81,11 +87,12 @@ def _machine(root: Path, cpu: Processor, libc: str, python: str, seen: tuple[tup
         memory_bytes=memory_bytes,
         memory_limit_bytes=memory_limit(root),
         os=_os_name(root),
-        kernel=_text(root / "proc/sys/kernel/osrelease") or platform.release(),
+        kernel=text(root / "proc/sys/kernel/osrelease") or platform.release(),
         libc=libc,
         python=python,
         board=board,
         l4t=_l4t(root),
+        power_mode=power_mode(root),
         gpus=gpus,
         gpus_note=gpus_note,
         device=device.id if device else None,
@@ -131,29 +138,21 @@ def _gpus() -> tuple[tuple[NvidiaGpu, ...], str]:
 def _board(root: Path) -> str | None:
     """The model of the device tree (Arm boards) or of DMI (PCs, servers)."""
     dmi = root / "sys/class/dmi/id/product_name"
-    tree = _text(root / "proc/device-tree/model") or _text(root / "sys/firmware/devicetree/base/model")
-    return tree or _text(dmi) or None
+    tree = text(root / "proc/device-tree/model") or text(root / "sys/firmware/devicetree/base/model")
+    return tree or text(dmi) or None
 
 
 def _l4t(root: Path) -> str | None:
     """`R32.7.1` out of `# R32 (release), REVISION: 7.1, GCID: ...`."""
-    found = re.match(r"#\s*(R\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", _text(root / "etc/nv_tegra_release"))
+    found = re.match(r"#\s*(R\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", text(root / "etc/nv_tegra_release"))
     return f"{found[1]}.{found[2]}" if found else None
 
 
 def _os_name(root: Path) -> str:
-    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', _text(root / "etc/os-release"), re.MULTILINE)
+    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text(root / "etc/os-release"), re.MULTILINE)
     return found[1] if found else platform.system()
 
 
 def _memory(root: Path) -> int:
-    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    found = re.search(r"^MemTotal:\s*(\d+) kB", text(root / "proc/meminfo"), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
-
-
-def _text(file: Path) -> str:
-    """A small file of the kernel's; the device tree ends its strings with a zero byte. "" when it is not there."""
-    try:
-        return file.read_bytes().decode(errors="replace").replace("\0", "").strip()
-    except OSError:
-        return ""

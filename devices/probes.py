@@ -8,19 +8,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-Probe = Callable[[], float | None]
-"""Reads one figure. None: nothing to say yet, as with the first reading of a rate. Raises OSError or ValueError when
-the kernel does not answer."""
+from . import jetson
+from .reading import Probe, Rate, Since, number, text
 
 CPU = "sys/devices/system/cpu"
 MAX_CORES = 16
 """Clocks of more cores are not read: hundreds of files five times a second would disturb what is measured."""
 
 # Reasons for which NVML holds the clocks down against what the GPU could do: nvmlClocksEventReason* in nvml.h.
-THROTTLED = 0x04 | 0x08 | 0x20 | 0x40 | 0x80  # power cap, hardware, software thermal, hardware thermal, power brake
+THROTTLED = {
+    "throttled_power": 0x04 | 0x80,  # its own power limit, the power brake of the machine
+    "throttled_thermal": 0x20 | 0x40,  # by software, by hardware
+    "throttled_hardware": 0x08,  # either of them, or another reason that is not told
+}
 
-MIN_RATE_S = 0.05
-"""A rate over a shorter time is the coarseness of its counter; such a reading is left out."""
+OFF_C = -200
+"""Tegra tells -256 for a part that is switched off."""
+PMIC = "PMIC-Die"
+ROOT_ONLY = (
+    "energy_uj is readable by root only, as in all kernels since 5.10 (CVE-2020-8694); run as root to measure it"
+)
 
 
 def cpu_probes(root: Path) -> dict[str, Probe | str]:
@@ -29,30 +36,32 @@ def cpu_probes(root: Path) -> dict[str, Probe | str]:
     clocks = clocks[:MAX_CORES]
     throttles = sorted(root.glob(f"{CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count"))[:MAX_CORES]
     return {
-        "cpu_mhz": (lambda: sum(map(_number, clocks)) / len(clocks) / 1e3)
+        "cpu_mhz": (lambda: sum(map(number, clocks)) / len(clocks) / 1e3)
         if clocks
         else "the kernel shows no cpufreq (usual in a virtual machine)",
-        "cpu_throttle_events": _Since(throttles) if throttles else "the kernel counts none on this processor",
+        "cpu_throttle_events": Since(throttles) if throttles else "the kernel counts none on this processor",
         "load_1m": lambda: float((root / "proc/loadavg").read_text().split()[0]),
         "other_cores": OtherCores(root),
+        **jetson.clocks(root),
+        **jetson.throttling(root),
         **_temperatures(root),
-        **_rapl(root),
+        **_power(root),
     }
 
 
 def gpu_probes(lib: Any) -> dict[str, Probe | str]:
     """Probes of every GPU that NVML lists; `lib` is `pynvml`, initialised for as long as they are used."""
     readers: dict[str, Callable[[Any], float]] = {
-        "power_w": lambda g: lib.nvmlDeviceGetPowerUsage(g) / 1e3,
         "sm_mhz": lambda g: lib.nvmlDeviceGetClockInfo(g, lib.NVML_CLOCK_SM),
         "temperature_c": lambda g: lib.nvmlDeviceGetTemperature(g, lib.NVML_TEMPERATURE_GPU),
-        "throttled": lambda g: bool(lib.nvmlDeviceGetCurrentClocksThrottleReasons(g) & THROTTLED),
+        **{name: _held_down(lib, reasons) for name, reasons in THROTTLED.items()},
     }
     try:
         gpus = [lib.nvmlDeviceGetHandleByIndex(index) for index in range(lib.nvmlDeviceGetCount())]
     except lib.NVMLError as error:
         return {"gpu": f"NVML fails ({error})"}
-    return {f"gpu{i}.{name}": _tried(lib, reader, g) for i, g in enumerate(gpus) for name, reader in readers.items()}
+    found = {f"gpu{i}.{name}": _tried(lib, reader, g) for i, g in enumerate(gpus) for name, reader in readers.items()}
+    return found | {f"gpu{i}.power_w": _gpu_power(lib, g) for i, g in enumerate(gpus)}
 
 
 class OtherCores:
@@ -64,7 +73,7 @@ class OtherCores:
 
     def __init__(self, root: Path) -> None:
         self._stat = root / "proc/stat"
-        self._rate = _Rate()
+        self._rate = Rate()
 
     def __call__(self) -> float | None:
         fields = [int(f) for f in self._stat.read_text().split("\n", 1)[0].split()[1:9]]
@@ -79,41 +88,14 @@ class RaplPower:
     def __init__(self, domain: Path) -> None:
         self._domain = domain
         self._last_uj = self._wrapped_uj = 0.0
-        self._rate = _Rate()
+        self._rate = Rate()
 
     def __call__(self) -> float | None:
-        energy_uj = _number(self._domain / "energy_uj")
+        energy_uj = number(self._domain / "energy_uj")
         if energy_uj < self._last_uj:
-            self._wrapped_uj += _number(self._domain / "max_energy_range_uj")
+            self._wrapped_uj += number(self._domain / "max_energy_range_uj")
         self._last_uj = energy_uj
         return self._rate((energy_uj + self._wrapped_uj) / 1e6)
-
-
-class _Rate:
-    """The growth of a figure a second, since the reading before; None for the first and for one too soon."""
-
-    def __init__(self) -> None:
-        self._last: tuple[float, float] | None = None
-
-    def __call__(self, value: float) -> float | None:
-        now, last = time.monotonic(), self._last
-        if last is not None and now - last[0] < MIN_RATE_S:
-            return None
-        self._last = (now, value)
-        return None if last is None else (value - last[1]) / (now - last[0])
-
-
-class _Since:
-    """How much the sum of some counters has grown since the first reading."""
-
-    def __init__(self, counters: list[Path]) -> None:
-        self._counters = counters
-        self._first: float | None = None
-
-    def __call__(self) -> float:
-        total = sum(map(_number, self._counters))
-        self._first = total if self._first is None else self._first
-        return total - self._first
 
 
 def _temperatures(root: Path) -> Mapping[str, Probe | str]:
@@ -122,8 +104,14 @@ def _temperatures(root: Path) -> Mapping[str, Probe | str]:
         name = f"temperature_c.{_name(zone / 'type')}"
         if name in probes:
             name += zone.name.removeprefix("thermal_zone")
-        probes[name] = _file_probe(zone / "temp", 1e-3)
+        constant = text(zone / "type") == PMIC
+        probes[name] = "it is a constant on Jetsons" if constant else _temperature(zone / "temp")
     return probes or {"temperature_c": "the kernel shows no thermal zone"}
+
+
+def _power(root: Path) -> Mapping[str, Probe | str]:
+    found = {**jetson.rails(root), **_rapl(root)}
+    return found or {"power_w": "the kernel shows neither a power rail nor a RAPL energy counter"}
 
 
 def _rapl(root: Path) -> Mapping[str, Probe | str]:
@@ -134,8 +122,8 @@ def _rapl(root: Path) -> Mapping[str, Probe | str]:
         if os.access(domain / "energy_uj", os.R_OK):
             probes[f"power_w.{_name(domain / 'name')}"] = RaplPower(domain)
         else:
-            probes[f"power_w.{_name(domain / 'name')}"] = "energy_uj is readable by root only"
-    return probes or {"power_w": "the kernel shows no RAPL energy counter"}
+            probes[f"power_w.{_name(domain / 'name')}"] = ROOT_ONLY
+    return probes
 
 
 def _tried(lib: Any, reader: Callable[[Any], float], gpu: Any) -> Probe | str:
@@ -154,16 +142,28 @@ def _tried(lib: Any, reader: Callable[[Any], float], gpu: Any) -> Probe | str:
     return probe
 
 
-def _file_probe(file: Path, scale: float) -> Probe:
-    return lambda: _number(file) * scale
+def _held_down(lib: Any, reasons: int) -> Callable[[Any], float]:
+    return lambda gpu: bool(lib.nvmlDeviceGetCurrentClocksThrottleReasons(gpu) & reasons)
 
 
-def _number(file: Path) -> float:
-    return float(file.read_text())
+def _gpu_power(lib: Any, gpu: Any) -> Probe | str:
+    """Mean watts by the energy counter (Volta and later), which misses nothing, else watts of now."""
+    counter = _tried(lib, lambda g: lib.nvmlDeviceGetTotalEnergyConsumption(g) / 1e3, gpu)
+    if isinstance(counter, str):
+        return _tried(lib, lambda g: lib.nvmlDeviceGetPowerUsage(g) / 1e3, gpu)
+    rate, joules = Rate(), counter
+    return lambda: rate(joules() or 0.0)
+
+
+def _temperature(file: Path) -> Probe:
+    def probe() -> float:
+        celsius = number(file) / 1e3
+        if celsius < OFF_C:
+            raise OSError("it is switched off")
+        return celsius
+
+    return probe
 
 
 def _name(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return file.parent.name
+    return text(file) or file.parent.name

@@ -17,7 +17,11 @@ from typing import Any
 
 from .errors import UsageError
 from .nvidia import NvmlAbsent, nvml
-from .probes import Probe, cpu_probes, gpu_probes
+from .probes import cpu_probes, gpu_probes
+from .reading import Probe
+from .tegrastats import tegrastats
+
+TEGRA = "etc/nv_tegra_release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,16 @@ class Sensors:
         with self._lock:
             return {name: list(samples) for name, samples in self._samples.items() if samples}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sensors that are read; inside `with` or after it."""
+        return tuple(self._probes)
+
     def _find(self) -> dict[str, Probe | str]:
         probes = cpu_probes(self._root)
+        if (self._root / TEGRA).exists() and not any(callable(p) for n, p in probes.items() if n.startswith("power_w")):
+            probes = {n: p for n, p in probes.items() if n != "power_w"}
+            probes |= self._resources.enter_context(tegrastats(self.interval_s))
         try:
             return probes | gpu_probes(self._resources.enter_context(nvml()))
         except NvmlAbsent as reason:

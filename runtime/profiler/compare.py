@@ -104,9 +104,16 @@ def _unlike(a: Profile, b: Profile) -> Iterable[str]:
         ("precision", a.precision, b.precision),
         ("device", a.device, b.device),
         ("threads", a.threads, b.threads),
+        *_modes(a, b),
     ):
         if first != second:
             yield f"{what}: {first} against {second}"
+
+
+def _modes(a: Profile, b: Profile) -> Iterable[tuple[str, object, object]]:
+    """Of one kind of board; another one has other modes, and that it is another one is noted."""
+    if a.machine.get("board") == b.machine.get("board"):
+        yield "power mode", a.machine.get("power_mode"), b.machine.get("power_mode")
 
 
 def _notes(a: Profile, b: Profile) -> Iterable[str]:

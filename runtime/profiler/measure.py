@@ -22,6 +22,7 @@ from ..bundle import SHIPPED, Bundle, TensorSpec
 from ..results import Image
 from ..sources import open_source, without_password
 from ..tasks import Task, task_for
+from .conditions import measure_idle
 from .others import OthersWatch
 from .record import Profile
 from .scenario import CAMERA, OFFLINE, SINGLE_STREAM, WAIT, Scenario, offline, paced
@@ -74,6 +75,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
         works = [_workload(bundle, session, options) for session in sessions]
         session, work = sessions[0], works[0]
         overhead = measure_overhead(len(work.stages))
+        idle = measure_idle()
         warmed = [warm_up(one.items, one.stages) for one in works]
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         begin = time.perf_counter()
@@ -94,7 +96,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             overhead=overhead,
             other_cores=others.cores,
             machine=here().to_json(),
-            sensors=sensors.summary().to_json() | {"samples": sensors.series()},
+            sensors=sensors.summary().to_json() | {"samples": sensors.series(), "idle": idle},
             versions=_versions(),
             date_utc=date,
             duration_s=duration_s,

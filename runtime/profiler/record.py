@@ -1,8 +1,8 @@
 """The profile as a record: what was measured, all samples of it, and what made it. Reads and writes its JSON.
 
-A file holds {"schema_version": 1, "profiles": [...]}. In a profile, `summary` is there for other readers and is
-computed anew from the samples here; `samples` has the times themselves: `data` is base64 of zlib of little-endian
-unsigned 64-bit nanoseconds, query after query, `shape` being (queries, stages).
+A file holds {"schema_version": 1, "profiles": [...]}. In a profile, `summary` and `energy` are there for other readers
+and are computed anew here; `samples` has the times themselves: `data` is base64 of zlib of little-endian unsigned
+64-bit nanoseconds, query after query, `shape` being (queries, stages).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, HelmsightError
 from ..json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
+from .conditions import Energy, energy, throttling
 from .others import busy
 from .scenario import SINGLE_STREAM, check_outcome
 from .stats import Interval, bootstrap, interval, percentile, queries_needed
@@ -31,6 +32,7 @@ PERCENTILES = (0.5, 0.9, 0.99)
 OVERHEAD_LIMIT_US = 20.0
 _ENCODING = "base64 zlib uint64-le ns"
 _COUNT = (int, float, type(None))
+_READINGS = Each(Fields(known={"mean": NUMBER, "maximum": NUMBER, "not_available": str}))
 _FORM = Fields(
     {
         "bundle": str,
@@ -47,7 +49,11 @@ _FORM = Fields(
         "other_cores": _COUNT,
         "machine": Fields(known={"cpu": OBJECT, "device": (str, type(None))}),
         "sensors": Fields(
-            known={"readings": Each(Fields(known={"mean": NUMBER})), "samples": Each(Rows(Rows(NUMBER, 2, 2)))}
+            known={
+                "readings": _READINGS,
+                "samples": Each(Rows(Rows(NUMBER, 2, 2))),
+                "idle": Fields(known={"readings": _READINGS}),
+            }
         ),
         "versions": Each(str),
         "date_utc": str,
@@ -95,7 +101,7 @@ class Profile:
     dtype that were fed, and `feeds` says from where. `threads` is what the session was given. `other_cores` is how
     many cores other processes used on average during the run, None when that is not known. `machine`, `sensors`
     and `versions` are plain JSON of the device's record, of its sensors during the run (`samples` has pairs of seconds
-    and value, by sensor), and of the packages.
+    and value, by sensor; `idle` the power before it), and of the packages.
     `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
     the bundle scored. `graph` is what its export counted in it (operations, bytes), empty at a size that it was not
     counted at. Both are for comparisons. `scenario` is how queries arrived and what became of them. What has a default
@@ -145,10 +151,17 @@ class Profile:
         """What a reader must know before trusting the figures, a sentence each."""
         return tuple(_warnings(self))
 
+    @cached_property
+    def energy(self) -> Energy | str:
+        """What a query took, by the sensors; or why that is not available."""
+        return energy(self.sensors, self.device, self.duration_s, len(self.samples))
+
     def to_json(self) -> dict[str, Any]:
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
         record |= {"warm_up": asdict(self.warm_up), "overhead": asdict(self.overhead)}
         record |= {"warnings": list(self.warnings), "summary": [asdict(s) for s in self.summaries]}
+        took = self.energy
+        record |= {"energy": {"not_available": took} if isinstance(took, str) else took.to_json()}
         data = base64.b64encode(zlib.compress(self.samples.astype("<u8").tobytes(), 6)).decode()
         return record | {"samples": {"encoding": _ENCODING, "shape": list(self.samples.shape), "data": data}}
 
@@ -239,6 +252,8 @@ def _warnings(profile: Profile) -> Iterable[str]:
     warm_up, overhead = profile.warm_up, profile.overhead
     if busy(profile.other_cores):
         yield f"busy machine: other processes used {profile.other_cores:.2f} cores during the run; measure again"
+    if held := list(throttling(profile.sensors)):
+        yield f"throttled: {', '.join(held)}; cool it, or choose a lower power mode, and measure again"
     if not warm_up.stable:
         yield (
             f"warm-up did not settle within {warm_up.tolerance:.0%} in {warm_up.seconds:.1f} s; "

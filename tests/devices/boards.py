@@ -74,3 +74,39 @@ def board(root: Path, cpuinfo: str, mem_total_kb: int, model: str = "", l4t: str
     files |= {"etc/nv_tegra_release": l4t} if l4t else {}
     files |= {"sys/class/dmi/id/product_name": dmi + "\n"} if dmi else {}
     return write(root, files)
+
+
+def hwmon(number: int, chip: str, **files: str) -> dict[str, str]:
+    """A monitor's files in /sys/class/hwmon, by name."""
+    folder = f"sys/class/hwmon/hwmon{number}"
+    return {f"{folder}/name": f"{chip}\n"} | {f"{folder}/{name}": f"{text}\n" for name, text in files.items()}
+
+
+def ina3221(number: int, *channels: tuple[str, int, int]) -> dict[str, str]:
+    """An INA3221 with (label, millivolts, milliamperes) by channel, as the kernel of JetPack 5 and 6 shows it."""
+    files = {}
+    for at, (label, millivolts, milliamperes) in enumerate(channels, 1):
+        files |= {f"in{at}_label": label, f"in{at}_input": str(millivolts), f"curr{at}_input": str(milliamperes)}
+    shunts = {"in7_label": "sum of shunt voltages", "in7_input": "40", "curr1_crit_alarm": "0", "in1_enable": "1"}
+    return hwmon(number, "ina3221", **files, **shunts)
+
+
+def ina3221x(address: str, *channels: tuple[str, int]) -> dict[str, str]:
+    """One with (name, milliwatts) by channel, as JetPack 4 shows it."""
+    folder = f"sys/bus/i2c/drivers/ina3221x/{address}/iio:device0"
+    files = {f"{folder}/name": "ina3221x\n"}
+    for at, (name, milliwatts) in enumerate(channels):
+        files |= {f"{folder}/rail_name_{at}": f"{name}\n", f"{folder}/in_power{at}_input": f"{milliwatts}\n"}
+    return files
+
+
+NVPMODEL = """# MAXN is the NONE power model to release all constraints
+< POWER_MODEL ID=0 NAME=MAXN >
+CPU_ONLINE CORE_0 1
+GPU MAX_FREQ -1
+
+< POWER_MODEL ID=1 NAME=MODE_15W_6CORE >
+CPU_ONLINE CORE_0 1
+
+< PM_CONFIG DEFAULT=0 >
+"""

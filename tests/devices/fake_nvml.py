@@ -11,7 +11,7 @@ class NVMLError(Exception):
 
 
 class FakeNvml:
-    """The calls that helmsight makes, with a V100's answers; `throttle_reasons` may be set by a test."""
+    """The calls that helmsight makes, with a V100's answers; tests may set `throttle_reasons` and `energy_mj`."""
 
     NVMLError = NVMLError
     NVML_CLOCK_SM = NVML_CLOCK_SM
@@ -20,6 +20,7 @@ class FakeNvml:
     def __init__(self) -> None:
         self.open = 0
         self.throttle_reasons = 0
+        self.energy_mj: int | None = None
 
     def nvmlInit(self) -> None:
         self.open += 1
@@ -45,6 +46,12 @@ class FakeNvml:
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
         return SimpleNamespace(total=16 * 2**30)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:
+        """Millijoules since the driver was loaded; GPUs before Volta do not have it."""
+        if self.energy_mj is None:
+            raise NVMLError("Not Supported")
+        return self.energy_mj
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
         self._check()

@@ -1,4 +1,5 @@
 import sys
+import time
 
 import pytest
 
@@ -54,13 +55,17 @@ def test_sensors_of_a_gpu(lib: FakeNvml) -> None:
     with sample_sensors(0.01) as sensors:
         assert lib.open == 1
     readings = sensors.summary().readings
-    power, clock, throttled = (readings[f"gpu0.{name}"] for name in ("power_w", "sm_mhz", "throttled"))
+    power, clock, throttled = (readings[f"gpu0.{name}"] for name in ("power_w", "sm_mhz", "throttled_thermal"))
     assert isinstance(power, Stat)
     assert (power.minimum, power.maximum) == (42.5, 42.5)
     assert isinstance(clock, Stat)
     assert clock.mean == 1530
     assert isinstance(throttled, Stat)
     assert throttled.mean == 1.0
+    for other in ("power", "hardware"):
+        reason = readings[f"gpu0.throttled_{other}"]
+        assert isinstance(reason, Stat)
+        assert reason.maximum == 0
     assert readings["gpu0.temperature_c"] == "Not Supported"
     assert lib.open == 0
 
@@ -69,6 +74,19 @@ def test_an_idle_gpu_is_not_throttled(lib: FakeNvml) -> None:
     lib.throttle_reasons = 0x01
     with sample_sensors(0.01) as sensors:
         pass
-    throttled = sensors.summary().readings["gpu0.throttled"]
-    assert isinstance(throttled, Stat)
-    assert throttled.maximum == 0.0
+    for reason in ("power", "thermal", "hardware"):
+        throttled = sensors.summary().readings[f"gpu0.throttled_{reason}"]
+        assert isinstance(throttled, Stat)
+        assert throttled.maximum == 0.0
+
+
+def test_power_is_by_the_energy_counter_where_there_is_one(lib: FakeNvml) -> None:
+    lib.energy_mj = 5_000_000
+    begin = time.monotonic()
+    with sample_sensors(10) as sensors:
+        time.sleep(0.2)
+        lib.energy_mj += 10_000
+    wall = time.monotonic() - begin
+    power = sensors.summary().readings["gpu0.power_w"]
+    assert isinstance(power, Stat)
+    assert 10 / wall * 0.9 <= power.mean <= 10 / 0.2

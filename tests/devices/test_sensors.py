@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -75,6 +76,20 @@ def test_power_is_energy_over_time_also_past_the_counters_range(tmp_path: Path) 
     power = stat(sensors.summary(), "power_w.package-0")
     assert power.n == 1
     assert 0.2 / wall * 0.9 <= power.mean <= 0.2 / 0.1, "0.9 J to 1.0 J, then to 0.1 J: 0.2 J"
+
+
+def test_a_counter_that_only_root_may_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel has it since 5.10; root, who runs these tests, may read all files."""
+    write(tmp_path, BOARD)
+    counter = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
+    readable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != counter and readable(path, mode))
+    with sample_sensors(10, tmp_path) as sensors:
+        pass
+    reading = sensors.summary().readings["power_w.package-0"]
+    assert isinstance(reading, str)
+    assert "readable by root only" in reading
+    assert "run as root" in reading
 
 
 def test_what_is_absent_says_so_and_is_not_zero(tmp_path: Path) -> None:

@@ -78,8 +78,9 @@ class Entry:
     `device` is its name for people, `board` its record in the catalogue, `engine` what ran there. `stage` is what the
     latencies are of: `total`, from frame to result, or a stage of a query. `p50_ms` is its median with an interval that
     holds it with the probability `coverage`. `tail` has p90 and p99, and is empty where no query was measured. `watts`
-    and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `profile` is the record with the
-    samples, None when `predicted`. `throughput` is what the streams of offline answered together, queries a second.
+    and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `query_mj` is a query's energy as
+    it was measured. `profile` is the record with the samples, None when `predicted`. `throughput` is what the streams
+    of offline answered together, queries a second.
     """
 
     bundle: str
@@ -95,6 +96,7 @@ class Entry:
     tail: tuple[Percentile, ...] = ()
     streams: int = 1
     watts: Known | None = None
+    query_mj: float | None = None
     usd: Known | None = None
     score: Score | None = None
     memory_bytes: Known | None = None
@@ -134,7 +136,9 @@ class Entry:
 
     @property
     def energy_mj(self) -> float | None:
-        """Millijoules a query: watts over queries a second."""
+        """Millijoules a query: the whole run's over its queries where that was measured, else watts over the rate."""
+        if self.query_mj is not None:
+            return self.query_mj
         return None if self.watts is None else self.watts.value * 1e3 / (self.fps * self.streams)
 
     def spread(self, figure: float) -> Interval:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ....devices.device import Device, catalog
 from ....devices.errors import UsageError
 from ....devices.prediction import BYTES, peak_gflops, predict
+from ..conditions import in_words
 from ..predicted import load_of, memory_bytes, precisions
 from ..record import Profile
 from ..scenario import SINGLE_STREAM, in_words, outcome_in_words
@@ -51,7 +52,8 @@ def measured(profile: Profile, stage: str) -> Entry:
     """The row of a profile that was measured, of one of its stages or of the `total`."""
     whole = next(s for s in profile.summaries if s.stage == stage)
     board = next((d for d in catalog() if d.id == profile.machine.get("device")), None)
-    power = _measured_watts(profile)
+    took = None if isinstance(profile.energy, str) else profile.energy
+    power = Known(took.watts, f"measured, of {took.of}") if took else None
     streams = board.gpu.count if board and board.gpu and power is None and profile.device != "cpu" else 1
     engine = f"{profile.device}, {profile.threads} thread{'s' * (profile.threads != 1)}"
     scenario = profile.scenario
@@ -71,6 +73,7 @@ def measured(profile: Profile, stage: str) -> Entry:
         tail=whole.percentiles[1:],
         streams=streams,
         watts=power or board_watts(board),
+        query_mj=took.query_mj if took and whole is profile.summaries[-1] else None,
         usd=board_usd(board),
         score=_score(profile),
         memory_bytes=_memory(profile),
@@ -154,15 +157,6 @@ def _common_stage(group: Sequence[Profile], alone: bool) -> str:
     return "inference" if "inference" in common else common[-1]
 
 
-def _measured_watts(profile: Profile) -> Known | None:
-    """Mean power during the run, of the GPU where it ran there, else of the processor's package."""
-    for name, reading in profile.sensors.get("readings", {}).items():
-        on_gpu = name.startswith("gpu") and name.endswith("power_w")
-        if (on_gpu if profile.device != "cpu" else name.startswith("power_w")) and reading.get("mean"):
-            return Known(reading["mean"], f"measured, {name}")
-    return None
-
-
 def _processor(profile: Profile) -> str:
     """The processor without what its maker decorates it with, such as `AMD EPYC 9R14, 2 cores`."""
     cpu = profile.machine.get("cpu", {})
@@ -231,6 +225,8 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
     yield "loop", f"{overhead.per_query_us:g} us a query, {overhead.in_sample_us:g} us of it in each sample"
     cores = profile.other_cores
     yield "other processes", "not available" if cores is None else f"{cores:.2f} cores"
+    took = profile.energy
+    yield "energy a query", f"not available: {took}" if isinstance(took, str) else in_words(took)
     for name, reading in profile.sensors.get("readings", {}).items():
         yield name, _reading(reading)
     for key in ("board", "l4t", "power_mode", "os", "kernel"):

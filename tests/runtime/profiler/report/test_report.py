@@ -304,9 +304,14 @@ def test_clocks_and_temperature_over_time_are_of_what_ran_it(tmp_path: Path) -> 
 def test_measured_power_and_a_board_of_the_catalogue() -> None:
     sensors = {"readings": {"gpu0.power_w": {"n": 3, "minimum": 9.0, "mean": 10.0, "maximum": 11.0, "missed": 0}}}
     machine = {"device": "jetson-orin-nano-super", "cpu": {"model": "ARM"}}
-    (entry,) = entries_of([a_profile(np.full(10, 2_000_000), device="tensorrt", sensors=sensors, machine=machine)])
+    of_board = {"device": "tensorrt", "sensors": sensors, "machine": machine, "duration_s": 0.03}
+    (entry,) = entries_of([a_profile(np.full(10, 2_000_000), **of_board)])
     assert entry.device == "Jetson Orin Nano Super 8GB"
-    assert (entry.fps, entry.fps_per_watt, entry.energy_mj) == (500, 50, 20)
+    assert (entry.fps, entry.fps_per_watt) == (500, 50)
+    assert entry.energy_mj == pytest.approx(30), "of the whole run over its queries, what is between them too"
+    assert entry.watts
+    assert (entry.watts.origin, entry.watts.bound) == ("measured, of the GPU (gpu0.power_w)", False)
+    assert ("energy a query", "30 mJ: 10 W of the GPU (gpu0.power_w)") in entry.made_by
     assert entry.fps_per_usd == pytest.approx(500 / 249)
     (alone,) = entries_of([a_profile(np.full(10, 2_000_000), device="tensorrt", machine=machine)])
     assert alone.watts
