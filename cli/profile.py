@@ -235,8 +235,10 @@ def _lines(name: str, one: Profile) -> list[str]:
 
 
 def _conditions(one: Profile) -> str:
-    from ..runtime.profiler.conditions import clocks_and_heat, in_words
+    from ..runtime.profiler.conditions import clocks_and_heat, energy_in_words
 
     took, mode = one.energy, one.machine.get("power_mode")
-    energy = f"energy a query not available ({took})" if isinstance(took, str) else f"energy a query {in_words(took)}"
+    energy = (
+        f"energy a query not available ({took})" if isinstance(took, str) else f"energy a query {energy_in_words(took)}"
+    )
     return "; ".join([energy, *clocks_and_heat(one.sensors), *([f"power mode {mode}"] if mode else [])])

@@ -77,7 +77,7 @@ def clocks_and_heat(sensors: Mapping[str, Any]) -> Iterator[str]:
         yield f"at most {heat[hottest]:.0f} C ({hottest.removeprefix('temperature_c.').removesuffix('.temperature_c')})"
 
 
-def in_words(took: Energy) -> str:
+def energy_in_words(took: Energy) -> str:
     """Such as `12.3 mJ: 5.3 W of the module (VDD_IN), 2.1 W idle`."""
     idle = "" if took.idle_watts is None else f", {took.idle_watts:.3g} W idle"
     return f"{took.query_mj:.3g} mJ: {took.watts:.3g} W of {took.of}{idle}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ....devices.device import Device, catalog
 from ....devices.errors import UsageError
 from ....devices.prediction import BYTES, peak_gflops, predict
-from ..conditions import in_words
+from ..conditions import energy_in_words
 from ..predicted import load_of, memory_bytes, precisions
 from ..record import Profile
 from ..scenario import SINGLE_STREAM, in_words, outcome_in_words
@@ -226,7 +226,7 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
     cores = profile.other_cores
     yield "other processes", "not available" if cores is None else f"{cores:.2f} cores"
     took = profile.energy
-    yield "energy a query", f"not available: {took}" if isinstance(took, str) else in_words(took)
+    yield "energy a query", f"not available: {took}" if isinstance(took, str) else energy_in_words(took)
     for name, reading in profile.sensors.get("readings", {}).items():
         yield name, _reading(reading)
     for key in ("board", "l4t", "power_mode", "os", "kernel"):

@@ -14,7 +14,7 @@ from helmsight.devices.sensors import Sensors
 from helmsight.runtime.profiler import conditions as module
 from helmsight.runtime.profiler import load_profiles, save_profiles
 from helmsight.runtime.profiler.compare import compare
-from helmsight.runtime.profiler.conditions import Energy, clocks_and_heat, in_words, measure_idle
+from helmsight.runtime.profiler.conditions import Energy, clocks_and_heat, energy_in_words, measure_idle
 
 from ...devices.boards import ina3221, write
 from ...profiles import a_profile
@@ -32,7 +32,7 @@ def test_energy_is_the_time_each_reading_stands_for() -> None:
     sensors = {"readings": {VDD_IN: reading(29.75)}, "samples": samples, "idle": {"readings": {VDD_IN: reading(2.0)}}}
     found = a_profile(np.full(50, 1_000_000), sensors=sensors, duration_s=2.5).energy
     assert found == Energy("the module (VDD_IN)", 6.0, pytest.approx(300), 2.0)
-    assert in_words(found) == "300 mJ: 6 W of the module (VDD_IN), 2 W idle"
+    assert energy_in_words(found) == "300 mJ: 6 W of the module (VDD_IN), 2 W idle"
 
 
 def test_a_counter_loses_nothing_of_its_first_interval() -> None:
