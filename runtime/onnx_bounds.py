@@ -6,12 +6,11 @@ leads to other files, is looked at: dimensions, how deep graphs lie within each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..devices.errors import BadArtefact
-from .limits import MODEL_BYTES, MODEL_VALUES, ONNX_DEPTH, ONNX_FIELDS
+from .limits import MODEL_BYTES, MODEL_VALUES, ONNX_DEPTH
+from .protobuf import BYTES, VARINT, Walk, entry, fields, numbers, signed, text
 
 _ONNX_MESSAGES: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
@@ -53,11 +52,6 @@ _ONCE = {
 """Those of them that are there at most once: protobuf joins a second one to the first, so that what is bounded apart
 would be larger together."""
 
-LONGEST_TEXT = 4096
-"""Bytes of a name or a place that are read: no path is longer."""
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
 
 @dataclass(frozen=True, slots=True)
 class External:
@@ -67,20 +61,11 @@ class External:
     location: str
 
 
-class _Field(NamedTuple):
-    number: int
-    wire: int
-    value: int
-    data: memoryview
-
-
 @dataclass(slots=True)
-class _Walk:
+class _Bounds(Walk):
     """`bits` bounds what the file itself can store."""
 
-    name: str
-    bits: int
-    fields: int = 0
+    bits: int = 0
     external: list[External] = field(default_factory=list)
 
 
@@ -92,9 +77,9 @@ def check_onnx(data: bytes, name: str) -> tuple[External, ...]:
     """
     if len(data) > MODEL_BYTES:
         raise BadArtefact(f"{name} has {len(data)} bytes; at most {MODEL_BYTES} are read, as protobuf allows no more")
-    walk = _Walk(name, 8 * len(data))
+    walk = _Bounds(name, bits=8 * len(data))
     view = memoryview(data)
-    if not any(one.number == 7 and one.wire == _BYTES for one in _fields(view, walk)):
+    if not any(one.number == 7 and one.wire == BYTES for one in fields(view, walk)):
         raise BadArtefact(f"{name} is no ONNX model or is cut off (it has no graph); export or copy it again")
     _message("Model", view, walk, 0)
     return tuple(walk.external)
@@ -109,7 +94,7 @@ def refuse_external(data: bytes, name: str) -> None:
         )
 
 
-def _message(kind: str, data: memoryview, walk: _Walk, depth: int) -> None:
+def _message(kind: str, data: memoryview, walk: _Bounds, depth: int) -> None:
     if depth > ONNX_DEPTH:
         raise BadArtefact(f"{walk.name} is nested more than {ONNX_DEPTH} messages deep; simplify the network")
     if kind == "Tensor":
@@ -119,48 +104,48 @@ def _message(kind: str, data: memoryview, walk: _Walk, depth: int) -> None:
         _shape(data, walk)
         return
     inside, once, seen = _ONNX_MESSAGES[kind], _ONCE.get(kind, set()), set[int]()
-    for one in _fields(data, walk):
-        if one.wire == _BYTES and one.number in inside:
+    for one in fields(data, walk):
+        if one.wire == BYTES and one.number in inside:
             if one.number in once & seen:
-                raise _broken(walk, f"a {kind} has {inside[one.number]} twice")
+                raise walk.broken(f"a {kind} has {inside[one.number]} twice")
             seen.add(one.number)
             _message(inside[one.number], one.data, walk, depth + 1)
         elif kind == "Sparse" and one.number == 3:
-            _check_values(list(_numbers(one, walk)), MODEL_VALUES, "a sparse tensor", walk)
+            _check_values(list(numbers(one, walk)), MODEL_VALUES, "a sparse tensor", walk)
 
 
-def _tensor(data: memoryview, walk: _Walk) -> None:
+def _tensor(data: memoryview, walk: _Bounds) -> None:
     dims: list[int] = []
     called, location, elsewhere = "", "", False
-    for one in _fields(data, walk):
+    for one in fields(data, walk):
         if one.number == 1:
-            dims += _numbers(one, walk)
-        elif one.number == 8 and one.wire == _BYTES:
-            called = shown(_text(one.data))
-        elif one.number == 13 and one.wire == _BYTES:
-            key, value = _entry(one.data, walk)
+            dims += numbers(one, walk)
+        elif one.number == 8 and one.wire == BYTES:
+            called = shown(text(one.data))
+        elif one.number == 13 and one.wire == BYTES:
+            key, value = entry(one.data, walk)
             location = value if key == "location" else location
-        elif one.number == 14 and one.wire == _VARINT:
+        elif one.number == 14 and one.wire == VARINT:
             elsewhere = elsewhere or one.value & 0xFFFFFFFF != 0
     _check_values(dims, MODEL_VALUES if elsewhere else walk.bits, f"tensor {called or 'without a name'}", walk)
     if elsewhere:
         walk.external.append(External(called, location))
 
 
-def _shape(data: memoryview, walk: _Walk) -> None:
+def _shape(data: memoryview, walk: _Bounds) -> None:
     """A declared shape; dimensions without a number count as 1."""
     dims = [
-        _signed(value.value)
-        for one in _fields(data, walk)
-        if one.number == 1 and one.wire == _BYTES
-        for value in _fields(one.data, walk)
-        if value.number == 1 and value.wire == _VARINT
+        signed(value.value)
+        for one in fields(data, walk)
+        if one.number == 1 and one.wire == BYTES
+        for value in fields(one.data, walk)
+        if value.number == 1 and value.wire == VARINT
     ]
     # Some exporters write -1 or 0 for a dimension that varies.
     _check_values([max(d, 1) if d >= -1 else d for d in dims], MODEL_VALUES, "a declared shape", walk)
 
 
-def _check_values(dims: list[int], most: int, what: str, walk: _Walk) -> None:
+def _check_values(dims: list[int], most: int, what: str, walk: _Bounds) -> None:
     values = 1
     for size in dims:
         if size < 0:
@@ -175,79 +160,6 @@ def _few(dims: list[int]) -> str:
     return "x".join(str(d) for d in dims[:8]) + ("x..." if len(dims) > 8 else "")
 
 
-def _entry(data: memoryview, walk: _Walk) -> tuple[str, str]:
-    texts = {one.number: _text(one.data) for one in _fields(data, walk) if one.wire == _BYTES}
-    return texts.get(1, ""), texts.get(2, "")
-
-
-def shown(text: str) -> str:
+def shown(name: str) -> str:
     """For messages: short, and what cannot be shown is a mark."""
-    return "".join(c if c.isprintable() else "?" for c in text[:200])
-
-
-def _text(data: memoryview) -> str:
-    return bytes(data[:LONGEST_TEXT]).decode("utf-8", "replace")
-
-
-def _numbers(one: _Field, walk: _Walk) -> Iterator[int]:
-    """A repeated integer, written one by one or packed."""
-    if one.wire == _VARINT:
-        yield _signed(one.value)
-    elif one.wire == _BYTES:
-        at = 0
-        while at < len(one.data):
-            _count(walk)
-            value, at = _varint(one.data, at, walk)
-            yield _signed(value)
-
-
-def _fields(data: memoryview, walk: _Walk) -> Iterator[_Field]:
-    at, end = 0, len(data)
-    nothing = data[:0]
-    while at < end:
-        _count(walk)
-        key, at = _varint(data, at, walk)
-        number, wire = key >> 3, key & 7
-        value, content = 0, nothing
-        if wire == _VARINT:
-            value, at = _varint(data, at, walk)
-        elif wire == _BYTES:
-            size, start = _varint(data, at, walk)
-            at = start + size
-            content = data[start:at]
-        elif wire in (_FIXED64, _FIXED32):
-            at += 8 if wire == _FIXED64 else 4
-        else:
-            raise _broken(walk, f"wire type {wire}")
-        if not 0 < number < 1 << 29 or at > end:
-            raise _broken(walk, f"field {number} ends at byte {at} of {end}")
-        yield _Field(number, wire, value, content)
-
-
-def _varint(data: memoryview, at: int, walk: _Walk) -> tuple[int, int]:
-    """A number of 64 bits in groups of 7, and where it ends."""
-    value = shift = 0
-    while shift < 70:
-        if at >= len(data):
-            raise _broken(walk, "a number is cut off")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-    raise _broken(walk, "a number has more than 64 bits")
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
-
-
-def _count(walk: _Walk) -> None:
-    walk.fields += 1
-    if walk.fields > ONNX_FIELDS:
-        raise BadArtefact(f"{walk.name} has more than {ONNX_FIELDS} fields; no network of that many nodes is read")
-
-
-def _broken(walk: _Walk, what: str) -> BadArtefact:
-    return BadArtefact(f"{walk.name} is no ONNX model or is cut off ({what}); export or copy it again")
+    return "".join(c if c.isprintable() else "?" for c in name[:200])
