@@ -59,6 +59,10 @@ def profile(
             help="Predict for a board that is not here, or measure on one over SSH; may be repeated.",
         ),
     ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Time the layers too, in a run of its own.")] = False,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write stages and layers over time, in Chrome's trace format (.json).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Measure latency on this machine: p50, p90, p99 with the samples that support them, and what made them.
@@ -68,7 +72,7 @@ def profile(
     """
     there = [name for name in on or () if "://" in name]
     boards = [name for name in on or () if "://" not in name]
-    if boards and (imgsz or (not there and (stages or output or plot or source))):
+    if boards and (imgsz or (not there and (stages or output or plot or source or layers or trace))):
         raise UsageError(
             f"--on {boards[0]} predicts the network alone at its usual size; leave out what measures, or that --on"
         )
@@ -80,12 +84,15 @@ def profile(
     from ..runtime.bundle import open_bundle, resize_bundles
     from ..runtime.profiler import Limits, ProfileOptions, save_profiles
     from ..runtime.profiler.plot import check_path, plot_profiles
+    from ._layers import check_layers, print_layers, with_layers
     from ._options import image_size
 
     if output and not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     if plot:
         check_path(plot)
+    if layers or trace:
+        check_layers(device, there, trace)
     arriving = _scenario(scenario, {"streams": streams}, {"fps": rate, "deadline_ms": deadline})
     limits = Limits(duration, queries)
     options = ProfileOptions(SessionOptions(device, threads), limits, stages, source, scenario=arriving)
@@ -101,7 +108,12 @@ def profile(
     profiles = [one for _, one in found]
     if plot and profiles:
         plot_profiles(profiles, plot)
-    _print(found, predicted, as_json)
+    if layers or trace:
+        profiles = with_layers(opened, profiles, options, trace)
+        keep(profiles)
+    _print([(where, one) for (where, _), one in zip(found, profiles, strict=True)], predicted, as_json)
+    if layers and not as_json:
+        print_layers(profiles)
     for error in failed[:-1]:
         print(f"helmsight: {error}", file=sys.stderr)
     if failed:

@@ -9,6 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..devices.errors import need
+from ..runtime.onnx_nodes import WEIGHTED, macs
 from .to_onnx import read_opset
 
 if TYPE_CHECKING:
@@ -78,19 +79,12 @@ def _macs(node: NodeProto, shapes: Shapes) -> int | None:
     """Multiply-accumulates of one node: 0 for what is no product, None when a shape it needs is not known."""
     if any(a.HasField("g") for a in node.attribute):
         return None
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if node.op_type not in WEIGHTED:
         return 0
     first, second, out = shapes.get(node.input[0]), shapes.get(node.input[1]), shapes.get(node.output[0])
     if first is None or second is None or out is None:
         return None
-    if node.op_type == "Conv":  # weight (out, in / groups, kernel...): each output sums over in / groups x kernel
-        return prod(out) * prod(second[1:])
-    if node.op_type == "ConvTranspose":  # weight (in, out / groups, kernel...): each input is spread over the rest
-        return prod(first) * prod(second[1:])
-    if node.op_type == "Gemm":
-        transposed = any(a.name == "transA" and a.i for a in node.attribute)
-        return prod(out) * first[0 if transposed else 1]
-    return prod(out) * first[-1]
+    return macs(node.op_type, first, second, out)
 
 
 def _peak(model: ModelProto, sizes: Mapping[str, int]) -> int | None:

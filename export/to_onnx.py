@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
 from ..runtime.bundle import TensorSpec
+from ..runtime.onnx_nodes import MODULE_PATH
 from .loading import first_line
 from .quiet import output_to
 from .sizes import dynamic_shapes, example_shape, name_sizes
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 2**31 - 1
 """A protobuf file cannot be larger; such a network would need external data."""
 
-KEPT_METADATA = "pkg.torch.onnx.name_scopes"
-"""The module path of a node. The rest that torch writes has source lines and absolute paths of the machine."""
+KEPT_METADATA = MODULE_PATH
+"""The rest that torch writes has source lines and absolute paths of the machine."""
 
 
 def to_onnx(

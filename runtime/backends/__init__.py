@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -33,11 +34,15 @@ BACKENDS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`device` is a key of BACKENDS. `threads` 0 means as many as the process may use."""
+    """`device` is a key of BACKENDS. `threads` 0 means as many as the process may use.
+
+    `layers` is a folder for what the engine's own profiler writes, which slows it down; None: that is off.
+    """
 
     device: str = "cpu"
     threads: int = 0
     allow_fallback: bool = False
+    layers: Path | None = None
 
 
 class Session(Protocol):

@@ -6,6 +6,7 @@ import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...devices.processor import processor
 from ..bundle import SIZE_NAMES, Bundle, TensorSpec
 from ..manifest import DTYPE_BYTES
 from . import Feeds, Outputs, SessionOptions
+from .layer_times import EngineRun, read_onnxruntime
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class OnnxRuntimeSession:
     quotas. Its threads do not spin while they wait, so that a camera and another network beside it keep their cores.
     """
 
+    layer_profiler = "ONNX Runtime's profiler"
+
     def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
         ort = need("onnxruntime", "cpu" if options.device == "cpu" else "gpu")
         wanted = PROVIDERS[options.device]
@@ -47,6 +51,9 @@ class OnnxRuntimeSession:
                 "install helmsight[gpu] or use --device cpu"
             )
         settings = session_settings(ort, bundle, options)
+        if options.layers:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(options.layers / "layers")
         providers = _providers(wanted, available)
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -87,6 +94,10 @@ class OnnxRuntimeSession:
                     f"{spec.shape}; export it again"
                 )
         return dict(zip(self._names, values, strict=True))
+
+    def layer_runs(self) -> tuple[EngineRun, ...]:
+        """See `HasLayers`."""
+        return read_onnxruntime(Path(self._session.end_profiling()))
 
     def close(self) -> None:
         self._session = None

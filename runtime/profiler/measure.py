@@ -53,7 +53,7 @@ class ProfileOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Workload:
+class Workload:
     """Items, the stages they pass through, the array feeds of one query, and where they come from."""
 
     items: Sequence[Any]
@@ -72,7 +72,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
     with ExitStack() as opened:
         wanted, count = _sessions(options)
         sessions = [opened.enter_context(load(bundle, wanted)) for _ in range(count)]
-        works = [_workload(bundle, session, options) for session in sessions]
+        works = [workload(bundle, session, options) for session in sessions]
         session, work = sessions[0], works[0]
         overhead = measure_overhead(len(work.stages))
         idle = measure_idle()
@@ -116,7 +116,7 @@ def _sessions(options: ProfileOptions) -> tuple[SessionOptions, int]:
     return replace(options.session, threads=options.session.threads or max(1, cores // streams)), streams
 
 
-def _run(works: Sequence[_Workload], options: ProfileOptions) -> tuple[tuple[str, ...], Times, dict[str, Any]]:
+def _run(works: Sequence[Workload], options: ProfileOptions) -> tuple[tuple[str, ...], Times, dict[str, Any]]:
     """The names of the stages, the samples, and the scenario with what came of it."""
     scenario, limits, work = options.scenario, options.limits, works[0]
     if scenario.name == OFFLINE:
@@ -157,15 +157,16 @@ def network_feeds(bundle: Bundle, options: ProfileOptions) -> tuple[list[Feeds],
     return [{name: array.copy() for name, array in task.prepare(f).items()} for f in frames], _origin(frames, uri)
 
 
-def _workload(bundle: Bundle, session: Session, options: ProfileOptions) -> _Workload:
+def workload(bundle: Bundle, session: Session, options: ProfileOptions) -> Workload:
+    """What `session` is measured with. Raises UsageError when stages are asked for without frames."""
     if not options.stages:
         feeds, origin = network_feeds(bundle, options)
-        return _Workload(feeds, ("inference",), (session.run,), feeds[0], origin)
+        return Workload(feeds, ("inference",), (session.run,), feeds[0], origin)
     uri = options.source or _sample_uri()
     if uri is None:
         raise UsageError("--stages needs frames and no sample clip ships here; give them with --source URI")
     task, frames = task_for(bundle.manifest), _frames(uri)
-    return _Workload(frames, STAGES, _stages(task, session), task.prepare(frames[0]), _origin(frames, uri))
+    return Workload(frames, STAGES, _stages(task, session), task.prepare(frames[0]), _origin(frames, uri))
 
 
 def _origin(frames: Sequence[Image], uri: str) -> str:

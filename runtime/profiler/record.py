@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...devices.errors import BadArtefact, HelmsightError
 from ..json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
 from .conditions import Energy, energy, throttling
+from .layer_profile import FORM, LayerProfile
 from .others import busy
 from .scenario import SINGLE_STREAM, check_outcome
 from .stats import Interval, bootstrap, interval, percentile, queries_needed
@@ -66,6 +67,7 @@ _FORM = Fields(
         "graph": Fields(
             known={"macs": _COUNT, "weight_bytes": _COUNT, "activation_bytes": _COUNT, "peak_bytes": _COUNT}
         ),
+        "layers": FORM,
     },
 )
 
@@ -104,8 +106,8 @@ class Profile:
     and value, by sensor; `idle` the power before it), and of the packages.
     `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
     the bundle scored. `graph` is what its export counted in it (operations, bytes), empty at a size that it was not
-    counted at. Both are for comparisons. `scenario` is how queries arrived and what became of them. What has a default
-    is missing in older files.
+    counted at. Both are for comparisons. `scenario` is how queries arrived and what became of them, `layers` are
+    there where they were asked for. What has a default is missing in older files.
     """
 
     bundle: str
@@ -129,6 +131,7 @@ class Profile:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     graph: Mapping[str, Any] = field(default_factory=dict)
     scenario: Mapping[str, Any] = field(default_factory=lambda: {"name": SINGLE_STREAM})
+    layers: LayerProfile | None = None
 
     @cached_property
     def total(self) -> NDArray[np.uint64]:
@@ -157,7 +160,8 @@ class Profile:
         return energy(self.sensors, self.device, self.duration_s, len(self.samples))
 
     def to_json(self) -> dict[str, Any]:
-        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("samples", "layers")}
+        record |= {"layers": self.layers.to_json()} if self.layers else {}
         record |= {"warm_up": asdict(self.warm_up), "overhead": asdict(self.overhead)}
         record |= {"warnings": list(self.warnings), "summary": [asdict(s) for s in self.summaries]}
         took = self.energy
@@ -244,6 +248,7 @@ def _profile(data: dict[str, Any]) -> Profile:
             "warm_up": WarmUp(**data["warm_up"]),
             "overhead": Overhead(**data["overhead"]),
             "samples": samples,
+            "layers": LayerProfile.from_json(data["layers"]) if "layers" in data else None,
         }
     )
 

@@ -137,3 +137,37 @@ def test_a_comparison_takes_predicted_rows(face_bundle: Bundle, tmp_path: Path) 
     done = helmsight("compare", record, "--on", "jetson-nano", "--on", "dgx-a100", "--json")
     rows = json.loads(done.stdout)["rows"]
     assert [row["result"] for row in rows] == ["measured", "predicted", "predicted"]
+
+
+def test_layers_are_printed_kept_and_traced(tmp_path: Path) -> None:
+    record, trace = tmp_path / "p.json", tmp_path / "t.json"
+    done = helmsight("profile", "navigate", "--duration", "0", "--layers", "--trace", trace, "-o", record)
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "layers of navigate: the 10 slowest of",
+        "stage4.body.3",
+        "operations",
+        "of the roofline",
+        "costs time",
+    ):
+        assert part in done.stdout
+    assert "in a run of its own" in done.stderr
+    (found,) = load_profiles(record)
+    assert found.layers is not None
+    assert any(event["name"] == "stage4.body.3" for event in json.loads(trace.read_text())["traceEvents"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--layers", "--device", "fake"), "--device fake does not time its layers; expected cpu"),
+        (("--trace", "no/folder/t.json"), "there is no folder no/folder"),
+        (("--layers", "--on", "ssh://nobody@nowhere"), "--layers and --trace are of this machine"),
+        (("--layers", "--on", "jetson-nano"), "leave out what measures"),
+    ],
+)
+def test_layers_that_cannot_be_had_are_one_line(arguments: tuple[str, ...], said: str) -> None:
+    done = helmsight("profile", "navigate", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from ....devices.device import Device, catalog
 from ....devices.errors import UsageError
-from ....devices.prediction import BYTES, peak_gflops, predict
+from ....devices.prediction import predict
 from ..conditions import energy_in_words
 from ..predicted import load_of, memory_bytes, precisions
+from ..rates import catalogued_peak
 from ..record import Profile
 from ..scenario import SINGLE_STREAM, in_words, outcome_in_words
 from ..stats import Interval
@@ -198,18 +199,9 @@ def _work_of(
         moved_bytes=weights + activations,
         network_ms=network_ms,
         network_interval_ms=around,
-        peak_gflops=_peak(board, profile.precision, on_cpu),
+        peak_gflops=catalogued_peak(board, profile.precision, on_cpu),
         bandwidth_gb_s=board.memory.bandwidth_gb_s if board else None,
     )
-
-
-def _peak(board: Device | None, precision: str, on_cpu: bool) -> float | None:
-    """What the catalogue says that a board computes at the most: 1e9 operations a second, of one GPU or of its CPU."""
-    if board is None:
-        return None
-    if on_cpu or board.gpu is None:
-        return board.cpu.fp32_gflops if board.cpu and precision == "fp32" else None
-    return peak_gflops(board.gpu, precision) if precision in BYTES else None
 
 
 def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:

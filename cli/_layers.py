@@ -1,0 +1,101 @@
+"""The layers of what `helmsight profile` measured: timed in a run of their own, printed, and written as a trace."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..devices.errors import UsageError
+from ._output import table
+
+if TYPE_CHECKING:
+    from ..runtime.bundle import Bundle
+    from ..runtime.profiler import Profile, ProfileOptions
+    from ..runtime.profiler.layer_profile import Layer, LayerProfile
+
+SHOWN = 10
+
+
+def check_layers(device: str, there: Sequence[str], trace: Path | None) -> None:
+    """What can be known before anything is measured; UsageError."""
+    from ..runtime.profiler.layers import DEVICES
+
+    if there:
+        raise UsageError(f"--layers and --trace are of this machine, not of {there[0]}; run helmsight on that board")
+    if device not in DEVICES:
+        raise UsageError(f"--layers: --device {device} does not time its layers; expected {', '.join(DEVICES)}")
+    if trace and not trace.parent.is_dir():
+        raise UsageError(f"--trace {trace}: there is no folder {trace.parent}; make it first")
+
+
+def with_layers(
+    bundles: Sequence[Bundle], profiles: Sequence[Profile], options: ProfileOptions, trace: Path | None
+) -> list[Profile]:
+    """`profiles` with the layers of their `bundles`; writes the `trace`."""
+    from ..runtime.profiler.layers import profile_layers
+    from ..runtime.profiler.trace import write_trace
+
+    print("timing the layers, in a run of its own", file=sys.stderr)
+    found = [profile_layers(bundle, options) for bundle in bundles]
+    if trace:
+        write_trace(trace, [timeline for _, timeline in found])
+        print(f"wrote {trace}; open it at ui.perfetto.dev or in chrome://tracing", file=sys.stderr)
+    return [replace(profile, layers=layers) for profile, (layers, _) in zip(profiles, found, strict=True)]
+
+
+def print_layers(profiles: Sequence[Profile]) -> None:
+    """The slowest layers of each profile that has some, and what must be known to read them."""
+    for profile in profiles:
+        layers = profile.layers
+        if layers is None:
+            continue
+        slowest = layers.slowest(SHOWN)
+        table(
+            f"layers of {profile.bundle}: the {len(slowest)} slowest of {len(layers.layers)}",
+            ("module", "layer", "operator", "ms", "share", "operations", "bytes", "of the roofline"),
+            [_cells(layers, layer) for layer in slowest],
+        )
+        print("\n".join(_lines(profile, layers)))
+
+
+def _cells(layers: LayerProfile, layer: Layer) -> list[str]:
+    reached = layers.of_roofline(layer)
+    return [
+        {None: "not available", "": "(the network)"}.get(layer.module, str(layer.module)),
+        layer.name,
+        layer.operator,
+        f"{layer.ms:.3f}",
+        f"{layer.ms / layers.layers_ms:.1%}",
+        _count(layer.operations),
+        _count(layer.moved_bytes),
+        "not available" if reached is None else f"{reached[0]:.0%} of {reached[1]}",
+    ]
+
+
+def _count(value: int | None) -> str:
+    """To three digits, such as 1.66e7 in engineers' form: 16.6 M."""
+    if value is None:
+        return "not available"
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return str(value)
+
+
+def _lines(profile: Profile, layers: LayerProfile) -> list[str]:
+    shown = sum(layer.ms for layer in layers.slowest(SHOWN)) / layers.layers_ms
+    alone = next((s.percentiles[0].ms for s in profile.summaries if s.stage == "inference"), None)
+    beside = "" if alone is None else f", {alone:.3f} ms without it"
+    peak, bandwidth = layers.rates.peak_gflops, layers.rates.bandwidth_gb_s
+    rates = ", ".join(
+        f"{name} not available" if value is None else f"{name} {value:.3g}e9 {unit} a second"
+        for name, value, unit in (("peak", peak, "operations"), ("bandwidth", bandwidth, "bytes"))
+    )
+    return [
+        f"{profile.bundle}: medians of {layers.runs} runs with {layers.profiler} on, which costs time: a run took "
+        f"{layers.run_ms:.3f} ms{beside}; {layers.layers_ms:.3f} ms in layers, {shown:.0%} of that in those shown",
+        f"{profile.bundle}: {rates} ({layers.rates.origin})",
+    ]

@@ -1,0 +1,200 @@
+"""An ONNX graph's nodes, read on a board without onnx: what an engine's layers are called in PyTorch, and their work.
+
+An engine fuses nodes and gives the result a name of its own; `OnnxGraph.find` leads back from that name.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from .manifest import DTYPE_BYTES
+from .protobuf import BYTES, VARINT, Walk, entry, fields, numbers, text
+
+MODULE_PATH = "pkg.torch.onnx.name_scopes"
+"""The entry of a node's metadata in which torch's exporter writes the modules that it lies in, and its own name."""
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators whose multiply-accumulates are counted."""
+
+_PASSING = ("DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose", "Reshape")
+"""What may stand between a stored weight and the operator that it belongs to."""
+
+_DTYPES = {
+    **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"},
+    **{9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16"},
+}
+"""Numbers of onnx.proto's TensorProto.DataType."""
+
+_NAMES = re.compile(r"[\s+,(){}\[\]]+|\.\.\.")
+"""What stands between the names of nodes in the name that TensorRT gives to the layer made of them."""
+
+_WEIGHT = re.compile(r"(.+)\.weight(?:_\w+)?")
+"""The name of a module's weight, and of what quantising makes of it."""
+
+_ADDED = re.compile(r"^InsertedPrecisionFreeCast_|_token_\d+$")
+"""What ONNX Runtime writes before the name of a tensor that it cast, and behind that of a node that it fused."""
+
+_OF_NONE = ("Reformatting CopyNode", "ReorderInput", "ReorderOutput")
+"""Layers that an engine puts between others, though the name of one may be in theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node. `module` is its path in PyTorch, as `named_modules` has it ("": the network), None if not known."""
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    module: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A stored tensor: its shape, and the bytes that its numbers take."""
+
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+# Without slots: what is looked up is kept in the instance's dict.
+@dataclass(frozen=True)
+class OnnxGraph:
+    """The main graph of a file: its nodes in order, and its stored tensors by name."""
+
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Weight]
+
+    def find(self, layer: str, operator: str = "") -> tuple[Node, ...]:
+        """The nodes that an engine's `layer` was made of, none where it does not tell or put the layer in itself.
+
+        ONNX Runtime calls a layer as its node, `fused NODE`, `NODE_token_7`, `NODE/FUSION`, or by the tensor that it
+        gives, `TENSOR_nchwc`, where that may be the one of an activation behind the `operator`; TensorRT joins names.
+        """
+        if layer in self._by_name:
+            return (self._by_name[layer],)
+        if layer.startswith(_OF_NONE):
+            return ()
+        layer = _ADDED.sub("", layer)
+        if layer.endswith("_nchwc"):
+            return self._behind(layer.removesuffix("_nchwc"), operator)
+        parts = [part for part in _NAMES.split(layer) if part]
+        found = tuple(self._by_name[part] for part in parts if part in self._by_name)
+        above = layer.rpartition("/")[0]
+        return found or ((self._by_name[above],) if above in self._by_name else ())
+
+    def weight_of(self, node: Node) -> Weight | None:
+        """The stored weight of a convolution or a product, through what dequantises or casts it."""
+        for name in node.inputs[1:2] if node.operator != "MatMul" else node.inputs[:2][::-1]:
+            while name not in self.weights and name in self._makers and self._makers[name].operator in _PASSING:
+                name = self._makers[name].inputs[0]
+            if name in self.weights:
+                return self.weights[name]
+        return None
+
+    def _behind(self, tensor: str, operator: str) -> tuple[Node, ...]:
+        """The node that makes `tensor`, and those before it up to the one of `operator`."""
+        found: list[Node] = []
+        while tensor in self._makers and len(found) < 4:
+            found.append(self._makers[tensor])
+            if found[-1].operator == operator or not found[-1].inputs:
+                break
+            tensor = found[-1].inputs[0]
+        same = [at for at, node in enumerate(found) if node.operator == operator]
+        return tuple(reversed(found[: same[0] + 1] if same else found[:1]))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes if node.name}
+
+    @cached_property
+    def _makers(self) -> dict[str, Node]:
+        return {name: node for node in self.nodes for name in node.outputs}
+
+
+def read_graph(data: bytes, name: str) -> OnnxGraph:
+    """The graph of an ONNX file that was checked before; `name` says in messages which file it is.
+
+    Raises BadArtefact for what is no protobuf message.
+    """
+    walk = Walk(name)
+    nodes: list[Node] = []
+    weights: dict[str, Weight] = {}
+    for graph in (one for one in fields(memoryview(data), walk) if one.number == 7 and one.wire == BYTES):
+        for one in fields(graph.data, walk):
+            if one.number == 1 and one.wire == BYTES:
+                nodes.append(_node(one.data, walk))
+            elif one.number == 5 and one.wire == BYTES:
+                called, weight = _weight(one.data, walk)
+                weights[called] = weight
+    return OnnxGraph(tuple(nodes), weights)
+
+
+def macs(operator: str, first: Sequence[int], second: Sequence[int], out: Sequence[int]) -> int:
+    """Multiply-accumulates of one of WEIGHTED, 0 for other operators, by the shapes of its inputs and its output.
+
+    Where an engine pads the channels of a convolution's output, those of its weight count.
+    """
+    if operator == "Conv":  # weight (out, in / groups, kernel...): each output sums over in / groups x kernel
+        return prod(out[:1]) * prod(out[2:]) * prod(second)
+    if operator == "ConvTranspose":  # weight (in, out / groups, kernel...): each input is spread over the rest
+        return prod(first) * prod(second[1:])
+    if operator == "Gemm":
+        return out[0] * prod(second)
+    return prod(out) * first[-1] if operator == "MatMul" else 0
+
+
+def _node(data: memoryview, walk: Walk) -> Node:
+    texts: dict[int, list[str]] = {}
+    scopes = ""
+    for one in fields(data, walk):
+        if one.wire == BYTES and one.number in (1, 2, 3, 4):
+            texts.setdefault(one.number, []).append(text(one.data))
+        elif one.wire == BYTES and one.number == 9:
+            key, value = entry(one.data, walk)
+            scopes = value if key == MODULE_PATH else scopes
+    inputs, outputs = texts.get(1, []), texts.get(2, [])
+    name, operator = (texts.get(number, [""])[-1] for number in (3, 4))
+    # A batch normalisation that was folded into a convolution gave the node its own path; the weight kept its name.
+    weight = _WEIGHT.fullmatch(inputs[1]) if operator in WEIGHTED and len(inputs) > 1 else None
+    module = weight[1] if weight else _module(scopes) if scopes else _module_of_name(name)
+    return Node(name, operator, tuple(inputs), tuple(outputs), module)
+
+
+def _module(scopes: str) -> str | None:
+    """`stem.2` of `['', 'stem.2', 'relu']`."""
+    try:
+        found = ast.literal_eval(scopes)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return str(found[-2]) if isinstance(found, list) and len(found) > 1 else None
+
+
+def _module_of_name(name: str) -> str | None:
+    """The path in a name that torch's older exporter gave: `layer1.0.conv1` of `/layer1/layer1.0/conv1/Conv`."""
+    if not name.startswith("/"):
+        return None
+    parts: list[str] = []
+    for part in name.split("/")[1:-1]:
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts.append(part)
+    return ".".join(parts)
+
+
+def _weight(data: memoryview, walk: Walk) -> tuple[str, Weight]:
+    dims: list[int] = []
+    called, kind = "", 0
+    for one in fields(data, walk):
+        if one.number == 1:
+            dims += numbers(one, walk)
+        elif one.number == 2 and one.wire == VARINT:
+            kind = one.value
+        elif one.number == 8 and one.wire == BYTES:
+            called = text(one.data)
+    return called, Weight(tuple(dims), prod(dims) * DTYPE_BYTES.get(_DTYPES.get(kind, ""), 0))

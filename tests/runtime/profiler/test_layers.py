@@ -1,0 +1,161 @@
+"""The layers of the networks that ship, by ONNX Runtime's own profiler, and the trace of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helmsight.devices.device import device
+from helmsight.devices.errors import BadArtefact, UsageError
+from helmsight.runtime.backends import SessionOptions
+from helmsight.runtime.backends.layer_times import read_onnxruntime
+from helmsight.runtime.bundle import Bundle, open_bundle
+from helmsight.runtime.profiler import ProfileOptions, load_profiles, save_profiles
+from helmsight.runtime.profiler.layer_profile import Layer, LayerProfile
+from helmsight.runtime.profiler.layers import Timeline, profile_layers
+from helmsight.runtime.profiler.rates import Rates, measured_rates, rates_of
+from helmsight.runtime.profiler.trace import write_trace
+
+from ...profiles import a_profile
+
+ONE_THREAD = SessionOptions(threads=1)
+
+
+@pytest.fixture(scope="module", params=["face", "navigate"])
+def measured(request: pytest.FixtureRequest) -> tuple[Bundle, LayerProfile, Timeline]:
+    bundle = open_bundle(request.param)
+    return bundle, *profile_layers(bundle, ProfileOptions(ONE_THREAD, stages=True))
+
+
+def test_all_operations_are_found_again(measured: tuple[Bundle, LayerProfile, Timeline]) -> None:
+    bundle, found, _ = measured
+    counted = bundle.manifest.provenance["graph"]["macs"]
+    assert sum(layer.operations or 0 for layer in found.layers) == 2 * counted
+    assert all(layer.operations is not None and layer.moved_bytes for layer in found.layers)
+
+
+def test_every_layer_with_operations_has_its_module(measured: tuple[Bundle, LayerProfile, Timeline]) -> None:
+    _, found, _ = measured
+    known = {layer.module for layer in found.layers if layer.operations}
+    assert None not in known
+    assert {layer.module for layer in found.layers if layer.operator.startswith("Reorder")} <= {None}
+    stem = found.layers[2:6]
+    assert any((layer.module or "").startswith("stem.") for layer in stem)
+
+
+def test_times_are_parts_of_a_run(measured: tuple[Bundle, LayerProfile, Timeline]) -> None:
+    _, found, timeline = measured
+    assert found.runs >= 5
+    assert found.profiler == "ONNX Runtime's profiler"
+    for run in timeline.runs:
+        assert sum(event.span.duration_us for event in run.layers) <= run.span.duration_us
+    slowest = found.slowest(10)
+    assert [layer.ms for layer in slowest] == sorted((layer.ms for layer in slowest), reverse=True)
+    assert len(slowest) == 10
+
+
+def test_a_run_lies_within_its_stage(measured: tuple[Bundle, LayerProfile, Timeline]) -> None:
+    _, _, timeline = measured
+    for stages, run in zip(timeline.stages, timeline.runs, strict=True):
+        assert list(stages) == ["prepare", "inference", "decode"]
+        inference = stages["inference"]
+        assert inference.begin_us <= run.span.begin_us
+        assert run.span.end_us <= inference.end_us
+        assert stages["prepare"].end_us <= inference.begin_us
+
+
+def test_the_trace_nests_layers_in_runs_in_stages(
+    measured: tuple[Bundle, LayerProfile, Timeline], tmp_path: Path
+) -> None:
+    bundle, found, timeline = measured
+    write_trace(tmp_path / "t.json", [timeline, timeline])
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert {e["args"]["name"] for e in events if e["ph"] == "M"} == {bundle.manifest.name, "stages and layers"}
+    assert {e["pid"] for e in events} == {1, 2}
+    shown = [e for e in events if e["ph"] == "X" and e["pid"] == 1]
+    assert all({"name", "cat", "ts", "dur", "tid", "args"} <= set(e) for e in shown)
+    assert min(e["ts"] for e in shown) == 0
+    # Viewers draw by nesting: what overlaps without lying within the other is drawn wrong.
+    open_until: list[float] = []
+    for event in sorted(shown, key=lambda e: (e["ts"], -e["dur"])):
+        while open_until and open_until[-1] <= event["ts"] + 1e-2:
+            open_until.pop()
+        assert not open_until or event["ts"] + event["dur"] <= open_until[-1] + 1e-2
+        open_until.append(event["ts"] + event["dur"])
+    layers = [e for e in shown if e["cat"] == "layer"]
+    assert len(layers) == found.runs * len(found.layers)
+    assert {"layer", "operator", "module", "operations", "moved_bytes"} == set(layers[0]["args"])
+
+
+def test_a_size_that_is_chosen_has_its_own_operations() -> None:
+    usual = open_bundle("face")
+    twice, _ = profile_layers(usual.resized((640, 480)), ProfileOptions(ONE_THREAD))
+    counted = usual.manifest.provenance["graph"]["macs"]
+    assert sum(layer.operations or 0 for layer in twice.layers) == pytest.approx(8 * counted, rel=0.02)
+
+
+def test_a_back_end_without_a_profiler_is_refused() -> None:
+    with pytest.raises(UsageError, match="--device fake does not time its layers; expected cpu"):
+        profile_layers(open_bundle("face"), ProfileOptions(SessionOptions("fake")))
+
+
+CONVOLUTION = Layer("c", "stem", "Conv", 2.0, 4_000_000_000, 1_000_000)
+COPY = Layer("t", "", "Transpose", 0.5, 0, 1_000_000)
+UNKNOWN = Layer("u", None, "Attention", 1.0, None, None)
+
+
+def layers(peak: float | None = 4000.0, bandwidth: float | None = 10.0) -> LayerProfile:
+    return LayerProfile("a profiler", 50, 4.0, Rates(peak, bandwidth, "made up"), (COPY, CONVOLUTION, UNKNOWN))
+
+
+def test_the_share_of_the_roofline() -> None:
+    found = layers()
+    assert found.slowest(2) == [CONVOLUTION, UNKNOWN]
+    assert found.of_roofline(CONVOLUTION) == (pytest.approx(0.5), "compute")  # 1 ms at 4e12 a second
+    assert found.of_roofline(COPY) == (pytest.approx(0.2), "memory")  # 0.1 ms at 1e10 a second
+    assert found.of_roofline(UNKNOWN) is None
+    assert layers(peak=None).of_roofline(CONVOLUTION) is None
+    assert layers(peak=None).of_roofline(COPY) == (pytest.approx(0.2), "memory")
+    assert layers(bandwidth=None).of_roofline(COPY) is None
+
+
+def test_rates_are_measured_of_a_processor_and_catalogued_of_a_gpu() -> None:
+    here = measured_rates("fp32", 1)
+    assert here.peak_gflops is not None
+    assert here.bandwidth_gb_s is not None
+    assert 0.1 < here.peak_gflops < 1e4
+    assert 0.1 < here.bandwidth_gb_s < 1e4
+    assert "measured here with 1 thread" in here.origin
+    assert measured_rates("int8", 1).peak_gflops is None
+    board = device("jetson-nano")
+    gpu = rates_of("cuda", "fp16", 1, board)
+    assert board.gpu is not None
+    assert gpu.peak_gflops == board.gpu.fp16_gflops
+    assert gpu.bandwidth_gb_s == board.memory.bandwidth_gb_s
+    assert rates_of("cuda", "fp32", 1, None) == Rates(
+        None, None, "not available: the catalogue does not have this machine"
+    )
+
+
+def test_a_record_keeps_its_layers(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    save_profiles(path, [replace(a_profile([1_000_000] * 10), layers=layers()), a_profile([1_000_000] * 10)])
+    with_layers, without = load_profiles(path)
+    assert with_layers.layers == layers()
+    assert without.layers is None
+    assert "layers" not in json.loads(path.read_text())["profiles"][1]
+    broken = json.loads(path.read_text())
+    del broken["profiles"][0]["layers"]["rates"]
+    path.write_text(json.dumps(broken))
+    with pytest.raises(BadArtefact, match=r"layers has no rates"):
+        load_profiles(path)
+
+
+@pytest.mark.parametrize("text", ["", "[{}]", "{", '[{"cat": "Node", "name": "x_kernel_time"}]'])
+def test_a_profile_that_is_cut_off_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "layers.json").write_text(text)
+    with pytest.raises(BadArtefact, match=r"ONNX Runtime's profile .* cannot be read"):
+        read_onnxruntime(tmp_path / "layers.json")
