@@ -61,6 +61,6 @@ headless:
 $(VENV)/.everything: pyproject.toml constraints.txt tools/system-packages.sh | $(BIN)/python
 	@tools/system-packages.sh
 	@$(BIN)/python -m pip uninstall --quiet --yes opencv-python-headless
-	@echo "installing helmsight[cpu,train,rtx,tk1,track,sim,plot,sign,dev] into $(VENV) (some minutes: torch is large)"
-	@$(INSTALL) '.[cpu,train,rtx,tk1,track,sim,plot,sign,dev]'
+	@echo "installing helmsight[cpu,openvino,train,rtx,tk1,track,sim,plot,sign,dev] into $(VENV) (some minutes: torch is large)"
+	@$(INSTALL) '.[cpu,openvino,train,rtx,tk1,track,sim,plot,sign,dev]'
 	@touch $(VENV)/.light $@

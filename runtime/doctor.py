@@ -117,7 +117,15 @@ class Report:
 def examine(root: Path = Path("/")) -> Report:
     """Examine this machine; `root` holds /proc, /sys and /dev."""
     machine = here(root)
-    findings = [*_clashes(), *_onnxruntime(), *_engines(machine), _opencv(machine), _simulator(), *_cameras(root)]
+    findings = [
+        *_clashes(),
+        *_onnxruntime(),
+        _openvino(),
+        *_engines(machine),
+        _opencv(machine),
+        _simulator(),
+        *_cameras(root),
+    ]
     return Report(version("helmsight") or "unknown", machine, extras(), tuple(findings))
 
 
@@ -166,6 +174,13 @@ def _onnxruntime() -> Iterable[Finding]:
         else:
             fix = "on a machine with an NVIDIA GPU: pip uninstall onnxruntime; pip install 'helmsight[gpu]'"
             yield Finding(f"back end {device}", "absent", f"this ONNX Runtime has no {provider}", fix)
+
+
+def _openvino() -> Finding:
+    """Not loaded, as the engines below: its package is large."""
+    if found := version("openvino"):
+        return Finding("back end openvino", "ok", f"OpenVINO {found}, not loaded here")
+    return Finding("back end openvino", "absent", "OpenVINO is not installed", "pip install 'helmsight[openvino]'")
 
 
 def _engines(machine: Here) -> Iterable[Finding]:

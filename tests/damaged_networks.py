@@ -13,17 +13,20 @@ import resource
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from helmsight.export.onnx_file import load_checked, read_onnx
+from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import SHIPPED, Manifest, TensorSpec, open_bundle, write_bundle
 from helmsight.runtime.inspection import verify
 
 from .damage import damage_bytes, damage_protobuf, outcome
 
+OPENVINO = SessionOptions("openvino", threads=1)
 MEMORY_BYTES = 12 << 30
 
 
@@ -79,6 +82,7 @@ def main(work: Path, first: int, end: int) -> None:
         (bundle / "manifest.json").write_text(json.dumps(manifest.to_json() | files))
         ways: dict[str, Callable[[], object]] = {
             "verify": lambda: verify(bundle),  # noqa: B023
+            **({"openvino": lambda: verify(bundle, OPENVINO)} if find_spec("openvino") else {}),  # noqa: B023
             "read": lambda: read_onnx(model, ()),  # noqa: B023
             "load": lambda: load_checked(model),  # noqa: B023
         }

@@ -35,6 +35,7 @@ MODULE_OF_EXTRA = {
     "sign": "model_signing",
     "tk1": "ziglang",
     "rtx": "tensorrt_rtx",
+    "openvino": "openvino",
 }
 
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 }
 BLOCKED = (
     *("torch", "onnx", "onnxruntime", "onnxscript", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "cv2", "matplotlib"),
-    *("miniworld", "pyglet", "gymnasium", "pynvml", "safetensors", "tensorboard"),
+    *("miniworld", "pyglet", "gymnasium", "pynvml", "safetensors", "tensorboard", "openvino"),
 )
 DRAWING = {"runtime.sim.scene", "runtime.sim.framebuffer"}
 """OpenGL is the whole of these files; `runtime/sim/simulator.py` imports them once it has checked for it."""

@@ -28,6 +28,7 @@ HEAVY = (
     "torch",
     "onnx",
     "onnxruntime",
+    "openvino",
     "tensorrt",
     "cv2",
     "matplotlib",

@@ -24,12 +24,15 @@ Outputs = dict[str, NDArray[np.float32]]
 
 BACKENDS = {
     "cpu": "onnxruntime",
+    "openvino": "openvino",
     "cuda": "onnxruntime",
     "tensorrt": "tensorrt",
     "tensorrt-rtx": "tensorrt_rtx",
     "fake": "fake",
 }
 """What `--device` accepts, and the back end that serves it."""
+ON_CPU = ("cpu", "openvino")
+"""Those of them that run on the processor, as a session names them."""
 
 
 @dataclass(frozen=True, slots=True)

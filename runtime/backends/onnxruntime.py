@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ...devices.errors import BadArtefact, DeviceMismatch, need, reason_of
 from ...devices.processor import processor
-from ..bundle import SIZE_NAMES, Bundle, TensorSpec
+from ..bundle import SIZE_NAMES, Bundle
 from ..manifest import DTYPE_BYTES
 from . import Feeds, Outputs, SessionOptions
+from ._tensors import Found, check_shapes, check_tensors
 from .layer_times import EngineRun, read_onnxruntime
 
 log = logging.getLogger(__name__)
@@ -57,11 +57,7 @@ class OnnxRuntimeSession:
         providers = _providers(wanted, available)
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        model = bundle.read_model()
-        try:
-            self._session: Any = ort.InferenceSession(model, settings, providers=providers)
-        except Exception as error:  # ONNX Runtime raises a class of its own for each status code
-            raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason_of(error)}") from error
+        self._session: Any = _open(ort, bundle, bundle.read_model(), settings, providers)
         real = self._session.get_providers()[0]
         if real != wanted and not options.allow_fallback:
             raise DeviceMismatch(
@@ -70,12 +66,11 @@ class OnnxRuntimeSession:
             )
         if real != wanted:
             log.warning("%s runs on %s in place of %s, as --allow-fallback allows", bundle.path, real, wanted)
-        _check_tensors(bundle, self._session)
         self.inputs = bundle.manifest.inputs
-        self.outputs = _real_outputs(bundle, self._session)
+        self.outputs = check_tensors(bundle, _found(self._session.get_inputs()), _found(self._session.get_outputs()))
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
         self.precision = _precision(bundle, self.device)
-        self._path = bundle.path
+        self._bundle = bundle
         self._names = [o.name for o in self.outputs]
 
     def run(self, feeds: Feeds) -> Outputs:
@@ -85,15 +80,11 @@ class OnnxRuntimeSession:
             values = self._session.run(self._names, dict(feeds))
         except Exception as error:  # a class of its own for each status code, as above
             raise BadArtefact(
-                f"{self._path} does not run as its manifest says: {reason_of(error)}; export it again"
+                f"{self._bundle.path} does not run as its manifest says: {reason_of(error)}; export it again"
             ) from error
-        for spec, value in zip(self.outputs, values, strict=True):
-            if not fits(spec.shape, value.shape):
-                raise BadArtefact(
-                    f"{self._path} does not run as its manifest says: output {spec.name} is {value.shape}, expected "
-                    f"{spec.shape}; export it again"
-                )
-        return dict(zip(self._names, values, strict=True))
+        made: Outputs = dict(zip(self._names, values, strict=True))
+        check_shapes(self._bundle, self.outputs, made)
+        return made
 
     def layer_runs(self) -> tuple[EngineRun, ...]:
         """See `HasLayers`."""
@@ -111,11 +102,19 @@ class OnnxRuntimeSession:
         self.close()
 
 
-def fits(stated: Sequence[object], found: Sequence[object]) -> bool:
-    """Whether two shapes may be of the same tensor: a dimension that is no number may be any."""
-    return len(stated) == len(found) and all(
-        a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in zip(stated, found, strict=True)
-    )
+def check_network(bundle: Bundle, model: bytes) -> None:
+    """Raises BadArtefact where ONNX Runtime does not take `model`, for engines whose parsers mind broken files less."""
+    ort = need("onnxruntime", "cpu")
+    settings = session_settings(ort, bundle, SessionOptions(threads=1))
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    _open(ort, bundle, model, settings, [PROVIDERS["cpu"]])
+
+
+def _open(ort: Any, bundle: Bundle, model: bytes, settings: Any, providers: list[Any]) -> Any:
+    try:
+        return ort.InferenceSession(model, settings, providers=providers)
+    except Exception as error:  # ONNX Runtime raises a class of its own for each status code
+        raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason_of(error)}") from error
 
 
 def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
@@ -132,36 +131,9 @@ def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
     return settings
 
 
-def _check_tensors(bundle: Bundle, session: Any) -> None:
-    """The graph takes and gives what the manifest says. Raises BadArtefact with both."""
-    manifest, model = bundle.manifest, f"{bundle.model} does not run as its manifest says"
-    found = {"input": session.get_inputs(), "output": session.get_outputs()}
-    if unnamed := {value.name for value in found["input"]} - {spec.name for spec in manifest.inputs}:
-        raise BadArtefact(f"{model}: it also needs input {', '.join(sorted(unnamed))}; export it again")
-    if not manifest.outputs:
-        raise BadArtefact(f"{model}: the manifest names no output; export it again")
-    for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs)):
-        there = {value.name: value for value in found[kind]}
-        for spec in specs:
-            value = there.get(spec.name)
-            if value is None:
-                raise BadArtefact(f"{model}: it has no {kind} {spec.name}, only {', '.join(there)}; export it again")
-            dtype = TENSOR_TYPES.get(value.type, value.type)
-            # Outputs of another size than the usual one have other shapes, which `_real_outputs` takes from the graph.
-            same = fits(spec.shape, value.shape) or (kind == "output" and any(s.multiple for s in manifest.inputs))
-            if dtype != spec.dtype or not same:
-                raise BadArtefact(
-                    f"{model}: {kind} {spec.name} is {dtype} {tuple(value.shape)}, the manifest says {spec.dtype} "
-                    f"{spec.shape}; export it again"
-                )
-
-
-def _real_outputs(bundle: Bundle, session: Any) -> tuple[TensorSpec, ...]:
-    """The manifest's outputs, which are those of the usual size, with the shapes that the chosen one gives."""
-    if not any(spec.multiple for spec in bundle.manifest.inputs):
-        return bundle.manifest.outputs
-    shapes = {value.name: tuple(value.shape) for value in session.get_outputs()}
-    return tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in bundle.manifest.outputs)
+def _found(values: Iterable[Any]) -> list[Found]:
+    """Inputs or outputs as ONNX Runtime has them."""
+    return [Found(one.name, TENSOR_TYPES.get(one.type, one.type), tuple(one.shape)) for one in values]
 
 
 def _precision(bundle: Bundle, device: str) -> str:

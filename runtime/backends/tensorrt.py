@@ -20,7 +20,7 @@ from ..engines.source import input_shapes, network_file
 from ..engines.store import Store
 from . import Feeds, Outputs, Session, SessionOptions
 from . import onnxruntime as onnxruntime_backend
-from .onnxruntime import fits
+from ._tensors import fits
 
 log = logging.getLogger(__name__)
 

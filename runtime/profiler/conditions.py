@@ -9,6 +9,7 @@ from typing import Any
 
 from ...devices.power import PREFIX, Meter, meter
 from ...devices.sensors import Stat, sample_sensors
+from ..backends import ON_CPU
 
 IDLE_S = 2.0
 IDLE_INTERVAL_S = 0.25
@@ -47,7 +48,7 @@ def energy(sensors: Mapping[str, Any], device: str, duration_s: float, queries: 
     """Power and energy of a run of `duration_s` on a session's `device`, by its `sensors`; or why not."""
     readings = sensors.get("readings", {})
     said = {name for name, reading in readings.items() if "mean" in reading}
-    found = meter(said, on_gpu=device != "cpu")
+    found = meter(said, on_gpu=device not in ON_CPU)
     if found is None:
         return _why_none(readings, said)
     watts = sum(_mean_watts(sensors, name) for name in found.sensors)

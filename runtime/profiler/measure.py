@@ -32,7 +32,7 @@ SAMPLE_URI = "sample://corridor"
 FRAMES = 32
 SENSOR_INTERVAL_S = 1.0
 STAGES = ("prepare", "inference", "decode")
-PACKAGES = ("helmsight", "numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python")
+PACKAGES = ("helmsight", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "opencv-python")
 
 
 @dataclass(frozen=True, slots=True)

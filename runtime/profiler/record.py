@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, HelmsightError
+from ..backends import ON_CPU
 from ..json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
 from .conditions import Energy, energy, throttling
 from .layer_profile import FORM, LayerProfile
@@ -132,6 +133,11 @@ class Profile:
     graph: Mapping[str, Any] = field(default_factory=dict)
     scenario: Mapping[str, Any] = field(default_factory=lambda: {"name": SINGLE_STREAM})
     layers: LayerProfile | None = None
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the network ran on the processor."""
+        return self.device in ON_CPU
 
     @cached_property
     def total(self) -> NDArray[np.uint64]:

@@ -36,6 +36,14 @@ def test_this_machine_runs_the_basic_commands() -> None:
     assert result.stdout.endswith("No problem found.\n")
 
 
+def test_openvino_is_named_and_never_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, status in (("2026.4.1", "ok"), (None, "absent")):
+        monkeypatch.setattr(doctor, "version", lambda name: found)  # noqa: B023
+        finding = doctor._openvino()
+        assert (finding.status, finding.exit_code) == (status, 0)
+        assert (found or "helmsight[openvino]") in finding.detail + finding.fix
+
+
 def test_json_is_the_same_record() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     record = json.loads(result.stdout)

@@ -157,7 +157,7 @@ def sensor(entry: Entry, kind: str) -> tuple[str, Sequence[tuple[float, float]]]
     """
     if entry.profile is None:
         return None
-    on_cpu = entry.profile.device == "cpu"
+    on_cpu = entry.profile.on_cpu
     found = [
         (name, series)
         for name, series in entry.profile.sensors.get("samples", {}).items()

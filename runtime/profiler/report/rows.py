@@ -55,7 +55,7 @@ def measured(profile: Profile, stage: str) -> Entry:
     board = next((d for d in catalog() if d.id == profile.machine.get("device")), None)
     took = None if isinstance(profile.energy, str) else profile.energy
     power = Known(took.watts, f"measured, of {took.of}") if took else None
-    streams = board.gpu.count if board and board.gpu and power is None and profile.device != "cpu" else 1
+    streams = board.gpu.count if board and board.gpu and power is None and not profile.on_cpu else 1
     engine = f"{profile.device}, {profile.threads} thread{'s' * (profile.threads != 1)}"
     scenario = profile.scenario
     if scenario["name"] != SINGLE_STREAM:
@@ -183,7 +183,7 @@ def _work(profile: Profile, board: Device | None) -> Work | None:
     alone = next((s for s in profile.summaries if s.stage == "inference"), None)
     if alone is None or not alone.median_ms.low:
         return None
-    on_cpu = profile.device == "cpu"
+    on_cpu = profile.on_cpu
     return _work_of(profile, board, alone.percentiles[0].ms, alone.median_ms, on_cpu)
 
 
