@@ -13,6 +13,20 @@ from pathlib import Path
 from .reading import Probe, Since, number, text
 
 HWMON = "sys/class/hwmon/hwmon*"
+FILES = (
+    f"{HWMON}/name",
+    f"{HWMON}/in[123]_label",
+    f"{HWMON}/in[123]_input",
+    f"{HWMON}/curr[123]_input",
+    f"{HWMON}/power1_input",
+    f"{HWMON}/oc*_event_cnt",
+    "sys/bus/i2c/drivers/ina3221x/*/iio*device*/rail_name_*",
+    "sys/bus/i2c/drivers/ina3221x/*/iio*device*/in_power*_input",
+    "sys/class/devfreq/*/cur_freq",
+    "sys/class/thermal/cooling_device*/type",
+    "sys/class/thermal/cooling_device*/cur_state",
+)
+"""Patterns of what is read at each sample."""
 GPU_NAME = re.compile(r"(.+\.)?(gpu|g[a-z]\d\d[a-z])|gpu-gpc-0")
 """In /sys/class/devfreq: 57000000.gpu (Nano, TX1), 17000000.gp10b (TX2), .gv11b (Xavier), .ga10b and .gpu (Orin),
 gpu-gpc-0 (Thor)."""

@@ -22,6 +22,15 @@ THROTTLED = {
     "throttled_hardware": 0x08,  # either of them, or another reason that is not told
 }
 
+FILES = (
+    "proc/loadavg",
+    f"{CPU}/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    "sys/class/thermal/thermal_zone*/type",
+    "sys/class/thermal/thermal_zone*/temp",
+    *jetson.FILES,
+)
+"""Patterns of all that `cpu_probes` reads below its root on an Arm board, but for the load of others."""
+
 OFF_C = -200
 """Tegra tells -256 for a part that is switched off."""
 PMIC = "PMIC-Die"

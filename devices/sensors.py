@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,55 +51,42 @@ class SensorSummary:
         return {"duration_s": self.duration_s, "interval_s": self.interval_s, "readings": readings}
 
 
-class Sensors:
-    """Samples from `with` to its end. `summary` and `newest` may be called inside and after.
+class SampleLog:
+    """What probes said, and when. One thread may sample while others read.
 
-    `kept` bounds the samples of each sensor, for what runs for days: the figures are then those of the newest ones.
+    `probes` has a str, why there is none, in place of a sensor that is absent. `kept` bounds the samples of each.
     """
 
-    def __init__(self, interval_s: float, root: Path = Path("/"), kept: int | None = None) -> None:
-        if not interval_s > 0:
-            raise UsageError(f"interval_s is {interval_s}; expected more than 0 seconds")
-        self.interval_s = interval_s
-        self._root = root
-        self._probes: dict[str, Probe] = {}
-        self._absent: dict[str, str] = {}
-        self._kept = kept
-        self._samples: dict[str, deque[tuple[float, float]]] = {}
-        self._missed: dict[str, deque[str]] = {}
-        self._resources = ExitStack()
-        self._stop = threading.Event()
+    def __init__(self, probes: Mapping[str, Probe | str], kept: int | None = None) -> None:
+        self._probes = {name: probe for name, probe in probes.items() if not isinstance(probe, str)}
+        self._absent = {name: reason for name, reason in probes.items() if isinstance(reason, str)}
+        self._samples: dict[str, deque[tuple[float, float]]] = {n: deque(maxlen=kept) for n in self._probes}
+        self._missed: dict[str, deque[str]] = {n: deque(maxlen=kept) for n in self._probes}
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._loop, name="helmsight-sensors", daemon=True)
-        self._begin = self._end = 0.0
 
-    def __enter__(self) -> Sensors:
-        for name, probe in self._find().items():
-            if isinstance(probe, str):
-                self._absent[name] = probe
-            else:
-                self._probes[name] = probe
-                self._samples[name], self._missed[name] = deque(maxlen=self._kept), deque(maxlen=self._kept)
-        self._begin = time.monotonic()
-        self._sample()
-        self._thread.start()
-        return self
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sensors that are there."""
+        return tuple(self._probes)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._sample()
-        self._end = time.monotonic()
-        self._resources.close()
+    def sample(self, clock: Callable[[], float]) -> None:
+        """Read every sensor once; `clock` tells the seconds since the log began."""
+        for name, probe in self._probes.items():
+            try:
+                value = probe()
+            except (OSError, ValueError, IndexError) as error:
+                with self._lock:
+                    self._missed[name].append(str(error))
+                continue
+            if value is not None:
+                with self._lock:
+                    self._samples[name].append((round(clock(), 3), round(value, 3)))
 
-    def summary(self) -> SensorSummary:
+    def summary(self, duration_s: float, interval_s: float) -> SensorSummary:
         """Figures of every sensor so far."""
         with self._lock:
-            end = self._end or time.monotonic()
             readings = {name: self._reading(name) for name in self._probes}
-        return SensorSummary(round(end - self._begin, 3), self.interval_s, {**readings, **self._absent})
+        return SensorSummary(round(duration_s, 3), interval_s, {**readings, **self._absent})
 
     def newest(self) -> dict[str, float]:
         """The last figure of each sensor that has answered."""
@@ -111,10 +98,64 @@ class Sensors:
         with self._lock:
             return {name: list(samples) for name, samples in self._samples.items() if samples}
 
+    def _reading(self, name: str) -> Stat | str:
+        samples, missed = [value for _, value in self._samples[name]], self._missed[name]
+        if not samples:
+            return f"it does not answer ({missed[-1]})" if missed else "too short a time for this sensor"
+        low, mean, high = (round(v, 3) for v in (min(samples), sum(samples) / len(samples), max(samples)))
+        return Stat(len(samples), low, mean, high, len(missed))
+
+
+class Sensors:
+    """Samples from `with` to its end. `summary` and `newest` may be called inside and after.
+
+    `kept` bounds the samples of each sensor, for what runs for days: the figures are then those of the newest ones.
+    """
+
+    def __init__(self, interval_s: float, root: Path = Path("/"), kept: int | None = None) -> None:
+        if not interval_s > 0:
+            raise UsageError(f"interval_s is {interval_s}; expected more than 0 seconds")
+        self.interval_s = interval_s
+        self._root = root
+        self._kept = kept
+        self._log = SampleLog({})
+        self._resources = ExitStack()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="helmsight-sensors", daemon=True)
+        self._begin = self._end = 0.0
+
+    def __enter__(self) -> Sensors:
+        self._log = SampleLog(self._find(), self._kept)
+        self._begin = time.monotonic()
+        self._log.sample(self._since_begin)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._log.sample(self._since_begin)
+        self._end = time.monotonic()
+        self._resources.close()
+
+    def summary(self) -> SensorSummary:
+        """Figures of every sensor so far."""
+        return self._log.summary((self._end or time.monotonic()) - self._begin, self.interval_s)
+
+    def newest(self) -> dict[str, float]:
+        """The last figure of each sensor that has answered."""
+        return self._log.newest()
+
+    def series(self) -> dict[str, list[tuple[float, float]]]:
+        """What every sensor said so far: (seconds from the start, value in the unit of the sensor's name), in order."""
+        return self._log.series()
+
     @property
     def names(self) -> tuple[str, ...]:
         """The sensors that are read; inside `with` or after it."""
-        return tuple(self._probes)
+        return self._log.names
 
     def _find(self) -> dict[str, Probe | str]:
         probes = cpu_probes(self._root)
@@ -126,28 +167,12 @@ class Sensors:
         except NvmlAbsent as reason:
             return probes | {"gpu": str(reason)}
 
+    def _since_begin(self) -> float:
+        return time.monotonic() - self._begin
+
     def _loop(self) -> None:
         while not self._stop.wait(self.interval_s):
-            self._sample()
-
-    def _sample(self) -> None:
-        for name, probe in self._probes.items():
-            try:
-                value = probe()
-            except (OSError, ValueError, IndexError) as error:
-                with self._lock:
-                    self._missed[name].append(str(error))
-                continue
-            if value is not None:
-                with self._lock:
-                    self._samples[name].append((round(time.monotonic() - self._begin, 3), round(value, 3)))
-
-    def _reading(self, name: str) -> Stat | str:
-        samples, missed = [value for _, value in self._samples[name]], self._missed[name]
-        if not samples:
-            return f"it does not answer ({missed[-1]})" if missed else "too short a time for this sensor"
-        low, mean, high = (round(v, 3) for v in (min(samples), sum(samples) / len(samples), max(samples)))
-        return Stat(len(samples), low, mean, high, len(missed))
+            self._log.sample(self._since_begin)
 
 
 def sample_sensors(interval_s: float = 0.2, root: Path = Path("/")) -> Sensors:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...devices.power import PREFIX, Meter, meter
-from ...devices.sensors import Stat, sample_sensors
+from ...devices.sensors import SensorSummary, Stat, sample_sensors
 from ..backends import ON_CPU
 
 IDLE_S = 2.0
@@ -39,7 +39,11 @@ def measure_idle(seconds: float = IDLE_S) -> dict[str, Any]:
     with sample_sensors(IDLE_INTERVAL_S) as sensors:
         if any(PREFIX in name for name in sensors.names):
             time.sleep(seconds)
-    said = sensors.summary()
+    return idle_of(sensors.summary())
+
+
+def idle_of(said: SensorSummary) -> dict[str, Any]:
+    """The sensors of power out of a time in which nothing was asked; {} where there are none."""
     readings = {name: asdict(r) for name, r in said.readings.items() if PREFIX in name and isinstance(r, Stat)}
     return {"duration_s": said.duration_s, "readings": readings} if readings else {}
 
@@ -52,6 +56,8 @@ def energy(sensors: Mapping[str, Any], device: str, duration_s: float, queries: 
     if found is None:
         return _why_none(readings, said)
     watts = sum(_mean_watts(sensors, name) for name in found.sensors)
+    if watts <= 0:
+        return f"the sensors of {found.of} say {watts:g} W"
     return Energy(found.of, watts, watts * duration_s / queries * 1e3, _idle_watts(sensors, found))
 
 

@@ -23,6 +23,7 @@ from ..json_form import NUMBER, Fields, Rows, check_form
 from ..strict_json import parse_json
 from .measure import ProfileOptions, network_feeds
 from .record import Profile
+from .sampled import LOG, SCRIPT, TIMES, script, sensors_during
 from .scenario import SINGLE_STREAM
 from .ssh import Connection
 from .stream import Overhead, Times, WarmUp
@@ -65,7 +66,7 @@ def find_program(bundle: Bundle, machine: str) -> Program | None:
 
 
 def profile_native(board: Connection, program: Program, bundle: Bundle, options: ProfileOptions) -> Profile:
-    """Measure the network alone on a connected board. Its sensors, and what else runs there, are not known.
+    """Measure the network alone on a connected board, its sensors beside it. What else runs there is not known.
 
     Raises UsageError and DeviceMismatch for options that the program has not, or no room; BoardUnavailable when the
     board is lost; BadArtefact where the program does not answer as expected.
@@ -79,7 +80,7 @@ def profile_native(board: Connection, program: Program, bundle: Bundle, options:
     modes = {name: 0o755 if name.endswith(f"/{PROGRAM}") else 0o644 for name in files}
     board.send([(FEEDS, sent, 0o644)])
     board.send((name, bundle.read(name), mode) for name, mode in modes.items())
-    said = _measured(board, program, bundle.manifest.name, options)
+    said, sensors = _measured(board, program, bundle.manifest.name, options)
     return Profile(
         bundle=bundle.manifest.name,
         task=bundle.manifest.task,
@@ -94,7 +95,7 @@ def profile_native(board: Connection, program: Program, bundle: Bundle, options:
         overhead=Overhead(**said["overhead"]),
         other_cores=None,
         machine=_machine(board),
-        sensors={"readings": {"all": {"not_available": f"{PROGRAM} reads no sensors"}}, "samples": {}},
+        sensors=sensors,
         versions=program.versions,
         date_utc=date,
         duration_s=said["duration_s"],
@@ -120,13 +121,16 @@ def _check_options(board: Connection, program: Program, bundle: Bundle, options:
         raise UsageError(f"{what} was made for an input of {shape}; leave out --imgsz")
 
 
-def _measured(board: Connection, program: Program, name: str, options: ProfileOptions) -> dict[str, Any]:
-    """What the program printed, in the form that is expected."""
+def _measured(
+    board: Connection, program: Program, name: str, options: ProfileOptions
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the program printed, in the form that is expected, and what the sensors said."""
     limits, threads = options.limits, options.session.threads
     words = [f"./{program.folder}/{PROGRAM}", "--profile"]
     words += ["--duration", str(limits.duration_s), "--queries", str(limits.queries)]
     words += ["--threads", str(threads)] if threads else []
-    done = board.run(f"{shlex.join(words)} <{FEEDS}", f"while {name} was measured")
+    board.send([(SCRIPT, script(f"{shlex.join(words)} <{FEEDS}").encode(), 0o644)])
+    done = board.run(f"sh {SCRIPT}", f"while {name} was measured")
     if done.returncode:
         noexec = done.returncode == _NOT_RUN
         step = "set TMPDIR there to where programs may run" if noexec else "export the bundle again for it"
@@ -137,7 +141,7 @@ def _measured(board: Connection, program: Program, name: str, options: ProfileOp
     try:
         said: dict[str, Any] = json.loads(done.stdout)
         check_form(said, _FORM, "it")
-        return said
+        return said, sensors_during(board.read(LOG), board.read(TIMES), said["duration_s"])
     except ValueError as error:
         raise BadArtefact(
             f"{board.address}: {PROGRAM} printed no record ({reason_of(error)}); measure again"

@@ -150,6 +150,9 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         said.append(
             "Watts were not measured where it says at most: they are what the whole board takes in its highest mode."
         )
+    if meters := list(dict.fromkeys(e.watts.origin for e in entries if e.watts and not e.watts.bound)):
+        apart = ", which are unlike" if len(meters) > 1 else ""
+        said.append(f"Watts were {'; '.join(meters)}{apart}.")
     if any(e.usd for e in entries):
         said.append("Prices are list prices of the time in US dollars without tax, the highest where several were met.")
     if any(e.streams > 1 for e in entries):
@@ -211,6 +214,7 @@ def flat(entry: Entry) -> dict[str, Any]:
         "streams": entry.streams,
         "watts": entry.watts and entry.watts.value,
         "watts_from": entry.watts and entry.watts.origin,
+        "idle_watts": entry.idle_watts,
         "fps_per_watt": entry.fps_per_watt,
         "usd": entry.usd and entry.usd.value,
         "usd_from": entry.usd and entry.usd.origin,

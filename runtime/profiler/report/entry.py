@@ -79,8 +79,8 @@ class Entry:
     latencies are of: `total`, from frame to result, or a stage of a query. `p50_ms` is its median with an interval that
     holds it with the probability `coverage`. `tail` has p90 and p99, and is empty where no query was measured. `watts`
     and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `query_mj` is a query's energy as
-    it was measured. `profile` is the record with the samples, None when `predicted`. `throughput` is what the streams
-    of offline answered together, queries a second.
+    it was measured, `idle_watts` what the same sensors said before. `profile` is the record with the samples, None when
+    `predicted`. `throughput` is what the streams of offline answered together, queries a second.
     """
 
     bundle: str
@@ -96,6 +96,7 @@ class Entry:
     tail: tuple[Percentile, ...] = ()
     streams: int = 1
     watts: Known | None = None
+    idle_watts: float | None = None
     query_mj: float | None = None
     usd: Known | None = None
     score: Score | None = None

@@ -74,6 +74,7 @@ def measured(profile: Profile, stage: str) -> Entry:
         tail=whole.percentiles[1:],
         streams=streams,
         watts=power or board_watts(board),
+        idle_watts=took.idle_watts if took else None,
         query_mj=took.query_mj if took and whole is profile.summaries[-1] else None,
         usd=board_usd(board),
         score=_score(profile),
@@ -230,6 +231,6 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
 
 
 def _reading(reading: dict[str, object]) -> str:
-    if "not_available" in reading:
-        return f"not available: {reading['not_available']}"
+    if not {"n", "minimum", "mean", "maximum"} <= reading.keys():
+        return f"not available: {reading.get('not_available', 'the record lacks a part of it')}"
     return f"{reading['mean']} ({reading['minimum']} to {reading['maximum']}), n {reading['n']}"

@@ -101,7 +101,9 @@ def test_a_board_without_python_measures(board: Board, bundle: Bundle) -> None:
     assert found.machine["memory_bytes"] > 0
     assert found.machine["python"] == "none"
     assert "ncnn" in found.versions
-    assert json.loads(json.dumps(found.to_json()))["sensors"]["readings"]["all"]["not_available"]
+    readings = json.loads(json.dumps(found.to_json()))["sensors"]["readings"]
+    assert readings["load_1m"].get("n") or "too short" in str(readings), "its shell copies what the kernel says"
+    assert "other_cores" not in readings
     assert list(board.tmp.iterdir()) == []
 
 

@@ -74,6 +74,7 @@ def test_what_of_the_machine_is_measured(device: str, names: tuple[str, ...], of
             {"power_w.package-0": reading(30), "gpu0.power_w": {"not_available": "Not Supported"}},
             "Not Supported",
         ),
+        ("cuda", {"power_w.POM_5V_IN": reading(0)}, "the sensors of the module (POM_5V_IN) say 0 W"),
         ("cpu", {"power_w.VDD_CPU_CV": reading(1)}, "only power_w.VDD_CPU_CV is measured, which is of something else"),
     ],
 )

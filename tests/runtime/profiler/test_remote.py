@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -142,6 +144,19 @@ def test_a_key_that_the_board_does_not_know(board: Board, face_bundle: Bundle) -
     assert isinstance(error, BoardUnavailable)
     assert "Permission denied" in str(error)
     assert "ssh-copy-id" in str(error)
+
+
+def test_a_port_that_answers_with_silence(face_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a firewall, or of a board that hangs: the time for connecting is over."""
+    if shutil.which("ssh") is None:
+        pytest.skip("ssh is not here: apt-get install openssh-client")
+    monkeypatch.setattr(ssh, "CONNECT_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = parse_address(f"ssh://127.0.0.1:{silent.getsockname()[1]}")
+        _, (error,) = profile_on([address], [face_bundle], SHORT, lambda _: None)
+    assert isinstance(error, BoardUnavailable)
+    assert "timed out" in str(error)
+    assert "see that `ssh` gets there by itself" in str(error)
 
 
 @pytest.mark.parametrize("known", ["", "[127.0.0.1]:{port} ssh-ed25519 " + "A" * 68 + "\n"])

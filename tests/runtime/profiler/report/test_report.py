@@ -14,6 +14,7 @@ import pytest
 from helmsight.devices.device import device
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.profiler.report import Entry, entries_of, unlike, write_plots, write_report
+from helmsight.runtime.profiler.report.columns import legend
 from helmsight.runtime.profiler.report.rows import board_usd, board_watts
 from helmsight.runtime.profiler.stats import Interval
 
@@ -311,6 +312,10 @@ def test_measured_power_and_a_board_of_the_catalogue() -> None:
     assert entry.energy_mj == pytest.approx(30), "of the whole run over its queries, what is between them too"
     assert entry.watts
     assert (entry.watts.origin, entry.watts.bound) == ("measured, of the GPU (gpu0.power_w)", False)
+    assert "Watts were measured, of the GPU (gpu0.power_w)." in legend([entry])
+    on_cpu = a_profile(np.full(10, 2_000_000), sensors={"readings": {"power_w.package-0": {"mean": 65.0}}})
+    (other,) = entries_of([on_cpu])
+    assert "the processor (RAPL), which are unlike." in " ".join(legend([entry, other]))
     assert ("energy a query", "30 mJ: 10 W of the GPU (gpu0.power_w)") in entry.made_by
     assert entry.fps_per_usd == pytest.approx(500 / 249)
     (alone,) = entries_of([a_profile(np.full(10, 2_000_000), device="tensorrt", machine=machine)])
