@@ -68,6 +68,8 @@ def _machine(here: Here) -> Iterator[tuple[str, str]]:
     l4t = f", Jetson Linux {here.l4t}" if here.l4t else ""
     if here.power_mode:
         yield "power mode", here.power_mode
+    if here.governor:
+        yield "clock governor", here.governor
     yield "system", f"{here.os}{l4t}, kernel {here.kernel}, {here.libc}, Python {here.python}"
     for gpu in here.gpus:
         memory = f", {gpu.memory_bytes / 1e9:.0f} GB" if gpu.memory_bytes else ""

@@ -249,8 +249,9 @@ def _lines(name: str, one: Profile) -> list[str]:
 def _conditions(one: Profile) -> str:
     from ..runtime.profiler.conditions import clocks_and_heat, energy_in_words
 
-    took, mode = one.energy, one.machine.get("power_mode")
+    took = one.energy
+    set_ = {"power mode": one.machine.get("power_mode"), "governor": one.machine.get("governor")}
     energy = (
         f"energy a query not available ({took})" if isinstance(took, str) else f"energy a query {energy_in_words(took)}"
     )
-    return "; ".join([energy, *clocks_and_heat(one.sensors), *([f"power mode {mode}"] if mode else [])])
+    return "; ".join([energy, *clocks_and_heat(one.sensors), *(f"{k} {v}" for k, v in set_.items() if v)])

@@ -30,6 +30,7 @@ FILES = (
     "etc/nv_tegra_release",
     "etc/nvpmodel.conf",
     "var/lib/nvpmodel/status",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
 )
 """What tells a machine, below its root; most have only some of them."""
 
@@ -39,7 +40,8 @@ class Here:
     """This machine. Memory in bytes; `memory_limit_bytes` is the control group's, None when there is none.
 
     `board` is what the board or machine calls itself, `l4t` the release of Jetson Linux on it, such as `R36.4.3`, and
-    `power_mode` the mode of nvpmodel that is set there, such as `MAXN (0)`.
+    `power_mode` the mode of nvpmodel that is set there, such as `MAXN (0)`. `governor` is what chooses the processor's
+    clock, such as `schedutil`.
     `gpus_note` says why there are no `gpus`, `device_note` why `device` (an id of the catalogue) is None.
     """
 
@@ -53,6 +55,7 @@ class Here:
     board: str | None
     l4t: str | None
     power_mode: str | None
+    governor: str | None
     gpus: tuple[NvidiaGpu, ...]
     gpus_note: str
     device: str | None
@@ -93,6 +96,7 @@ def _machine(root: Path, cpu: Processor, libc: str, python: str, seen: tuple[tup
         board=board,
         l4t=_l4t(root),
         power_mode=power_mode(root),
+        governor=text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         gpus=gpus,
         gpus_note=gpus_note,
         device=device.id if device else None,

@@ -27,9 +27,9 @@ FILES = (
     "sys/class/thermal/cooling_device*/cur_state",
 )
 """Patterns of what is read at each sample."""
-GPU_NAME = re.compile(r"(.+\.)?(gpu|g[a-z]\d\d[a-z])|gpu-gpc-0")
-"""In /sys/class/devfreq: 57000000.gpu (Nano, TX1), 17000000.gp10b (TX2), .gv11b (Xavier), .ga10b and .gpu (Orin),
-gpu-gpc-0 (Thor)."""
+GPU_NAME = re.compile(r"(.+\.)?(gpu|g[a-z]\d\d[a-z])(\.\d)?|gpu-gpc-0")
+"""In /sys/class/devfreq: gk20a.0 (TK1), 57000000.gpu (TX1, Nano), 17000000.gp10b (TX2), .gv11b (Xavier), .ga10b and
+.gpu (Orin), gpu-gpc-0 (Thor)."""
 
 
 def rails(root: Path) -> dict[str, Probe | str]:

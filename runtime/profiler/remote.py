@@ -99,7 +99,7 @@ def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions) ->
         name, machine = bundle.manifest.name, board.facts.get("machine") or "unknown processor"
         raise DeviceMismatch(
             f"{board.address}: no helmsight is found there, and {name} has no program for its {machine}; say "
-            "where helmsight is (ssh://HOST/path/of/helmsight), or export for the board (docs/tk1.md)"
+            "where helmsight is (ssh://HOST/path/of/helmsight), install it there, or export for the board (docs/tk1.md)"
         )
     return profile_native(board, program, bundle, options)
 

@@ -85,7 +85,9 @@ def test_a_rail_that_only_root_may_read_says_so(tmp_path: Path, monkeypatch: pyt
     assert mean(sensors.summary(), "power_w.VDD_SOC") == pytest.approx(1.595, abs=0.001)
 
 
-@pytest.mark.parametrize("name", ["57000000.gpu", "17000000.gp10b", "17000000.gv11b", "17000000.ga10b", "gpu-gpc-0"])
+@pytest.mark.parametrize(
+    "name", ["gk20a.0", "57000000.gpu", "17000000.gp10b", "17000000.gv11b", "17000000.ga10b", "gpu-gpc-0"]
+)
 def test_the_clock_of_the_gpu(tmp_path: Path, name: str) -> None:
     other = {"sys/class/devfreq/15480000.nvdec/cur_freq": "1\n", "sys/class/devfreq/nvpmodel/cur_freq": "1\n"}
     summary = sampled(tmp_path, {f"sys/class/devfreq/{name}/cur_freq": "921600000\n", **other})
@@ -142,6 +144,13 @@ def test_the_power_mode(tmp_path: Path, status: str | None, expected: str) -> No
     assert here(tmp_path).power_mode is None
     write(tmp_path, {"etc/nvpmodel.conf": NVPMODEL} | ({"var/lib/nvpmodel/status": status} if status else {}))
     assert here(tmp_path).power_mode == expected
+
+
+def test_the_governor_of_the_clock(tmp_path: Path) -> None:
+    board(tmp_path, NANO_CPUINFO, 4059328, "NVIDIA Jetson Nano Developer Kit")
+    assert here(tmp_path).governor is None
+    write(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil\n"})
+    assert here(tmp_path).governor == "schedutil"
 
 
 def test_a_machine_that_is_no_jetson_says_nothing_of_one(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
     yield "energy a query", f"not available: {took}" if isinstance(took, str) else energy_in_words(took)
     for name, reading in profile.sensors.get("readings", {}).items():
         yield name, _reading(reading)
-    for key in ("board", "l4t", "power_mode", "os", "kernel"):
+    for key in ("board", "l4t", "power_mode", "governor", "os", "kernel"):
         yield key.replace("_", " "), str(machine.get(key) or "not available")
     yield "processor", str(machine.get("cpu", {}).get("model", "not available"))
     yield "versions", ", ".join(f"{k} {v}" for k, v in profile.versions.items())

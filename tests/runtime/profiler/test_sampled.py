@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,9 +99,12 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
     assert not outside.exists()
 
 
-def test_the_shell_copies_runs_and_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", [("sh",), ("bash",), ("busybox", "sh")])
+def test_the_shell_copies_runs_and_ends(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not here")
     (tmp_path / SCRIPT).write_text(script("sh -c 'echo said; sleep 2.3; exit 7'"))
-    done = subprocess.run(["sh", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*shell, SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (7, "said\n", "")
     sensors = sensors_during((tmp_path / LOG).read_bytes(), (tmp_path / TIMES).read_bytes(), 2.2)
     assert sensors["readings"]["load_1m"]["n"] >= 1
