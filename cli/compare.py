@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +15,7 @@ from ._options import share
 from ._output import print_json, table
 
 if TYPE_CHECKING:
-    from ..runtime.profiler import Profile
-    from ..runtime.profiler.compare import Comparison, Row
+    from ..runtime.profiler.compare import Comparison, Result, Row
     from ..runtime.profiler.report import Entry
     from ..runtime.profiler.report.columns import Cell
 
@@ -39,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    files: Annotated[list[Path], typer.Argument(metavar="A.json B.json...", help="Profiles: first what it was.")],
+    files: Annotated[list[Path], typer.Argument(metavar="A.json B.json...", help="Results: first what it was.")],
     fail_if_slower: Annotated[
         str | None, typer.Option(metavar="PERCENT", help="Exit 1 when B's median is slower by more, such as 5%.")
     ] = None,
@@ -53,9 +52,10 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Compare unlike things all the same.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Compare files of `helmsight profile -o`: two as ratios, any number as a table and a report."""
+    """Compare files of `helmsight profile -o` or other programs: two as ratios, any number as a table and a report."""
     from ..devices.device import device
-    from ..runtime.profiler import load_profiles
+    from ..runtime.profiler.compare import has_samples
+    from ..runtime.profiler.readers import read_results
     from ..runtime.profiler.report import check_outputs, entries_of
 
     outputs = _Outputs(report, plots, table_file)
@@ -66,18 +66,19 @@ def compare(
     if len(files) == 1 and not outputs and not boards:
         raise UsageError("compare has one file; expected two or more, or one with --on, --report, --plots or --table")
     check_outputs(report, plots, table_file)
-    loaded = [load_profiles(path) for path in files]
-    if tolerance is None and (outputs or boards or len(files) != 2):
-        _many(entries_of((p for profiles in loaded for p in profiles), boards), outputs, force, as_json)
+    loaded = [read_results(path) for path in files]
+    results = [one for found in loaded for one in found]
+    if tolerance is None and (outputs or boards or len(files) != 2 or not all(map(has_samples, results))):
+        _many(entries_of(results, boards), outputs, force, as_json)
         return
     found = _two(loaded[0], loaded[1], force, as_json)
     if outputs:
-        _write(entries_of((p for profiles in loaded for p in profiles), boards), outputs)
+        _write(entries_of(results, boards), outputs)
     if tolerance is not None:
         _gate(found, tolerance)
 
 
-def _two(a: Sequence[Profile], b: Sequence[Profile], force: bool, as_json: bool) -> list[Comparison]:
+def _two(a: Sequence[Result], b: Sequence[Result], force: bool, as_json: bool) -> list[Comparison]:
     """Two files as ratios, bundle by bundle."""
     from ..runtime.profiler.compare import compare as side_by_side
     from ..runtime.profiler.compare import pairs
@@ -107,8 +108,16 @@ def _many(entries: Sequence[Entry], outputs: _Outputs, force: bool, as_json: boo
         titles = [f"{c.title}\n{c.unit}" for c in columns.shown(entries)]
         rows = [[str(i), *_lines(cells)] for i, cells in enumerate(columns.rows(entries), 1)]
         table("latency, energy and price", ("row", *titles), rows)
-        print("\n".join([*columns.legend(entries), *(f"! unlike, {d}" for d in differ)]))
+        print("\n".join([*columns.legend(entries), *_of_others(entries), *(f"! unlike, {d}" for d in differ)]))
     _write(entries, outputs)
+
+
+def _of_others(entries: Sequence[Entry]) -> Iterator[str]:
+    """What other programs' files tell beside the columns."""
+    for number, entry in enumerate(entries, 1):
+        if entry.program:
+            yield f"row {number}: " + "; ".join(f"{name} {value}" for name, value in entry.made_by)
+            yield from (f"! row {number}: {warning}" for warning in entry.warnings)
 
 
 def _lines(cells: Sequence[Cell]) -> list[str]:

@@ -8,9 +8,12 @@ from typing import Any
 
 from ...devices.errors import UsageError
 from .others import busy
+from .readers.foreign import Foreign
 from .record import PERCENTILES, Profile
 from .scenario import in_words
-from .stats import Interval, interval, percentile, queries_needed, ratio_draws
+from .stats import BLOCKS, Interval, Samples, interval, percentile, queries_needed, ratio_draws
+
+Result = Profile | Foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,14 @@ class Comparison:
         return asdict(self)
 
 
-def compare(a: Profile, b: Profile) -> Comparison:
-    """Compare two profiles, stage by stage; UsageError when they have no stage in common.
+def compare(a: Result, b: Result) -> Comparison:
+    """Compare two results, stage by stage; UsageError when they have no stage in common, or one has too few samples.
 
-    What forbids a comparison is listed, not raised: the caller decides.
+    What forbids a comparison is listed, not raised: the caller decides. Of what another program wrote the network alone
+    is compared, and nothing of it is known to be unlike.
     """
+    if isinstance(a, Foreign) or isinstance(b, Foreign):
+        return _of_samples(a, b)
     stages = [s for s in a.stages if s in b.stages]
     if not stages:
         raise UsageError(
@@ -68,27 +74,53 @@ def compare(a: Profile, b: Profile) -> Comparison:
         )
     if a.stages == b.stages and len(stages) > 1:
         stages.append("total")
-    rows = tuple(_row(a, b, stage, p) for stage in stages for p in PERCENTILES)
+    rows = tuple(_row(stage, a.times(stage), b.times(stage), p) for stage in stages for p in PERCENTILES)
     return Comparison(_name(a), _name(b), rows, tuple(_unlike(a, b)), tuple(_notes(a, b)))
 
 
-def pairs(a: Sequence[Profile], b: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
-    """Which profiles of two files belong together: the only two, or those of the same bundle name.
+def has_samples(one: Result) -> bool:
+    """Whether each query's time is known, of as many as an interval needs."""
+    return isinstance(one, Profile) or (one.samples_ns is not None and len(one.samples_ns) >= BLOCKS)
+
+
+def pairs(a: Sequence[Result], b: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Which results of two files belong together: the only two, or those of the same bundle name.
 
     Raises UsageError when a bundle is in one file only, or twice: nothing is left out silently.
     """
     if len(a) == len(b) == 1:
         return [(a[0], b[0])]
-    first, second = [p.bundle for p in a], [p.bundle for p in b]
+    first, second = ([one.bundle if isinstance(one, Profile) else one.name for one in half] for half in (a, b))
     if sorted(first) != sorted(second) or len(set(first)) != len(first):
         raise UsageError(
             f"the files hold {', '.join(first)} and {', '.join(second)}; expected the same bundles, each once"
         )
-    return [(p, b[second.index(p.bundle)]) for p in a]
+    return [(one, b[second.index(name)]) for one, name in zip(a, first, strict=True)]
 
 
-def _row(a: Profile, b: Profile, stage: str, p: float) -> Row:
-    first, second = a.times(stage), b.times(stage)
+def _of_samples(a: Result, b: Result) -> Comparison:
+    first, second = _network_alone(a), _network_alone(b)
+    rows = tuple(_row("inference", first, second, p) for p in PERCENTILES)
+    read = " and ".join(dict.fromkeys(one.program for one in (a, b) if isinstance(one, Foreign)))
+    note = f"{read} does not tell input, device and precision: that these are alike is yours to know"
+    return Comparison(_name(a), _name(b), rows, (), (note,))
+
+
+def _network_alone(one: Result) -> Samples:
+    if isinstance(one, Profile):
+        if "inference" not in one.stages:
+            raise UsageError(f"{one.bundle} has stages {', '.join(one.stages)}; expected inference among them")
+        return one.times("inference")
+    if one.samples_ns is None or not has_samples(one):
+        n = 0 if one.samples_ns is None else len(one.samples_ns)
+        raise UsageError(
+            f"{_name(one)} has the times of {n} queries; expected {BLOCKS} or more, as `helmsight profile -o` and "
+            "`trtexec --exportTimes` write them: without samples nothing tells a change from chance"
+        )
+    return one.samples_ns
+
+
+def _row(stage: str, first: Samples, second: Samples, p: float) -> Row:
     was, now = percentile(first, p), percentile(second, p)
     enough = p <= 0.5 or min(len(first), len(second)) >= queries_needed(p)
     around = interval(ratio_draws(first, second, p))
@@ -133,5 +165,5 @@ def _shapes(profile: Profile) -> str:
     return ", ".join(f"{n} {'x'.join(map(str, s['shape']))} {s['dtype']}" for n, s in sorted(profile.inputs.items()))
 
 
-def _name(profile: Profile) -> str:
-    return f"{profile.bundle} ({profile.date_utc})"
+def _name(one: Result) -> str:
+    return f"{one.bundle} ({one.date_utc})" if isinstance(one, Profile) else f"{one.name} (by {one.program})"

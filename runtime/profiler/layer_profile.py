@@ -68,6 +68,14 @@ class LayerProfile:
         """The first `n` by time, the slowest first."""
         return sorted(self.layers, key=lambda layer: -layer.ms)[:n]
 
+    def shares(self, n: int) -> list[str]:
+        """The slowest `n` in words, such as `stem.2 (Conv) 10.3 %`."""
+        return [
+            f"{layer.module or layer.name}{f' ({layer.operator})' if layer.operator else ''} "
+            f"{100 * layer.ms / max(self.layers_ms, 1e-9):.1f} %"
+            for layer in self.slowest(n)
+        ]
+
     def of_roofline(self, layer: Layer) -> tuple[float, str] | None:
         """The share of the roofline that `layer` reaches, and what bounds it: `compute` or `memory`.
 

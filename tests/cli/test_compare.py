@@ -9,6 +9,7 @@ import pytest
 
 from helmsight.runtime.profiler import Profile, save_profiles
 
+from ..foreign import every_file, loadgen_summary, times_ms, trtexec_times
 from ..profiles import a_profile, around
 
 
@@ -133,4 +134,28 @@ def test_a_file_that_is_no_profile(saved: dict[str, Path], tmp_path: Path) -> No
     (tmp_path / "x.json").write_text("{}")
     done = helmsight("compare", saved["was"], tmp_path / "x.json")
     assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
-    assert "no profile" in done.stderr
+    assert "is no result that can be compared" in done.stderr
+
+
+def test_files_of_other_programs_are_rows(saved: dict[str, Path], tmp_path: Path) -> None:
+    done = helmsight("compare", saved["was"], *every_file(tmp_path).values())
+    assert done.returncode == 0, done.stderr
+    for part in ("face", "written by MLPerf loadgen", "conv1 + relu1 80.0 %", "temperature_c.tj 44.5"):
+        assert part in done.stdout
+    rows = json.loads(helmsight("compare", *every_file(tmp_path).values(), "--json").stdout)["rows"]
+    assert [row["p50_ms"] is None for row in rows] == [False, True, False, False, True, True, True, True]
+    assert not any(row["p90_supported"] for row in rows)
+
+
+def test_the_gate_takes_samples_of_trtexec_and_nothing_less(tmp_path: Path) -> None:
+    for name, middle in (("was", 2.0), ("now", 2.4)):
+        (tmp_path / name).write_text(trtexec_times(times_ms(middle)))
+    slower = helmsight("compare", tmp_path / "was", tmp_path / "now", "--fail-if-slower", "5%")
+    assert slower.returncode == 1
+    assert "now (by trtexec --exportTimes) by 20.0%" in slower.stderr
+    assert helmsight("compare", tmp_path / "now", tmp_path / "was", "--fail-if-slower", "5%").returncode == 0
+    (tmp_path / "was").write_text(loadgen_summary())
+    refused = helmsight("compare", tmp_path / "was", tmp_path / "now", "--fail-if-slower", "5%")
+    assert refused.returncode == 2
+    assert "has the times of 0 queries; expected 32 or more" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

@@ -26,6 +26,8 @@ ROOF_NAMES = 32
 
 def line_of(entry: Entry) -> str:
     """The line of a dot plot that a row belongs to: bundles share it, devices and precisions do not."""
+    if entry.program:
+        return entry.program
     device = entry.device if len(entry.device) <= 27 else entry.device[:26] + "…"
     return f"{device}, {entry.precision}"
 
@@ -143,8 +145,10 @@ def scores(axes: Axes, rows: Rows, metric: str, better: str) -> None:
     """Score over latency, a marker for each row with its number in the table."""
     for entry, look in rows:
         assert entry.score, "only rows with a score"
+        assert entry.p50_ms, "only rows with a median"
         span = entry.p50_interval_ms
-        axes.plot([span.low, span.high], [entry.score.value] * 2, "-", color=look.colour, lw=1.2)
+        if span:
+            axes.plot([span.low, span.high], [entry.score.value] * 2, "-", color=look.colour, lw=1.2)
         axes.plot(entry.p50_ms, entry.score.value, look.marker, color=look.colour, mfc=look.fill, mew=1.4, ms=7)
         if not look.hollow or len(rows) <= NUMBERED:
             _number(axes, look, (entry.p50_ms, entry.score.value), (0, 9))

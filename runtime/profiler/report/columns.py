@@ -37,6 +37,12 @@ class Column:
     unit: str
     cell: Callable[[Entry], Cell]
     number: bool = True
+    asked: Callable[[Entry], bool] | None = None
+    """Whether a row is a reason to show the column; else each row is that has something in it."""
+
+    def shown_for(self, entry: Entry) -> bool:
+        cell = self.cell(entry)
+        return self.asked(entry) if self.asked else cell.known or bool(cell.small)
 
     @property
     def heading(self) -> str:
@@ -58,7 +64,27 @@ def milliseconds(value: float) -> str:
 
 def _p50(entry: Entry) -> Cell:
     around = entry.p50_interval_ms
+    if entry.p50_ms is None:
+        return Cell(NOT_AVAILABLE)
+    if around is None:
+        return Cell(milliseconds(entry.p50_ms), "no interval")
     return Cell(milliseconds(entry.p50_ms), f"{milliseconds(around.low)} to {milliseconds(around.high)}")
+
+
+def _mean(entry: Entry) -> Cell:
+    times = entry.times_ms
+    mean = float(times.mean()) if len(times) else entry.mean_ms
+    return Cell(NOT_AVAILABLE if mean is None else milliseconds(mean))
+
+
+def _fps(entry: Entry) -> Cell:
+    return Cell(NOT_AVAILABLE if entry.fps is None else plain(entry.fps))
+
+
+def _power(entry: Entry) -> Cell:
+    if entry.watts is None:
+        return Cell(NOT_AVAILABLE)
+    return Cell(plain(entry.watts.value), "at most" if entry.watts.bound else "measured")
 
 
 def _tail(p: float) -> Callable[[Entry], Cell]:
@@ -111,11 +137,13 @@ COLUMNS = (
     Column("bundle", "", lambda e: Cell(e.bundle, e.stage_in_words), number=False),
     Column("device", "", lambda e: Cell(e.device, e.engine), number=False),
     Column("precision", "", lambda e: Cell(e.precision), number=False),
-    Column("result", "", lambda e: Cell(e.kind), number=False),
+    Column("result", "", lambda e: Cell(e.kind, f"by {e.program}" if e.program else ""), number=False),
     Column("p50", "ms", _p50),
+    Column("mean", "ms", _mean, asked=lambda e: e.mean_ms is not None),
     Column("p90", "ms", _tail(0.9)),
     Column("p99", "ms", _tail(0.99)),
-    Column("FPS", "1 / p50", lambda e: Cell(plain(e.fps))),
+    Column("FPS", "1 / p50", _fps),
+    Column("power", "W", _power, asked=lambda e: bool(e.program) and e.watts is not None),
     Column("FPS per watt", "", _per_watt),
     Column("FPS per dollar", "", _per_usd),
     Column("energy a query", "mJ", _energy),
@@ -126,7 +154,7 @@ COLUMNS = (
 
 def shown(entries: Sequence[Entry]) -> tuple[Column, ...]:
     """The columns in which at least one row has something; `legend` names the others."""
-    return tuple(column for column in COLUMNS if any(column.cell(entry).known for entry in entries))
+    return tuple(column for column in COLUMNS if any(map(column.shown_for, entries)))
 
 
 def rows(entries: Sequence[Entry]) -> list[list[Cell]]:
@@ -146,6 +174,11 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         said[-1] += " Of offline it is what all streams answered together."
     if any(not q.supported for e in entries for q in e.tail):
         said.append("* tail not supported: too few samples (p90 needs 23,886, p99 262,742, by MLPerf's rule).")
+    if any(e.program for e in entries):
+        said.append(
+            "What another program measured is as its file has it: a percentile without samples is never supported, and "
+            "without its samples a median has no interval."
+        )
     if any(e.watts and e.watts.bound for e in entries):
         said.append(
             "Watts were not measured where it says at most: they are what the whole board takes in its highest mode."
@@ -165,7 +198,7 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         said.append(
             "Memory at least: weights and the tensors that live at one time; what the engine adds is not in it."
         )
-    if missing := [c.title for c in COLUMNS if c not in shown(entries)]:
+    if missing := [c.title for c in COLUMNS if c not in shown(entries) and c.asked is None]:
         said.append(f"Not available for any row: {', '.join(missing)}.")
     return said
 
@@ -201,10 +234,12 @@ def flat(entry: Entry) -> dict[str, Any]:
         "precision": entry.precision,
         "engine": entry.engine,
         "result": entry.kind,
-        "queries": len(entry.profile.samples) if entry.profile else None,
+        "program": entry.program or None,
+        "queries": len(entry.times_ms) or None,
+        "mean_ms": entry.mean_ms,
         "p50_ms": entry.p50_ms,
-        "p50_low_ms": entry.p50_interval_ms.low,
-        "p50_high_ms": entry.p50_interval_ms.high,
+        "p50_low_ms": entry.p50_interval_ms and entry.p50_interval_ms.low,
+        "p50_high_ms": entry.p50_interval_ms and entry.p50_interval_ms.high,
         "interval": entry.coverage,
         "p90_ms": p90 and p90.ms,
         "p90_supported": p90 and p90.supported,

@@ -33,7 +33,7 @@ def distribution(axes: Axes, rows: Sequence[tuple[Entry, Look]], names: Sequence
         share = np.concatenate([np.linspace(0, 0.98, POINTS // 2), 1 - np.geomspace(0.02, 1e-6, POINTS // 2)])
         at = np.unique(np.r_[0, (share * (len(ordered) - 1)).round().astype(int), len(ordered) - 1])
         lines += axes.plot(ordered[at], (at + 1) / len(ordered), ls=look.dash, color=look.colour, lw=1.7)
-        for found in (Percentile(0.5, entry.p50_ms, True, 0), *entry.tail):
+        for found in (Percentile(0.5, entry.p50_ms or 0.0, True, 0), *entry.tail):
             height = (rank(found.p, len(ordered)) + 1) / len(ordered)
             fill = look.colour if found.supported else PAPER
             hollow |= not found.supported
@@ -52,7 +52,7 @@ def distribution(axes: Axes, rows: Sequence[tuple[Entry, Look]], names: Sequence
 def _numbers(axes: Axes, rows: Sequence[tuple[Entry, Look]]) -> None:
     """The row's number on its line, at a height that its neighbours do not have."""
     heights = (0.12, 0.24, 0.36, 0.6, 0.72)
-    for at, (entry, look) in enumerate(sorted(rows, key=lambda row: row[0].p50_ms)):
+    for at, (entry, look) in enumerate(sorted(rows, key=lambda row: row[0].p50_ms or 0.0)):
         height = heights[at % len(heights)]
         place = (np.quantile(entry.times_ms, height, method="inverted_cdf"), height)
         axes.annotate(

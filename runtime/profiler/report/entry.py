@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,8 @@ class Work:
         return min(self.peak_gflops, self.intensity * self.bandwidth_gb_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Compared by identity: the fields hold arrays.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
     """One row of a comparison.
 
@@ -80,7 +81,9 @@ class Entry:
     holds it with the probability `coverage`. `tail` has p90 and p99, and is empty where no query was measured. `watts`
     and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `query_mj` is a query's energy as
     it was measured, `idle_watts` what the same sensors said before. `profile` is the record with the samples, None when
-    `predicted`. `throughput` is what the streams of offline answered together, queries a second.
+    `predicted`. `throughput` is what the streams of offline answered together, queries a second. A row that another
+    program measured names it in `program`; its `samples_ns` are there where its file has them, and where it has a mean
+    alone, that is `mean_ms` and no median.
     """
 
     bundle: str
@@ -90,8 +93,8 @@ class Entry:
     precision: str
     predicted: bool
     stage: str
-    p50_ms: float
-    p50_interval_ms: Interval
+    p50_ms: float | None
+    p50_interval_ms: Interval | None
     coverage: float
     tail: tuple[Percentile, ...] = ()
     streams: int = 1
@@ -103,6 +106,10 @@ class Entry:
     memory_bytes: Known | None = None
     work: Work | None = None
     profile: Profile | None = None
+    program: str = ""
+    samples_ns: NDArray[np.uint64] | None = None
+    mean_ms: float | None = None
+    series: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     throughput: float | None = None
     throughput_interval: Interval | None = None
     made_by: tuple[tuple[str, str], ...] = ()
@@ -114,33 +121,42 @@ class Entry:
         return "predicted" if self.predicted else "measured"
 
     @property
+    def where(self) -> str:
+        """`on` its device, or `by` the program whose file does not tell it."""
+        return f"by {self.program}" if self.program else f"on {self.device}"
+
+    @property
     def stage_in_words(self) -> str:
         return {"total": "frame to result", "inference": "network alone"}.get(self.stage, self.stage)
 
     @property
     def times_ms(self) -> NDArray[np.float64]:
-        """(queries,) what was measured of `stage`; none of a prediction."""
+        """(queries,) what was measured of `stage`; none of a prediction, or where a file has none."""
+        if self.samples_ns is not None:
+            return self.samples_ns / 1e6
         return self.profile.times(self.stage) / 1e6 if self.profile else np.empty(0)
 
     @property
-    def fps(self) -> float:
+    def fps(self) -> float | None:
         """Queries a second: what was answered together, or one after the other, of the median."""
-        return self.throughput or 1e3 / self.p50_ms
+        return self.throughput or (1e3 / self.p50_ms if self.p50_ms else None)
 
     @property
     def fps_per_watt(self) -> float | None:
-        return None if self.watts is None else self.fps * self.streams / self.watts.value
+        return None if self.watts is None or self.fps is None else self.fps * self.streams / self.watts.value
 
     @property
     def fps_per_usd(self) -> float | None:
-        return None if self.usd is None else self.fps * self.streams / self.usd.value
+        return None if self.usd is None or self.fps is None else self.fps * self.streams / self.usd.value
 
     @property
     def energy_mj(self) -> float | None:
         """Millijoules a query: the whole run's over its queries where that was measured, else watts over the rate."""
         if self.query_mj is not None:
             return self.query_mj
-        return None if self.watts is None else self.watts.value * 1e3 / (self.fps * self.streams)
+        if self.watts is None or self.fps is None:
+            return None
+        return self.watts.value * 1e3 / (self.fps * self.streams)
 
     def spread(self, figure: float) -> Interval:
         """The interval of a `figure` that is proportional to `fps`, from that of the median or of the throughput."""
@@ -148,6 +164,8 @@ class Entry:
         if self.throughput and together:
             return Interval(figure * together.low / self.throughput, figure * together.high / self.throughput)
         around = self.p50_interval_ms
+        if around is None or self.p50_ms is None:
+            return Interval(figure, figure)
         return Interval(figure * self.p50_ms / around.high, figure * self.p50_ms / around.low)
 
 
@@ -156,12 +174,11 @@ def sensor(entry: Entry, kind: str) -> tuple[str, Sequence[tuple[float, float]]]
 
     None where the record has none, or too few to draw a line.
     """
-    if entry.profile is None:
-        return None
-    on_cpu = entry.profile.on_cpu
+    on_cpu = entry.profile is not None and entry.profile.on_cpu
+    samples = entry.series or (entry.profile.sensors.get("samples", {}) if entry.profile else {})
     found = [
         (name, series)
-        for name, series in entry.profile.sensors.get("samples", {}).items()
+        for name, series in samples.items()
         if kind in name and len(series) > 1 and (kind != "mhz" or name.startswith("cpu") == on_cpu)
     ]
     return max(found, key=lambda item: max(value for _, value in item[1]), default=None)
@@ -169,9 +186,12 @@ def sensor(entry: Entry, kind: str) -> tuple[str, Sequence[tuple[float, float]]]
 
 def names(entries: Sequence[Entry]) -> list[str]:
     """A short name for each row: its bundle, and what else tells it from the others."""
-    parts = [(e.bundle, e.device, e.precision, e.engine) for e in entries]
+    parts = [
+        (e.bundle, e.program, "", e.engine) if e.program else (e.bundle, e.device, e.precision, e.engine)
+        for e in entries
+    ]
     telling = [i for i in range(4) if i == 0 or len({p[i] for p in parts}) > 1]
-    return [", ".join(p[i] for i in telling) for p in parts]
+    return [", ".join(p[i] for i in telling if p[i]) for p in parts]
 
 
 def shapes(profile: Profile) -> str:

@@ -39,20 +39,24 @@ def html_page(entries: Sequence[Entry]) -> str:
 
 def _title(entries: Sequence[Entry]) -> str:
     """What is seen first: each bundle's lowest median of those that were measured, or predicted where none was."""
-    counted = [e for e in entries if not e.predicted] or entries
+    timed = [e for e in entries if e.p50_ms is not None]
+    counted = [e for e in timed if not e.predicted] or timed
+    if not counted:
+        return "No row has a median"
     bundles = list(dict.fromkeys(e.bundle for e in counted))
-    best = [min((e for e in counted if e.bundle == bundle), key=lambda e: e.p50_ms) for bundle in bundles[:3]]
-    said = [f"{e.bundle} {e.p50_ms:.3g} ms on {e.device}" for e in best]
+    best = [min((e for e in counted if e.bundle == bundle), key=lambda e: e.p50_ms or 0.0) for bundle in bundles[:3]]
+    said = [f"{e.bundle} {e.p50_ms:.3g} ms {e.where}" for e in best]
     return f"Fastest {counted[0].kind}: {'; '.join(said)}{'; ...' * (len(bundles) > 3)}"
 
 
 def _subtitle(entries: Sequence[Entry]) -> str:
-    measured = [e for e in entries if e.profile]
+    measured = [e for e in entries if not e.predicted]
     said = [_count(len(measured), "measured row"), _count(len(entries) - len(measured), "predicted row")]
     days = sorted({e.profile.date_utc[:10] for e in measured if e.profile})
     when = f", measured {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
-    bundles, devices = (len({getattr(e, name) for e in entries}) for name in ("bundle", "device"))
-    return f"{' and '.join(s for s in said if s)}: {_count(bundles, 'bundle')}, {_count(devices, 'device')}{when}."
+    bundles, devices = len({e.bundle for e in entries}), len({e.device for e in entries if not e.program})
+    named = ", ".join(_count(n, thing) for n, thing in ((bundles, "bundle"), (devices, "device")) if n)
+    return f"{' and '.join(s for s in said if s)}: {named}{when}."
 
 
 def _count(n: int, thing: str) -> str:
@@ -73,7 +77,7 @@ def _rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "kind": entry.kind,
             "first": number == 1 or entries[number - 2].bundle != entry.bundle,
             "bundle": entry.bundle,
-            "about": "; ".join([entry.stage_in_words, *([shapes(entry.profile)] if entry.profile else [])]),
+            "about": "; ".join(s for s in (entry.stage_in_words, entry.profile and shapes(entry.profile)) if s),
             "cells": [(column, column.cell(entry)) for column in columns],
             "made_by": entry.made_by,
         }

@@ -75,21 +75,24 @@ def figure(plot: Plot, titled: bool) -> Any:
 _WATTS = (
     "Watts are those that were measured, else the most that the board takes: then the figure is at least what is shown."
 )
+_NO_PRICE = "price of no row's device is"
 _DOLLARS = "List prices of the time; boards with several GPUs count each of them as busy."
 
 Rows = Sequence[tuple[Entry, Look]]
 
 
 def _latency(rows: Rows) -> Plot:
-    found = [(e, look) for e, look in rows if not e.predicted]
+    found = [(e, look) for e, look in rows if len(e.times_ms)]
     if not found:
         return Plot("latency", "Distribution of latency", missing="no row was measured, so there are no samples")
     named = names([e for e, _ in found])
-    order = sorted(range(len(found)), key=lambda i: found[i][0].p50_ms)
-    ends = [f"{plain(found[i][0].p50_ms)} ms ({named[i]})" for i in dict.fromkeys((order[0], order[-1]))]
+    medians = [e.p50_ms or 0.0 for e, _ in found]
+    order = sorted(range(len(found)), key=medians.__getitem__)
+    ends = [f"{plain(medians[i])} ms ({named[i]})" for i in dict.fromkeys((order[0], order[-1]))]
     title = f"Latency: half of the queries end within {' to '.join(ends)}"
     left_out = len(rows) - len(found)
-    note = f"{left_out} predicted rows have no samples and are not in it." if left_out else ""
+    predicted = "" if any(e.program for e, _ in rows) else "predicted "
+    note = f"{left_out} {predicted}rows have no samples and are not in it." if left_out else ""
     height = 3.1 + 0.19 * (len(found) + 2)
     return Plot("latency", title, note, height, partial(distribution, rows=found, names=named))
 
@@ -116,7 +119,7 @@ def _share(entry: Entry, stage: str) -> float:
 def _dots(rows: Rows, name: str, label: str, value: Callable[[Entry], float | None], note: str) -> Plot:
     found = [(e, look) for e, look in rows if value(e) is not None]
     if not found:
-        what = "power of no row is" if "watt" in name else "price of no row's device is"
+        what = {"fps-per-watt": "power of no row is", "fps": "median of no row is"}.get(name, _NO_PRICE)
         return Plot(name, label, missing=f"the {what} known")
     title = f"{label}: {_best(found, value)}"
     left_out = len(rows) - len(found)
@@ -135,8 +138,8 @@ def _best(rows: Rows, value: Callable[[Entry], float | None]) -> str:
     said = []
     for bundle in list(dict.fromkeys(e.bundle for e, _ in rows))[:2]:
         best = max((e for e, _ in rows if e.bundle == bundle), key=lambda e: value(e) or 0)
-        where = f"{best.device} in {best.precision}"
-        said.append(f"{bundle} is best on {where}, {plain(value(best) or 0)} ({best.kind})")
+        where = best.where if best.program else f"{best.where} in {best.precision}"
+        said.append(f"{bundle} is best {where}, {plain(value(best) or 0)} ({best.kind})")
     return "; ".join(said)
 
 
@@ -177,8 +180,8 @@ def _percent(share: float) -> str:
 def _scores(rows: Rows) -> list[Plot]:
     """One picture for each metric: scores of different ones have no common axis."""
     made = []
-    for metric in dict.fromkeys(e.score.metric for e, _ in rows if e.score):
-        found = [(e, look) for e, look in rows if e.score and e.score.metric == metric]
+    for metric in dict.fromkeys(e.score.metric for e, _ in rows if e.score and e.p50_ms):
+        found = [(e, look) for e, look in rows if e.score and e.score.metric == metric and e.p50_ms]
         better = "higher" if found[0][0].score and found[0][0].score.higher_is_better else "lower"
         values = [e.score.value for e, _ in found if e.score]
         low, high = plain(min(values)), plain(max(values))

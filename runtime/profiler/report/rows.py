@@ -10,27 +10,36 @@ from ....devices.prediction import predict
 from ..conditions import energy_in_words
 from ..predicted import load_of, memory_bytes, precisions
 from ..rates import catalogued_peak
+from ..readers.foreign import Foreign
 from ..record import Profile
 from ..scenario import SINGLE_STREAM, in_words, outcome_in_words
 from ..stats import Interval
 from .entry import Entry, Known, Score, Work, one_line, shapes
+from .foreign import foreign, layers_of
 
 
-def entries_of(profiles: Iterable[Profile], boards: Sequence[Device] = ()) -> tuple[Entry, ...]:
-    """A row for each profile, in groups of one bundle: like things stand together; and rows predicted for `boards`, one
+def entries_of(results: Iterable[Profile | Foreign], boards: Sequence[Device] = ()) -> tuple[Entry, ...]:
+    """A row for each result, in groups of one bundle: like things stand together; and rows predicted for `boards`, one
     for each precision of the group that the board computes in.
 
     With `boards`, all rows are of the network alone, since predictions are. In a group machines that the catalogue does
-    not have come first, then its boards from the smallest to the largest.
+    not have come first, then its boards from the smallest to the largest. Raises UsageError for `boards` without a
+    profile to predict from.
     """
-    profiles = list(profiles)
+    results = list(results)
+    others = [foreign(one) for one in results if isinstance(one, Foreign)]
+    profiles = [one for one in results if isinstance(one, Profile)]
+    if boards and not profiles:
+        raise UsageError(f"--on {boards[0].id}: only of files of `helmsight profile -o` are the operations known")
     order = {board.id: at for at, board in enumerate(catalog())}
     found: list[Entry] = []
-    for bundle in dict.fromkeys(p.bundle for p in profiles):
+    for bundle in dict.fromkeys([*(p.bundle for p in profiles), *(e.bundle for e in others)]):
         group = [p for p in profiles if p.bundle == bundle]
-        stage = _common_stage(group, alone=bool(boards))
-        rows = [measured(p, stage) for p in group]
-        rows += [predicted(p, board) for board in boards for p in _predictable(group, board)]
+        rows = [e for e in others if e.bundle == bundle]
+        if group:
+            stage = _common_stage(group, alone=bool(boards))
+            rows += [measured(p, stage) for p in group]
+            rows += [predicted(p, board) for board in boards for p in _predictable(group, board)]
         found += sorted(rows, key=lambda e: order[e.board.id] if e.board else -1)
     return tuple(found)
 
@@ -225,6 +234,7 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
     for key in ("board", "l4t", "power_mode", "governor", "os", "kernel"):
         yield key.replace("_", " "), str(machine.get(key) or "not available")
     yield "processor", str(machine.get("cpu", {}).get("model", "not available"))
+    yield from layers_of(profile.layers)
     yield "versions", ", ".join(f"{k} {v}" for k, v in profile.versions.items())
     for name, digest in profile.files.items():
         yield f"SHA-256 of {name}", digest
