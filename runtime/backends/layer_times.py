@@ -35,7 +35,7 @@ class LayerEvent:
 
     `inputs` and `outputs` are shapes as they were then, those of stored tensors too where the engine kept them as they
     were. `activation_bytes` are what was read and written of tensors that are computed, None where it is not known,
-    and `stored_bytes` what was read of those that are stored.
+    and `stored_bytes` what was read of those that are stored. `made_of` may name the nodes where `name` does not.
     """
 
     key: str
@@ -46,6 +46,7 @@ class LayerEvent:
     outputs: tuple[Shape, ...] = ()
     activation_bytes: int | None = None
     stored_bytes: int = 0
+    made_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from ..engines import tensorrt
 from ..engines._cuda import open_cuda
 from ..engines.build import engine_key, rebuild_command
 from ..engines.engine import Engine
+from ..engines.layers import runs_of
 from ..engines.source import input_shapes, network_file
 from ..engines.store import Store
 from . import Feeds, Outputs, Session, SessionOptions
 from . import onnxruntime as onnxruntime_backend
 from ._tensors import fits
+from .layer_times import EngineRun
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def load(bundle: Bundle, options: SessionOptions) -> Session:
         library, cuda = tensorrt(), open_cuda()
         key = engine_key(bundle, network_file(bundle), library, cuda)
         stored = Store().find(key, bundle.manifest.name, rebuild_command(bundle))
-        engine = Engine(library, cuda, stored.read(), input_shapes(bundle))
+        engine = Engine(library, cuda, stored.read(), input_shapes(bundle), profiled=options.layers is not None)
         return EngineSession(bundle, engine, "tensorrt", str(stored.record["precision"]), rebuild_command(bundle))
     except DeviceMismatch as error:
         if not options.allow_fallback:
@@ -47,6 +49,8 @@ def load(bundle: Bundle, options: SessionOptions) -> Session:
 class EngineSession:
     """A network in an engine, which it owns. `precision` is what was read back when the engine was built."""
 
+    layer_profiler = "TensorRT's profiler"
+
     def __init__(self, bundle: Bundle, engine: Engine, device: str, precision: str, rebuild: str) -> None:
         self._engine = engine
         found = engine.outputs
@@ -55,7 +59,7 @@ class EngineSession:
         except DeviceMismatch:
             engine.close()
             raise
-        if not engine.graph:
+        if not engine.graph and not engine.profiled:
             log.warning("%s: no CUDA graph of it could be made here; each run is launched layer by layer", bundle.path)
         self.inputs = bundle.manifest.inputs
         self.outputs: tuple[TensorSpec, ...] = tuple(
@@ -72,6 +76,10 @@ class EngineSession:
     def run(self, feeds: Feeds) -> Outputs:
         made = self._engine.run(feeds)
         return {spec.name: made[spec.name] for spec in self.outputs}
+
+    def layer_runs(self) -> tuple[EngineRun, ...]:
+        """See `HasLayers`."""
+        return runs_of(self._engine.runs, self._engine.layers())
 
     def close(self) -> None:
         self._engine.close()

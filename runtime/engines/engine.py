@@ -6,6 +6,7 @@ Only what was checked against its SHA-256 may come here: deserialising an engine
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, DeviceMismatch
+from ..backends.layer_times import Span
 from . import Library
 from ._cuda import Cuda, Graph
+from .layers import make_profiler
 from .network import make_log
 
 
@@ -32,9 +35,19 @@ class Tensor:
 
 
 class Engine:
-    """An engine of `library` for inputs of `shapes`. It owns its memory; `close` frees it, and then a run raises."""
+    """An engine of `library` for inputs of `shapes`. It owns its memory; `close` frees it, and then a run raises.
 
-    def __init__(self, library: Library, cuda: Cuda, plan: bytes, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    `profiled`: each run has the times of its layers in `runs`, and is no CUDA graph, which has no layers.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        cuda: Cuda,
+        plan: bytes,
+        shapes: Mapping[str, tuple[int, ...]],
+        profiled: bool = False,
+    ) -> None:
         self._cuda, self._trt = cuda, library.module
         self._lock = threading.Lock()
         self._tensors: list[Tensor] = []
@@ -44,6 +57,8 @@ class Engine:
         self._closed = False
         self.gpu_ms = float("nan")
         """What the last run took on the GPU, copies included, between two CUDA events."""
+        self.runs: list[tuple[Span, list[tuple[str, float]]]] = []
+        self._profiler: Any = None
         self._log = make_log(self._trt)
         self._runtime: Any = None
         self._engine: Any = None
@@ -56,7 +71,10 @@ class Engine:
                 self._allocate(shapes)
                 self._enqueue()  # the first run sets up what a graph may not hold
                 cuda.wait(self._stream)
-                self._graph = cuda.capture(self._enqueue, self._stream)
+                if profiled:
+                    self._watch_layers()
+                else:
+                    self._graph = cuda.capture(self._enqueue, self._stream)
         except BaseException as error:
             with suppress(RuntimeError):  # after a fault of the GPU nothing can be given back either
                 self.close()
@@ -68,6 +86,11 @@ class Engine:
     def graph(self) -> bool:
         """Whether a run is the launch of one CUDA graph."""
         return self._graph is not None
+
+    @property
+    def profiled(self) -> bool:
+        """Whether runs have the times of their layers."""
+        return self._profiler is not None
 
     @property
     def outputs(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -88,6 +111,7 @@ class Engine:
                     _put(tensor, feeds)
             with self._cuda.current():
                 begin, end = self._events
+                begin_ns = time.perf_counter_ns()
                 self._cuda.record(begin, self._stream)
                 if self._graph is None:
                     self._enqueue()
@@ -96,6 +120,10 @@ class Engine:
                 self._cuda.record(end, self._stream)
                 self._cuda.wait(self._stream)
                 self.gpu_ms = self._cuda.elapsed_ms(begin, end)
+                if self._profiler is not None:
+                    span = Span(begin_ns / 1e3, (time.perf_counter_ns() - begin_ns) / 1e3)
+                    self.runs.append((span, self._profiler.times))
+                    self._profiler.times = []
             return {t.name: t.host.copy() for t in self._tensors if not t.is_input}
 
     def layers(self) -> str:
@@ -113,7 +141,7 @@ class Engine:
             with self._cuda.current():
                 if self._graph is not None:
                     self._graph.close()
-                self._context = self._engine = self._runtime = None
+                self._context = self._engine = self._runtime = self._profiler = None
                 for tensor in self._tensors:
                     self._cuda.free(tensor.memory)
                     self._cuda.free_pinned(tensor.host)
@@ -163,6 +191,10 @@ class Engine:
             tensor = Tensor(name, name in inputs, host, memory)
             self._tensors.append(tensor)
             self._context.set_tensor_address(name, int(tensor.memory))
+
+    def _watch_layers(self) -> None:
+        """From now on each run is waited for, layer by layer."""
+        self._profiler = self._context.profiler = make_profiler(self._trt)
 
     def _enqueue(self) -> None:
         """Copies in, the network, copies out, all into the stream."""

@@ -45,8 +45,9 @@ def _type(layer: Mapping[str, Any]) -> str:
     weights = layer.get("Weights")
     said = [str(weights.get("Type", ""))] if isinstance(weights, Mapping) else []
     said += [str(one.get("Format/Datatype", "")) for one in layer.get("Inputs", []) if isinstance(one, Mapping)]
-    for text in said:
-        for name, pattern in _TYPES:
-            if pattern.search(text):
-                return name
-    return "unknown"
+    return next((kind for text in said if (kind := type_of(text)) != "unknown"), "unknown")
+
+
+def type_of(text: str) -> str:
+    """The type that a format or a type of the inspector's names, else `unknown`."""
+    return next((name for name, pattern in _TYPES if pattern.search(text)), "unknown")

@@ -29,7 +29,7 @@ from .rates import rates_of
 WARM_UP = 5
 RUNS = 50
 LEAST_RUNS = 5
-DEVICES = ("cpu",)
+DEVICES = ("cpu", "tensorrt")
 """Those whose engine times its layers. Through CUDA, ONNX Runtime's profiler has the launch of one, not its work."""
 EVENTS = 50_000
 """Layers that a profile holds at the most, over all runs: ONNX Runtime writes some 900 bytes each."""
@@ -65,7 +65,7 @@ def profile_layers(bundle: Bundle, options: ProfileOptions) -> tuple[LayerProfil
         TemporaryDirectory(prefix="helmsight-") as folder,
         load(bundle, replace(options.session, layers=Path(folder))) as session,
     ):
-        if not isinstance(session, HasLayers):
+        if session.device not in DEVICES or not isinstance(session, HasLayers):
             raise UsageError(
                 f"--layers: --device {session.device} does not time its layers; expected {', '.join(DEVICES)}"
             )
@@ -114,7 +114,7 @@ def _layers(graph: OnnxGraph, runs: Sequence[EngineRun]) -> dict[str, Layer]:
 
 
 def _layer(graph: OnnxGraph, event: LayerEvent, ms: float) -> Layer:
-    nodes = graph.find(event.name, event.operator)
+    nodes = graph.find(event.name, event.operator) or graph.find(event.made_of)
     weighted = [node for node in nodes if node.operator in WEIGHTED]
     weights = [weight.size_bytes for node in weighted if (weight := graph.weight_of(node))]
     # An engine that packed a weight its own way does not name it among what the layer reads.

@@ -19,6 +19,8 @@ from helmsight.runtime.engines._cuda import GpuFound
 
 PLAN = b"a fake engine"
 LAYERS = json.dumps({"Layers": [{"LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": "Float"}]}]})
+TIMES = (("conv1 + relu1", 0.3), ("Reformatting CopyNode for Output Tensor 0 to fc", 0.05), ("fc", 0.1))
+"""What a profiler is told of each run of the fake engine, in milliseconds."""
 
 
 class FakeCuda:
@@ -117,6 +119,7 @@ class _Logger:
 class _Context:
     def __init__(self, cuda: FakeCuda) -> None:
         self.cuda, self.addresses, self.shape = cuda, dict[str, int](), (0,)
+        self.profiler: Any = None
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.shape = tuple(shape)
@@ -132,6 +135,8 @@ class _Context:
     def execute_async_v3(self, stream: int) -> bool:
         x, y = (self.cuda.memories[self.addresses[name]].view(np.float32) for name in ("x", "y"))
         y[:] = 2 * x
+        for name, ms in TIMES if self.profiler else ():
+            self.profiler.report_layer_time(name, ms)
         return True
 
 
@@ -196,6 +201,7 @@ def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None
     module = SimpleNamespace(
         __version__=version,
         ILogger=_Logger,
+        IProfiler=type("IProfiler", (), {"__init__": lambda self: None}),
         Builder=lambda log: builder,
         OnnxParser=lambda network, log: SimpleNamespace(parse=lambda data: True),
         NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),

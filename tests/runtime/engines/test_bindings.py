@@ -63,7 +63,10 @@ USED = {
         *("create_execution_context", "create_engine_inspector"),
     ],
     "TensorIOMode": ["INPUT"],
-    "IExecutionContext": ["set_input_shape", "get_tensor_shape", "set_tensor_address", "execute_async_v3"],
+    "IExecutionContext": [
+        *("set_input_shape", "get_tensor_shape", "set_tensor_address", "execute_async_v3", "profiler"),
+    ],
+    "IProfiler": ["report_layer_time"],
     "EngineInspector": ["execution_context", "get_engine_information"],
     "LayerInformationFormat": ["JSON"],
 }
@@ -137,7 +140,7 @@ def test_the_list_is_of_what_the_code_uses() -> None:
     receivers |= {"_trt", "inspector", "error", "BuilderFlag", "ProfilingVerbosity", "flags", "Severity", "LayerType"}
     listed = {name for names in USED.values() for name in names} | set(USED) | ONLY_OLD
     found = set()
-    for file in ("network.py", "engine.py", "progress.py"):
+    for file in ("network.py", "engine.py", "progress.py", "layers.py"):
         tree = ast.parse((Path(engines.__file__).with_name(file)).read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):

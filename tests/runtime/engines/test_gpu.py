@@ -22,6 +22,8 @@ from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.engines import _cuda, tensorrt, tensorrt_rtx
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.store import Store
+from helmsight.runtime.profiler import ProfileOptions
+from helmsight.runtime.profiler.layers import profile_layers
 from helmsight.runtime.sources import open_source
 from helmsight.runtime.tasks import task_for
 
@@ -122,6 +124,19 @@ def test_the_timing_cache_is_used_and_a_second_build_is_the_same_network(tmp_pat
     assert not build(bundle).fresh
     assert build(bundle, force=True).fresh
     compare(bundle, "tensorrt", SHARE["fp32"])
+
+
+@pytest.mark.tensorrt
+@pytest.mark.usefixtures("real")
+def test_the_layers_of_an_engine_have_times_modules_and_operations(tmp_path: Path) -> None:
+    bundle = in_precision("navigate", "fp32", tmp_path)
+    build(bundle)
+    found, _ = profile_layers(bundle, ProfileOptions(TENSORRT))
+    assert found.runs >= 5
+    assert 0 < found.layers_ms < 1000
+    assert any((layer.module or "").startswith("stage4") for layer in found.layers)
+    counted = 2 * bundle.manifest.provenance["graph"]["macs"]
+    assert 0 < sum(layer.operations or 0 for layer in found.layers) <= counted
 
 
 @pytest.mark.tensorrt
