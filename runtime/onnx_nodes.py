@@ -73,8 +73,8 @@ class OnnxGraph:
     def find(self, layer: str, operator: str = "") -> tuple[Node, ...]:
         """The nodes that an engine's `layer` was made of, none where it does not tell or put the layer in itself.
 
-        ONNX Runtime calls a layer as its node, `fused NODE`, `NODE_token_7`, `NODE/FUSION`, or by the tensor that it
-        gives, `TENSOR_nchwc`, where that may be the one of an activation behind the `operator`; TensorRT joins names.
+        ONNX Runtime calls a layer as its node, `fused NODE`, `NODE_token_7`, `NODE/FUSION/...`, or by the tensor that
+        it gives, `TENSOR_nchwc`, where that may be one of an activation behind the `operator`; TensorRT joins names.
         """
         if layer in self._by_name:
             return (self._by_name[layer],)
@@ -83,10 +83,11 @@ class OnnxGraph:
         layer = _ADDED.sub("", layer)
         if layer.endswith("_nchwc"):
             return self._behind(layer.removesuffix("_nchwc"), operator)
-        parts = [part for part in _NAMES.split(layer) if part]
-        found = tuple(self._by_name[part] for part in parts if part in self._by_name)
-        above = layer.rpartition("/")[0]
-        return found or ((self._by_name[above],) if above in self._by_name else ())
+        found = tuple(self._by_name[part] for part in _NAMES.split(layer) if part in self._by_name)
+        while layer and not found:
+            layer = layer.rpartition("/")[0]
+            found = (self._by_name[layer],) if layer in self._by_name else ()
+        return found
 
     def weight_of(self, node: Node) -> Weight | None:
         """The stored weight of a convolution or a product, through what dequantises or casts it."""

@@ -13,6 +13,7 @@ from .record import PERCENTILES, Profile
 from .scenario import in_words
 from .stats import BLOCKS, Interval, Samples, interval, percentile, queries_needed, ratio_draws
 
+CHANGED_LAYERS = 3
 Result = Profile | Foreign
 
 
@@ -159,6 +160,20 @@ def _notes(a: Profile, b: Profile) -> Iterable[str]:
     changed = [k for k in sorted(set(a.versions) | set(b.versions)) if a.versions.get(k) != b.versions.get(k)]
     if changed:
         yield "versions: " + ", ".join(f"{k} {a.versions.get(k)} against {b.versions.get(k)}" for k in changed)
+    yield from _layers(a, b)
+
+
+def _layers(a: Profile, b: Profile) -> Iterable[str]:
+    """What became of the layers, where both profiles have them: those of one name whose times differ most."""
+    if a.layers is None or b.layers is None:
+        return
+    before = {layer.name: layer.ms for layer in a.layers.layers}
+    both = sorted(
+        (layer for layer in b.layers.layers if layer.name in before), key=lambda x: -abs(x.ms - before[x.name])
+    )
+    if both:
+        said = "; ".join(f"{x.module or x.name} {before[x.name]:.3f} to {x.ms:.3f} ms" for x in both[:CHANGED_LAYERS])
+        yield f"layers that differ most, by the profiler and without an interval: {said}"
 
 
 def _shapes(profile: Profile) -> str:

@@ -136,11 +136,14 @@ def _operations(graph: OnnxGraph, event: LayerEvent, nodes: Sequence[Node]) -> i
     second = weight.shape if weight else event.inputs[1] if len(event.inputs) > 1 else None
     if len(weighted) > 1 or second is None or not event.inputs or not event.outputs:
         return None
-    out = event.outputs[0]
+    first, out = event.inputs[0], event.outputs[0]
+    # Where ONNX Runtime took a transposition into a product, its first input is as it was before.
+    if weighted[0].operator == "MatMul" and min(len(first), len(out)) > 1 and first[-2] != out[-2]:
+        first = (*first[:-2], first[-1], first[-2])
     # ONNX Runtime computes 8-bit convolutions with the channels last.
     if weighted[0].operator == "Conv" and out[1] != second[0] == out[-1]:
         out = (out[0], out[-1], *out[1:-1])
-    return 2 * macs(weighted[0].operator, event.inputs[0], second, out)
+    return 2 * macs(weighted[0].operator, first, second, out)
 
 
 def _timeline(

@@ -55,6 +55,7 @@ def network() -> OnnxGraph:
         ("fused node_linear", "FusedGemm", ["node_linear"]),
         ("node_Conv_1_token_12", "QLinearConv", ["node_Conv_1"]),
         ("node_add/SomeFusion", "Split", ["node_add"]),
+        ("node_add/SomeFusion//AnotherFusion/", "FusedMatMul", ["node_add"]),
         ("node_Conv_1 + node_relu", "", ["node_Conv_1", "node_relu"]),
         ("PWN(node_relu, node_add)", "", ["node_relu", "node_add"]),
         ("{ForeignNode[node_Conv_1...node_add]}", "", ["node_Conv_1", "node_add"]),

@@ -7,6 +7,8 @@ import pytest
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.profiler.compare import compare, pairs
+from helmsight.runtime.profiler.layer_profile import Layer, LayerProfile
+from helmsight.runtime.profiler.rates import Rates
 
 from ...profiles import a_profile, around
 
@@ -85,3 +87,17 @@ def test_files_are_paired_by_bundle() -> None:
     for unpaired in ([face, navigate], [face]), ([face, face], [face, face]):
         with pytest.raises(UsageError, match="expected the same bundles"):
             pairs(*unpaired)
+
+
+def test_layers_that_differ_most_are_named() -> None:
+    def profiled(*times_ms: float) -> LayerProfile:
+        layers = [Layer(f"n{i}", "stem.2" if i == 1 else None, "Conv", ms, None, None) for i, ms in enumerate(times_ms)]
+        return LayerProfile("a profiler", 50, 4.0, Rates(None, None, "none"), tuple(layers))
+
+    was = a_profile(around(10**6), layers=profiled(1.0, 2.0, 3.0, 4.0))
+    found = compare(was, a_profile(around(10**6), layers=profiled(1.1, 2.9, 3.0, 3.8, 9.0)))
+    assert found.notes == (
+        "layers that differ most, by the profiler and without an interval: stem.2 2.000 to 2.900 ms; n3 4.000 to 3.800 "
+        "ms; n0 1.000 to 1.100 ms",
+    )
+    assert compare(was, a_profile(around(10**6))).notes == ()

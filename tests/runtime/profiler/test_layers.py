@@ -12,10 +12,11 @@ from helmsight.devices.device import device
 from helmsight.devices.errors import BadArtefact, UsageError
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.backends.layer_times import read_onnxruntime
-from helmsight.runtime.bundle import Bundle, open_bundle
+from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle, write_bundle
 from helmsight.runtime.profiler import ProfileOptions, load_profiles, save_profiles
 from helmsight.runtime.profiler.layer_profile import Layer, LayerProfile
 from helmsight.runtime.profiler.layers import Timeline, profile_layers
+from helmsight.runtime.profiler.measure import random_feeds
 from helmsight.runtime.profiler.rates import Rates, measured_rates, rates_of
 from helmsight.runtime.profiler.trace import write_trace
 
@@ -95,6 +96,45 @@ def test_a_size_that_is_chosen_has_its_own_operations() -> None:
     twice, _ = profile_layers(usual.resized((640, 480)), ProfileOptions(ONE_THREAD))
     counted = usual.manifest.provenance["graph"]["macs"]
     assert sum(layer.operations or 0 for layer in twice.layers) == pytest.approx(8 * counted, rel=0.02)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_network_in_another_precision_keeps_its_modules_and_operations(precision: str, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the train extra")
+    from helmsight.export.lowering import lower_to
+
+    full = open_bundle("navigate")
+    feeds = [random_feeds(full.manifest.inputs, seed) for seed in range(4)]
+    model = lower_to(precision, onnx.load(full.model), feeds, tmp_path)()
+    bundle = write_bundle(tmp_path / "l.bundle", full.manifest, {"model.onnx": model.SerializeToString()})
+    found, _ = profile_layers(bundle, ProfileOptions(ONE_THREAD))
+    assert sum(layer.operations or 0 for layer in found.layers) == 2 * full.manifest.provenance["graph"]["macs"]
+    assert {"stem.1", "stage4.body.3", "drive.4", "free"} <= {
+        layer.module for layer in found.layers if layer.operations
+    }
+
+
+def test_what_multiplies_in_ways_that_are_not_counted_says_so(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the train extra")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], name="turn", perm=[1, 0]),
+        helper.make_node("MatMul", ["t", "w"], ["p"], name="/head/MatMul"),
+        helper.make_node("Einsum", ["p", "w2"], ["y"], name="mix", equation="ij,jk->ik"),
+    ]
+    weights = [helper.make_tensor(name, kind, dims, [0.5] * 32) for name, dims in (("w", (4, 8)), ("w2", (8, 4)))]
+    values = [helper.make_tensor_value_info(name, kind, dims) for name, dims in (("x", (4, 3)), ("y", (3, 4)))]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", values[:1], values[1:], weights), opset_imports=[helper.make_opsetid("", 18)]
+    )
+    model.ir_version = 9
+    specs = TensorSpec("x", (4, 3), "float32"), TensorSpec("y", (3, 4), "float32")
+    manifest = Manifest("m", "", specs[:1], specs[1:], parity={"cpu": {"precision": "fp32"}})
+    bundle = write_bundle(tmp_path / "m.bundle", manifest, {"model.onnx": model.SerializeToString()})
+    layers, _ = profile_layers(bundle, ProfileOptions(ONE_THREAD))
+    products = [layer for layer in layers.layers if "MatMul" in layer.operator]
+    assert [(layer.module, layer.operations) for layer in products][:1] == [("head", 2 * 3 * 4 * 8)]
+    assert {layer.operations for layer in layers.layers if layer.operator == "Einsum"} <= {None}
 
 
 def test_a_back_end_without_a_profiler_is_refused() -> None:
