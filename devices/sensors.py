@@ -125,7 +125,9 @@ class Sensors:
         self._begin = self._end = 0.0
 
     def __enter__(self) -> Sensors:
-        self._log = SampleLog(self._find(), self._kept)
+        with ExitStack() as opening:
+            self._log = SampleLog(self._find(opening), self._kept)
+            self._resources = opening.pop_all()
         self._begin = time.monotonic()
         self._log.sample(self._since_begin)
         self._thread.start()
@@ -157,13 +159,13 @@ class Sensors:
         """The sensors that are read; inside `with` or after it."""
         return self._log.names
 
-    def _find(self) -> dict[str, Probe | str]:
+    def _find(self, opening: ExitStack) -> dict[str, Probe | str]:
         probes = cpu_probes(self._root)
         if (self._root / TEGRA).exists() and not any(callable(p) for n, p in probes.items() if n.startswith("power_w")):
             probes = {n: p for n, p in probes.items() if n != "power_w"}
-            probes |= self._resources.enter_context(tegrastats(self.interval_s))
+            probes |= opening.enter_context(tegrastats(self.interval_s))
         try:
-            return probes | gpu_probes(self._resources.enter_context(nvml()))
+            return probes | gpu_probes(opening.enter_context(nvml()))
         except NvmlAbsent as reason:
             return probes | {"gpu": str(reason)}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -37,14 +39,16 @@ def tegrastats(interval_s: float) -> Iterator[dict[str, Probe | str]]:
         yield {"power_w": f"the kernel shows no power rail, and {PROGRAM} is not here"}
         return
     command = [program, "--interval", str(max(1, round(interval_s * 1000)))]
+    quiet = subprocess.DEVNULL
+    # In a session of its own, so that what it may have started ends with it: that would hold its stream open.
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, text=True, start_new_session=True
     ) as process:
         lines = _Lines(process, interval_s)
         try:
             yield lines.probes()
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             lines.thread.join()  # before its stream is closed
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from helmsight.runtime.bundle import Bundle
 
+from ..sshd import make_board
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,6 +53,19 @@ def test_profiler_overhead(navigate_bundle: Bundle, tmp_path: Path) -> None:
     rows = {r["what"]: r["median us"] for r in run(tmp_path, "profiler_overhead", *arguments)["rows"]}
     assert rows["bare loop"] > 0
     assert rows["says of itself"] >= rows["of that in a sample"] > 0
+
+
+def test_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    board = make_board(tmp_path / "board", monkeypatch)
+    board.install()
+    try:
+        arguments = ("--on", board.uri, "--bundle", "navigate", "--duration", 0.2, "--rounds", 1)
+        rows = {r["what"]: r["median"] for r in run(tmp_path, "remote", *arguments)["rows"]}
+    finally:
+        board.stop()
+    assert rows["p50 ms, here"] > 0
+    assert rows["over SSH / here, p50 ms"] == pytest.approx(rows["p50 ms, over SSH"] / rows["p50 ms, here"])
 
 
 def test_memory(face_bundle: Bundle, tmp_path: Path) -> None:
