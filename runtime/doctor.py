@@ -1,4 +1,5 @@
-"""What of helmsight works on this machine: packages, back ends, OpenCV's abilities, the simulator's EGL, cameras.
+"""What of helmsight works on this machine: packages, back ends, OpenCV's abilities, the simulator's EGL, cameras,
+sensors.
 
 Packages are looked up by their metadata; only ONNX Runtime and OpenCV are imported, because only they can tell what
 they were built with. Nothing here opens a camera or loads a network.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
@@ -18,6 +20,8 @@ from typing import Any, Literal
 
 from ..devices.errors import DeviceMismatch, MissingExtra
 from ..devices.here import Here, here
+from ..devices.power import meter
+from ..devices.sensors import Stat, sample_sensors
 from .backends.onnxruntime import PROVIDERS
 
 Status = Literal["ok", "absent", "problem"]
@@ -39,6 +43,9 @@ ENGINES = {
     ),
     "tensorrt-rtx": ("TensorRT-RTX", "tensorrt_rtx", "tensorrt-rtx-cu13", "pip install 'helmsight[rtx,tensorrt]'"),
 }
+
+SENSORS_S = 0.3
+"""Between two readings: a rate needs both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ def examine(root: Path = Path("/")) -> Report:
         _opencv(machine),
         _simulator(),
         *_cameras(root),
+        *_sensors(root),
     ]
     return Report(version("helmsight") or "unknown", machine, extras(), tuple(findings))
 
@@ -265,3 +273,18 @@ def _cameras(root: Path) -> Iterable[Finding]:
         else:
             fix = "usermod -aG video USER, then log in again"
             yield Finding("camera", "absent", f"/dev/{node.name}: {name}, not readable for this user", fix)
+
+
+def _sensors(root: Path) -> Iterable[Finding]:
+    """What `profile` reads beside a run, as it is now, and what energy would be of."""
+    with sample_sensors(SENSORS_S, root) as sensors:
+        time.sleep(SENSORS_S)
+    readings = sensors.summary().readings
+    said = {name: f"{name} {one.mean:.4g}" for name, one in readings.items() if isinstance(one, Stat)}
+    yield Finding("sensors", "ok" if said else "absent", ", ".join(said.values()) or "none answers")
+    for name, reason in readings.items():
+        if isinstance(reason, str):
+            yield Finding(f"sensor {name}", "absent", reason)
+    meters = dict.fromkeys(found.of for on_gpu in (False, True) if (found := meter(said, on_gpu)))
+    detail = f"measured of {' or '.join(meters)}" if meters else "nothing here measures power that this user may read"
+    yield Finding("energy a query", "ok" if meters else "absent", detail)

@@ -149,10 +149,23 @@ def _modes(a: Profile, b: Profile) -> Iterable[tuple[str, object, object]]:
         yield "power mode", a.machine.get("power_mode"), b.machine.get("power_mode")
 
 
+def _energies(a: Profile, b: Profile) -> Iterable[str]:
+    """Where both were measured; of how much it differs from run to run nothing is known."""
+    first, second = a.energy, b.energy
+    if isinstance(first, str) or isinstance(second, str):
+        return
+    mj = f"energy a query: {first.query_mj:.3g} mJ against {second.query_mj:.3g} mJ"
+    if first.of == second.of:
+        yield f"{mj} of {first.of}, B / A {second.query_mj / first.query_mj:.3f}"
+    else:
+        yield f"{mj}, of {first.of} against {second.of}: unlike"
+
+
 def _notes(a: Profile, b: Profile) -> Iterable[str]:
     for letter, one in (("A", a), ("B", b)):
         if busy(one.other_cores):
             yield f"{letter}: other processes used {one.other_cores:.2f} cores during the run"
+    yield from _energies(a, b)
     if a.feeds != b.feeds:
         yield f"fed with {a.feeds} against {b.feeds}"
     if a.machine != b.machine:

@@ -13,7 +13,7 @@ from helmsight.devices.here import here
 from helmsight.runtime import doctor
 from helmsight.runtime.doctor import Finding, Report, examine
 
-from ..devices.boards import ORIN_CPUINFO, TEGRA, board, write
+from ..devices.boards import ORIN_CPUINFO, TEGRA, board, ina3221, write
 
 
 def about(report: Report, subject: str) -> list[Finding]:
@@ -155,3 +155,18 @@ def test_a_simulator_without_egl_names_the_system_packages(monkeypatch: pytest.M
     assert simulator.status == "absent"
     assert "libEGL.so.1" in simulator.detail
     assert "apt-get install libegl1" in simulator.fix
+
+
+def test_sensors_and_of_what_energy_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    root = board(tmp_path, ORIN_CPUINFO, 7802496, "NVIDIA Jetson Orin Nano Developer Kit")
+    (energy,) = about(examine(root), "energy a query")
+    assert (energy.status, energy.exit_code) == ("absent", 0)
+    write(root, ina3221(1, ("VDD_IN", 5000, 1000), ("VDD_SOC", 5000, 200)))
+    report = examine(root)
+    (sensors,), (energy,) = about(report, "sensors"), about(report, "energy a query")
+    assert "power_w.VDD_IN 5, power_w.VDD_SOC 1" in sensors.detail
+    assert (energy.status, energy.detail) == ("ok", "measured of the module (VDD_IN)")
+    (clock,) = about(report, "sensor cpu_mhz")
+    assert clock.status == "absent"
+    assert "no cpufreq" in clock.detail

@@ -133,6 +133,18 @@ def test_idle_power_is_measured_before_the_run(tmp_path: Path, monkeypatch: pyte
     assert slept == [module.IDLE_S]
 
 
+def test_energy_is_compared_where_both_have_it() -> None:
+    of_rail = {"readings": {VDD_IN: reading(5.0)}}
+    a = a_profile(np.full(10, 1_000_000), sensors=of_rail)
+    b = replace(a, sensors={"readings": {VDD_IN: reading(4.0)}})
+    assert "energy a query: 500 mJ against 400 mJ of the module (VDD_IN), B / A 0.800" in compare(a, b).notes
+    other = replace(a, sensors={"readings": {"power_w.package-0": reading(4.0)}})
+    assert any(
+        "of the module (VDD_IN) against the processor (RAPL): unlike" in note for note in compare(a, other).notes
+    )
+    assert not any("energy" in note for note in compare(a, replace(a, sensors={})).notes)
+
+
 def test_another_power_mode_of_one_board_is_unlike() -> None:
     a = a_profile(np.full(10, 1_000_000), machine={"cpu": {}, "board": "Nano", "power_mode": "MAXN (0)"})
     b = replace(a, machine={**a.machine, "power_mode": "5W (1)"})
