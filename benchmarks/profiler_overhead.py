@@ -58,8 +58,8 @@ def main() -> None:
     for what, figure in (("says of itself", itself.per_query_us), ("of that in a sample", itself.in_sample_us)):
         rows.append({"what": what, "median us": figure, "min us": figure, "max us": figure})
     goals = [
-        Goal("difference, us a query", added["median"], 20, at_least=False),
-        Goal("says of itself, us a query", itself.per_query_us, 20, at_least=False),
+        Goal("difference, us a query", added["median"], 5, at_least=False),
+        Goal("says of itself, us a query", itself.per_query_us, 5, at_least=False),
     ]
     options = {k: getattr(args, k) for k in ("bundle", "device", "queries", "rounds")}
     Result("profiler_overhead", "Overhead of the profiler's loop", options, rows, goals, others.cores).write(args.out)

@@ -31,7 +31,7 @@ from .stream import Overhead, Times, WarmUp
 
 SCHEMA_VERSION = 1
 PERCENTILES = (0.5, 0.9, 0.99)
-OVERHEAD_LIMIT_US = 20.0
+OVERHEAD_LIMIT_US = 5.0
 _ENCODING = "base64 zlib uint64-le ns"
 _COUNT = (int, float, type(None))
 _READINGS = Each(Fields(known={"mean": NUMBER, "maximum": NUMBER, "not_available": str}))
