@@ -97,7 +97,7 @@ def _iio_rails(root: Path) -> Iterator[tuple[str, Probe | str]]:
 
 def _slows(device: Path) -> bool:
     """True for a cooling device that lowers clocks: no fan, and no alert about a surface."""
-    return bool(re.search(r"throttle-alert|cpufreq|devfreq|balanced", text(device / "type")))
+    return bool(re.search(r"throttle-alert|cpufreq|devfreq|balanced|^Processor$", text(device / "type")))
 
 
 def _readable(file: Path, probe: Probe) -> Probe | str:

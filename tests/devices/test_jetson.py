@@ -107,7 +107,7 @@ def test_over_current_is_counted_from_the_start(tmp_path: Path) -> None:
     assert found == {"oc1_events": 0, "oc2_events": 0, "oc3_events": 3}
 
 
-@pytest.mark.parametrize("kind", ["gpu-throttle-alert", "thermal-cpufreq-0", "cpu-balanced"])
+@pytest.mark.parametrize("kind", ["gpu-throttle-alert", "thermal-cpufreq-0", "cpu-balanced", "Processor"])
 def test_heat_that_holds_a_clock_down(tmp_path: Path, kind: str) -> None:
     cooling = "sys/class/thermal/cooling_device"
     files = {f"{cooling}0/type": "pwm-fan\n", f"{cooling}0/cur_state": "3\n"}

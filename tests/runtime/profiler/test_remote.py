@@ -290,7 +290,13 @@ def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundl
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_ctrl_c_stops_the_board_too(board: Board, face_bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ended_by", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_whatever_ends_helmsight_ends_the_board_too(
+    board: Board, face_bundle: Bundle, tmp_path: Path, ended_by: signal.Signals, code: int
+) -> None:
     """The signal reaches helmsight alone here; off a terminal its ssh does not get it."""
     board.install()
     record = tmp_path / "p.json"
@@ -301,12 +307,14 @@ def test_ctrl_c_stops_the_board_too(board: Board, face_bundle: Bundle, tmp_path:
         wait_for(record.exists)
         wait_for(lambda: list(board.tmp.glob("*/pid")))
         pid = int(next(board.tmp.glob("*/pid")).read_text())
-        running.send_signal(signal.SIGINT)
+        running.send_signal(ended_by)
         _, said = running.communicate(timeout=LONG_S)
-    assert running.returncode == 130, said
+    assert running.returncode == code, said
     assert "Traceback" not in said
     assert [p.bundle for p in load_profiles(record)] == ["face"]
-    assert list(board.tmp.iterdir()) == []
+    if ended_by == signal.SIGINT:
+        assert list(board.tmp.iterdir()) == [], "it waits for the board"
+    wait_for(lambda: not list(board.tmp.iterdir()))
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
