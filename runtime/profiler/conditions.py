@@ -34,7 +34,7 @@ class Energy:
         return asdict(self)
 
 
-def measure_idle(seconds: float = IDLE_S) -> dict[str, Any]:
+def measure_idle(seconds: float) -> dict[str, Any]:
     """Mean power of every sensor while nothing is asked, as the record keeps it; at once {} where none measures any."""
     with sample_sensors(IDLE_INTERVAL_S) as sensors:
         if any(PREFIX in name for name in sensors.names):

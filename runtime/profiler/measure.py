@@ -22,7 +22,7 @@ from ..bundle import SHIPPED, Bundle, TensorSpec
 from ..results import Image
 from ..sources import open_source, without_password
 from ..tasks import Task, task_for
-from .conditions import measure_idle
+from .conditions import IDLE_S, measure_idle
 from .others import OthersWatch
 from .record import Profile
 from .scenario import CAMERA, OFFLINE, SINGLE_STREAM, WAIT, Scenario, offline, paced
@@ -75,7 +75,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
         works = [workload(bundle, session, options) for session in sessions]
         session, work = sessions[0], works[0]
         overhead = measure_overhead(len(work.stages))
-        idle = measure_idle()
+        idle = measure_idle(min(IDLE_S, options.limits.duration_s))
         warmed = [warm_up(one.items, one.stages) for one in works]
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         begin = time.perf_counter()

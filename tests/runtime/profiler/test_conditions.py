@@ -124,13 +124,13 @@ def test_idle_power_is_measured_before_the_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "sample_sensors", lambda interval_s: Sensors(interval_s, tmp_path))
     monkeypatch.setattr("time.sleep", slept.append)
     write(tmp_path, PROC)
-    assert measure_idle() == {}
+    assert measure_idle(1.5) == {}
     assert slept == [], "where nothing is measured nothing is waited for"
     write(tmp_path, ina3221(1, ("VDD_IN", 5000, 400)))
-    found = measure_idle()
+    found = measure_idle(1.5)
     assert list(found["readings"]) == [VDD_IN]
     assert found["readings"][VDD_IN]["mean"] == 2.0
-    assert slept == [module.IDLE_S]
+    assert slept == [1.5]
 
 
 def test_energy_is_compared_where_both_have_it() -> None:
