@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.inspection import in_words
+from ..runtime.inspection import bf16_in_words, in_words
 from ._output import print_json, table
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
         for metric, pair in record.get("score", {}).items():
             yield "", f"{metric}: {pair['fp32']:.4g} before export, {pair['exported']:.4g} after"
         yield from (("", line) for line in _cost(record))
+        if bf16 := record.get("bf16"):
+            yield "", bf16_in_words(bf16)
+            for metric, pair in bf16.get("score", {}).items():
+                yield "", f"{metric}: {pair['fp32']:.4g} before export, {pair['exported']:.4g} in bf16"
     for metric, record in described.metrics.items():
         yield f"score {metric}", f"{_number(record.get('value'))} ({record.get('data', '?')}, n {record.get('n', '?')})"
     for file, record in described.files.items():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ._output import print_json, table
+
+if TYPE_CHECKING:
+    from ..export.targets import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +37,7 @@ def export(
         list[str] | None, typer.Option("--input", metavar="[NAME:][DTYPE:]SHAPE", help="An input, e.g. 1x3x224x224.")
     ] = None,
     name: Annotated[str, typer.Option(help="What the bundle calls itself.")] = "",
-    precision: Annotated[str, typer.Option(help="What it must compute in: fp32, fp16 or int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="What it must compute in: fp32, fp16, bf16 or int8.")] = "fp32",
     opset: Annotated[int, typer.Option(help="ONNX operator set; 0: 18, or an ONNX file's own.")] = 0,
     calibration: Annotated[
         Path | None,
@@ -105,6 +108,13 @@ def _print_targets(as_json: bool) -> None:
         kinds = dict.fromkeys(kind for p in one.precisions for kind in one.plan.artefacts[p])
         plan = one.plan
         engine = f"{plan.engine} (opset {plan.opset})" if plan.opset else plan.engine
-        lines.append((one.name, " ".join(one.precisions), ", ".join(kinds), engine, plan.here, plan.there, one.state))
+        lines.append((one.name, _precisions(one), ", ".join(kinds), engine, plan.here, plan.there, one.state))
     columns = ("target", "precisions", "artefact", "read by", "made here", "on the board", "state")
     table("targets (untried: made in this version, run on no such board yet; planned: refused)", columns, lines)
+
+
+def _precisions(one: Row) -> str:
+    """What it gets, and what it may have that was measured to be no faster there."""
+    asked = [p for p in one.plan.on_request if p in one.precisions]
+    usual = " ".join(p for p in one.precisions if p not in asked)
+    return f"{usual} (if asked: {' '.join(asked)})" if asked else usual

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..devices.errors import UsageError, need
+from ..runtime.backends.openvino import find_openvino
 from ..runtime.bundle import Bundle, Manifest, write_bundle
 from ..runtime.signature import signer
 from .artefacts import Order, check_tools, make_all
+from .bf16 import OPENVINO, in_bf16
 from .card import model_card
 from .convert import to_model, with_outputs
 from .gates import Tolerance, tolerance
@@ -103,12 +105,16 @@ def _check_options(options: ExportOptions) -> tuple[Target, ...]:
     """The targets; refuses what cannot be meant or had before anything is read."""
     check_wish(options.precision)
     targets = check_targets(options.targets, options.precision)
-    if options.repair and options.precision == "fp32":
-        raise UsageError("--repair keeps layers in fp32, and --precision fp32 has no others; add --precision int8")
+    if options.repair and options.precision in ("fp32", "bf16"):
+        raise UsageError(
+            "--repair keeps layers in fp32, and a file of fp32 or bf16 has no others; use --precision int8"
+        )
     if options.certificates and options.sign is None:
         raise UsageError("--certificate says whose key signs, and none does; add --sign KEY")
     for package, extra in (("onnx", "train"), ("onnxruntime", "cpu")):
         need(package, extra)
+    if options.precision == "bf16":
+        find_openvino()
     for target in targets:
         check_tools(target)
     return targets
@@ -163,17 +169,23 @@ class _Making:
         files: dict[str, Path | bytes] = {"model.onnx": model.SerializeToString(deterministic=True)}
         full = write_bundle(self.work / "fp32.bundle", describe(model, found), files)
         with _reference(network, full) as reference:
-            judge = Judge(network, reference, self.inputs, Limits(options.allowed, options.max_drop))
-            if options.precision != "fp32":
+            limits = Limits(options.allowed, options.max_drop)
+            in_fp32 = replace(limits, tolerance=tolerance("fp32")) if options.precision == "bf16" else limits
+            judge = Judge(network, reference, self.inputs, in_fp32)
+            if options.precision not in ("fp32", "bf16"):
                 self.say(f"converting to {options.precision} and comparing with the source")
                 lowering = Lowering(network, full, judge, describe, self.say, for_nvidia)
                 return lowering.export(options.precision, model, self.calibration or self.inputs.feeds, options.repair)
             check_is(found, "fp32")
             self.say("comparing with the source")
             verdict = judge(full)
-        if verdict.failed is not None:
-            raise verdict.failed
-        return Attempt(full, (), verdict)
+            if verdict.failed is not None:
+                raise verdict.failed
+            passed = Attempt(full, (), verdict)
+            if options.precision == "fp32":
+                return passed
+            judge = Judge(network, reference, self.inputs, limits, device=OPENVINO)
+            return in_bf16(passed, judge, self.inputs.feeds, self.say)
 
 
 def _bare_manifest(network: Source) -> Manifest:

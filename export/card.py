@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..runtime.bundle import Manifest, TensorSpec
-from ..runtime.inspection import in_words
+from ..runtime.inspection import bf16_in_words, in_words
 
 TASKS = {
     "face": "finds faces in a picture",
@@ -71,6 +71,12 @@ def _parity(parity: Mapping[str, Any]) -> str:
             for name, pair in record.get("score", {}).items()
         ]
         lines += [f"  - {line}" for line in _cost(record)]
+        if bf16 := record.get("bf16"):
+            lines.append(f"  - {bf16_in_words(bf16)}.")
+            lines += [
+                f"  - {name}: {_number(pair['fp32'])} before, {_number(pair['exported'])} in bf16"
+                for name, pair in bf16.get("score", {}).items()
+            ]
     return "\n".join(lines)
 
 

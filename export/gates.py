@@ -41,9 +41,11 @@ class Tolerance:
 TOLERANCES = {
     "fp32": Tolerance(),
     "fp16": Tolerance(1e-3, 1e-3, scale=0.02, rms=0.01),
+    "bf16": Tolerance(1e-3, 1e-3, scale=0.16, rms=0.08),
     "int8": Tolerance(1e-3, 1e-3, scale=0.6, rms=0.15),
 }
-"""What each precision is held to. fp16 has 11 bits, so that a value is off by 0.05 % after one layer. In int8 a few
+"""What each precision is held to. fp16 has 11 bits, so that a value is off by 0.05 % after one layer; bf16 has
+8, so that it may lose eight times as much. In int8 a few
 values are far off, as at edges, in networks that do their task as well: the whole and the score tell more there."""
 
 

@@ -15,6 +15,7 @@ from .inputs import Inputs
 from .reference import plain_onnx_run
 from .sizes import other_sizes, resize_feeds
 from .source import Run, Source
+from .targets import CPU
 
 SIZE_COUNT = 4
 """Inputs to compare on at each further size, and of a file whose arithmetic is compared apart."""
@@ -38,11 +39,14 @@ class Verdict:
 
 
 class Judge:
-    """Compares bundles with a network: as `helmsight camera` loads them, so that what was checked is what runs."""
+    """Compares bundles with a network: as `helmsight camera` loads them on `device`, so that what was checked runs."""
 
-    def __init__(self, network: Source, reference: tuple[Run, str], inputs: Inputs, limits: Limits) -> None:
+    def __init__(
+        self, network: Source, reference: tuple[Run, str], inputs: Inputs, limits: Limits, device: str = CPU
+    ) -> None:
         self._network, self._inputs, self._limits = network, inputs, limits
         self._reference, self._origin = reference
+        self._on = SessionOptions(device)
         self._before: Metrics | None = None
 
     def __call__(self, draft: Bundle, faithful: Path | None = None, thorough: bool = False) -> Verdict:
@@ -55,7 +59,7 @@ class Judge:
         record["inputs_are_real"] = self._inputs.real
         failed: GateFailed | None = None
         metrics: Metrics = {}
-        with load(draft, SessionOptions("cpu")) as session:
+        with load(draft, self._on) as session:
             run = session.run if faithful is None else plain_onnx_run(faithful, self._network.outputs)
             try:
                 if faithful is not None:
@@ -82,7 +86,7 @@ class Judge:
             resized = draft.resized((height, width))
             feeds = [resize_feeds(one, resized.manifest.inputs) for one in self._inputs.feeds[:SIZE_COUNT]]
             try:
-                with load(resized, SessionOptions("cpu")) as session:
+                with load(resized, self._on) as session:
                     found[f"{width}x{height}"] = check_parity(
                         self._reference, session.run, feeds, self._limits.tolerance
                     )

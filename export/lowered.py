@@ -107,7 +107,7 @@ class Lowering:
         kept = [{"layer": lower.layers[n], "error": ranked[n] if isfinite(ranked[n]) else None} for n in names[:k]]
         self._say(f"{k} of {len(names)} layers stay in fp32: {', '.join(lower.layers[n] for n in names[:k])}")
         trials = [attempts[n].to_json() for n in sorted(attempts)]
-        return _noted(attempts[k], repair={"layers": len(names), "kept": kept, "trials": trials})
+        return noted(attempts[k], repair={"layers": len(names), "kept": kept, "trials": trials})
 
     def _attempt(
         self, precision: str, lower: Lower, inputs: Sequence[Feeds], kept: tuple[str, ...], thorough: bool
@@ -128,7 +128,7 @@ class Lowering:
         verdict = self._judge(draft, faithful, thorough)
         record = {"precision": computed.name, "machine": platform.machine(), "weighted_ops": computed.weighted_ops}
         speed = times_as_fast(self._full, draft, inputs)
-        return _noted(Attempt(draft, kept, verdict), computed=record, rounded=faithful is not None, speed=speed)
+        return noted(Attempt(draft, kept, verdict), computed=record, rounded=faithful is not None, speed=speed)
 
     def _say_cost(self, precision: str, record: Mapping[str, Any]) -> None:
         computed, speed = record["computed"], record["speed"]
@@ -146,7 +146,7 @@ class Lowering:
         self._say(f"int8 is {ratio}{worth}")
 
 
-def _noted(attempt: Attempt, **facts: Any) -> Attempt:
+def noted(attempt: Attempt, **facts: Any) -> Attempt:
     """The attempt with `facts` in its manifest's record for the CPU."""
     manifest = attempt.draft.manifest
     parity = {"cpu": {**manifest.parity["cpu"], **facts}}

@@ -17,7 +17,8 @@ from ..runtime.bundle import Bundle
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""What may be asked for, the most exact first."""
 
 _FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"})

@@ -36,7 +36,8 @@ class Plan:
 
     `artefacts` are kinds in `artefacts/`, by precision; a precision that is not there cannot be had on any of these
     boards, and `why` says why. `opset` is the newest that `engine` reads, 0 where it reads all that export writes.
-    `here` is what export does, `there` what is done on the board.
+    `here` is what export does, `there` what is done on the board. `on_request` are precisions that were measured to be
+    slower there than fp32, or too little faster for what they lose: made for who asks.
     """
 
     engine: str
@@ -45,16 +46,25 @@ class Plan:
     here: str
     there: str
     why: str = ""
+    on_request: tuple[str, ...] = ()
 
 
 def _all(*kinds: str) -> dict[str, tuple[str, ...]]:
-    return dict.fromkeys(PRECISIONS, kinds)
+    return dict.fromkeys(("fp32", "fp16", "int8"), kinds)
 
 
 _AND_NCNN = _all("trtexec") | {"fp32": ("trtexec", "ncnn")}
 _BUILT_THERE = "helmsight build"
 PLANS: dict[str, Plan] = {
-    "cpu": Plan("ONNX Runtime", _all("onnxruntime"), 0, "the ONNX file", "--device cpu"),
+    # benchmarks/results/cpu_engines.md has what was measured.
+    "cpu": Plan(
+        engine="ONNX Runtime, OpenVINO",
+        artefacts=_all("onnxruntime") | {"bf16": ("onnxruntime",)},
+        opset=0,
+        here="the ONNX file",
+        there="--device cpu, or openvino",
+        on_request=("fp16", "bf16", "int8"),
+    ),
     "ncnn-native": Plan(
         engine="ncnn",
         artefacts={"fp32": ("ncnn",)},
@@ -102,6 +112,8 @@ class Row:
 
     def refusal(self, precision: str) -> str:
         """Why the device cannot have `precision`, "" when it can."""
+        if precision == "bf16" and self.name != CPU:
+            return "bf16 is what OpenVINO computes in on the processor where it was checked, -t cpu there"
         if precision not in self.plan.artefacts:
             return self.plan.why
         gpu = self.board.gpu if self.board else None
@@ -124,6 +136,7 @@ class Row:
             "name": self.name,
             "state": self.state,
             "engine": self.plan.engine,
+            "on_request": [p for p in self.plan.on_request if p in self.precisions],
             "precisions": {p: list(self.plan.artefacts[p]) for p in self.precisions},
             "refused": {p: self.refusal(p) for p in PRECISIONS if p not in self.precisions},
             "opset": self.plan.opset or None,
@@ -236,10 +249,11 @@ def _checked(found: Row, precision: str, kind: str) -> Target:
 
 
 def _nearest(found: Row, precision: str) -> str:
-    """The next step: the lowest precision that the board has, or the board nearest in time that has the one wished."""
+    """The next step: the nearest precision that the board has, or the board nearest in time that has the one wished."""
     others = [r for r in rows() if r.board and found.board and r.board.family == found.board.family]
     able = next((r.name for r in others if precision in r.precisions and r.state != "planned"), "")
-    return f"use --precision {found.precisions[-1]}" + (f", or -t {able}, which can" if able else "")
+    lower = [p for p in found.precisions if PRECISIONS.index(p) < PRECISIONS.index(precision)]
+    return f"use --precision {lower[-1]}" + (f", or -t {able}, which can" if able else "")
 
 
 def _row(board: Device) -> Row:

@@ -98,6 +98,22 @@ def in_words(precision: str, record: Mapping[str, Any]) -> str:
     return f"mixed (layers: {', '.join(f'{n} {kind}' for kind, n in counts.items())})"
 
 
+def bf16_in_words(record: Mapping[str, Any]) -> str:
+    """What OpenVINO made of an fp32 file in bf16 where it was exported (`parity["cpu"]["bf16"]`)."""
+    real = in_words(record["precision"], record)
+    differs = f", largest difference {record['max_abs']:.2g} on {record['n']} inputs" if "n" in record else ""
+    speed = record.get("speed")
+    fast = (
+        "; {times_as_fast:.2f} times as fast as fp32 in ONNX Runtime: {ms:.3g} ms, fp32 {fp32_ms:.3g} ms".format_map(
+            speed
+        )
+        if speed
+        else ""
+    )
+    where = f" on an {record['machine']} CPU" if "machine" in record else ""
+    return f"--device openvino computes it in {real}{where}{differs}{fast}"
+
+
 def verify(name: str | Path, options: SessionOptions | None = None, key: Path | None = None) -> Verification:
     """Check every hash and, against `key`, the signature; then load the network and run it once.
 

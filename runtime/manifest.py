@@ -92,7 +92,8 @@ class Manifest:
 
     `task` is a name in `runtime/tasks` or "" for a model whose outputs helmsight does not decode. `decoding` has the
     constants of its decoder. `metrics` maps a metric to {"value", "data", "n"}. `parity` maps a target to
-    {"max_abs", "max_rel", "n", "precision", "real": {...}}, and for fp16 and int8 "computed", "speed" and "repair".
+    {"max_abs", "max_rel", "n", "precision", "real": {...}}, and for fp16 and int8 "computed", "speed" and "repair"; for
+    bf16 "bf16", the same of OpenVINO.
     `provenance` says what made it. `files` maps a relative path to its SHA-256.
     """
 
@@ -208,6 +209,19 @@ _TENSOR = Fields(
 )
 _REAL = Fields(known={"weighted_ops": Each(int), "initialisers": Each(int)})
 _ARTEFACT = Fields({"precision": str}, {"real": _REAL, "max_abs": NUMBER, "n": int, "run": str})
+_SPEED = Fields({"times_as_fast": NUMBER, "ms": NUMBER, "fp32_ms": NUMBER})
+_SCORE = Each(Fields({"fp32": NUMBER, "exported": NUMBER}))
+_BF16 = Fields(
+    {"precision": str},
+    {
+        "machine": str,
+        "weighted_ops": Each(int),
+        "max_abs": NUMBER,
+        "n": int,
+        "speed": _SPEED,
+        "score": _SCORE,
+    },
+)
 _PARITY = Fields(
     known={
         "precision": str,
@@ -217,9 +231,10 @@ _PARITY = Fields(
         "max_rel": NUMBER,
         "reference": str,
         "inputs": str,
-        "score": Each(Fields({"fp32": NUMBER, "exported": NUMBER})),
+        "score": _SCORE,
+        "bf16": _BF16,
         "computed": Fields({"precision": str, "machine": str}, {"weighted_ops": Each(int)}),
-        "speed": Fields({"times_as_fast": NUMBER, "ms": NUMBER, "fp32_ms": NUMBER}),
+        "speed": _SPEED,
         "repair": Fields({"layers": int, "kept": Rows(Fields({"layer": str}))}),
         "artefacts": Each(_ARTEFACT),
     }

@@ -66,6 +66,10 @@ class OnnxRuntimeSession:
             )
         if real != wanted:
             log.warning("%s runs on %s in place of %s, as --allow-fallback allows", bundle.path, real, wanted)
+        if "bf16" in bundle.manifest.parity.get("cpu", {}):
+            log.warning(
+                "%s was exported for bf16, and ONNX Runtime runs it in fp32; add --device openvino", bundle.path
+            )
         self.inputs = bundle.manifest.inputs
         self.outputs = check_tensors(bundle, _found(self._session.get_inputs()), _found(self._session.get_outputs()))
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)

@@ -56,8 +56,8 @@ def test_verbose_shows_what_torch_says(folder: Path) -> None:
         (("nets:build", "--input", "1x3x16x16", "--weights", "cut.safetensors"), 4, "cannot be read as a state dict"),
         (("cut.onnx",), 4, "cut.onnx is no ONNX model or is cut off"),
         (("nets:build", "--input", "1x3x16x16", "--precision", "int8"), 2, "expected --calibration DIR"),
-        (("nets:build", "--input", "1x3x16x16", "--precision", "fp8"), 2, "expected one of fp32, fp16, int8"),
-        (("nets:build", "--input", "1x3x16x16", "--repair"), 2, "--precision fp32 has no others"),
+        (("nets:build", "--input", "1x3x16x16", "--precision", "fp8"), 2, "expected one of fp32, fp16, bf16, int8"),
+        (("nets:build", "--input", "1x3x16x16", "--repair"), 2, "of fp32 or bf16 has no others"),
         (
             ("nets:build", "--input", "1x3x16x16", "-t", "jetson-nano", "--precision", "int8"),
             5,
@@ -87,6 +87,6 @@ def test_the_table_of_targets(folder: Path) -> None:
     table = {one["name"]: one for one in json.loads(done.stdout)}
     assert table["cpu"]["state"] == "built"
     assert list(table["jetson-tk1"]["precisions"]) == ["fp32"]
-    assert set(table["jetson-tk1"]["refused"]) == {"fp16", "int8"}
+    assert set(table["jetson-tk1"]["refused"]) == {"fp16", "bf16", "int8"}
     assert table["jetson-nano"]["opset"] == 13
     assert "jetson-tk1" in helmsight(folder, "export", "--list-targets").stdout

@@ -32,7 +32,8 @@ def test_the_table_has_every_board_and_kinds_that_are_there() -> None:
 @pytest.mark.parametrize(
     ("name", "precisions"),
     [
-        ("cpu", ("fp32", "fp16", "int8")),
+        ("cpu", ("fp32", "fp16", "bf16", "int8")),
+        ("rpi4b", ("fp32", "fp16", "int8")),
         ("jetson-tk1", ("fp32",)),
         ("jetson-tx1", ("fp32", "fp16")),
         ("jetson-nano", ("fp32", "fp16")),
@@ -63,6 +64,14 @@ def test_an_impossible_precision_is_refused_with_the_nearest(name: str, precisio
     assert step in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 5
+
+
+def test_what_is_slower_than_fp32_is_not_offered_by_itself() -> None:
+    """As `benchmarks/cpu_engines.py` measures it: it is made for who asks."""
+    for name in ("cpu", "rpi4b"):
+        offered = row(name).to_json()
+        assert [p for p in offered["precisions"] if p not in offered["on_request"]] == ["fp32"]
+    assert row("jetson-orin-nano").to_json()["on_request"] == []
 
 
 def test_names_are_ids_or_aliases_and_count_once() -> None:
