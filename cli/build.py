@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from ._output import print_json, table
 
 if TYPE_CHECKING:
+    from ..runtime.bundle import Bundle
     from ..runtime.engines.build import Built, Report
     from ..runtime.engines.progress import State
 
@@ -26,9 +28,18 @@ def build(
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, where the network takes several.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Build it anew where it is there already.")] = False,
+    tune: Annotated[
+        bool, typer.Option("--autotune", help="Measure this machine's back ends instead, for --device tuned.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=0, help="Of --autotune: the most to try; 0: all it may use.")] = 0,
+    duration: Annotated[float, typer.Option(min=0.1, help="Of --autotune: seconds for each number of threads.")] = 5.0,
+    source: Annotated[str | None, typer.Option(help="Of --autotune: frames to feed, else the clip that ships.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Build a bundle's TensorRT engine for this machine's GPU, try it, and keep it for --device tensorrt."""
+    """Build a bundle's TensorRT engine for this machine's GPU, try it, and keep it for --device tensorrt.
+
+    With --autotune nothing is built: what runs on the processor is measured, and the fastest that is right is kept.
+    """
     from ..runtime.bundle import open_bundle
     from ..runtime.engines.build import build as build_engine
     from ._options import image_size
@@ -36,12 +47,46 @@ def build(
     opened = open_bundle(bundle)
     if imgsz:
         opened = opened.resized(image_size(imgsz))
+    if tune:
+        _tune(opened, (threads, duration, source), as_json)
+        return
     with _bar() as report:
         built = build_engine(opened, report, force)
     if as_json:
         print_json(built.to_json())
     else:
         _print(built)
+
+
+def _tune(bundle: Bundle, given: tuple[int, float, str | None], as_json: bool) -> None:
+    from ..export.autotune import TuneOptions, autotune
+    from ..runtime.tuning import save
+
+    tuning = autotune(bundle, TuneOptions(*given), say=lambda line: print(line, file=sys.stderr))
+    file = save(bundle, tuning)
+    if as_json:
+        print_json(tuning.to_json())
+        return
+    rows = [
+        (str(row.way), row.refused)
+        if row.refused
+        else (
+            str(row.way),
+            row.precision,
+            f"{row.p50_ms:.3f}",
+            f"{row.p99_ms:.3f}",
+            f"{row.times_as_fast:.2f}",
+            f"{row.max_abs:.2g}",
+        )
+        for row in tuning.rows
+    ]
+    columns = ("way", "computes in", "p50 ms", "p99 ms", "times as fast", "largest difference")
+    table(f"{tuning.bundle}, in turns", columns, rows)
+    for most in dict.fromkeys(row.way.threads for row in tuning.rows):
+        best = tuning.best(most)
+        usual = "; the usual way is as fast" if best is tuning.rows[0] else ""
+        print(f"kept for {most} thread{'s' * (most != 1)}: {best.way}, {best.times_as_fast:.2f} times as fast{usual}")
+    print(f"helmsight camera {bundle.path} --device tuned uses it; kept in {file}")
 
 
 def _print(built: Built) -> None:

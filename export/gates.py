@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..devices.errors import BadArtefact, GateFailed, HelmsightError
+from ..runtime.backends import Feeds
 from ..runtime.bundle import Manifest
-from .inputs import Feeds
 from .loading import first_line, what_failed
 from .source import Run, Score
 

@@ -20,7 +20,7 @@ from .quiet import output_to
 from .reference import plain_onnx_run
 from .repair import fewest, most_kept, rank
 from .source import Source
-from .timing import WORTH_IT, times_as_fast
+from .timing import WORTH_IT, fastest_optimisation, times_as_fast
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -120,6 +120,8 @@ class Lowering:
         content = model.SerializeToString(deterministic=True)
         place = self._work / f"{precision}-{len(kept)}.bundle"
         draft = write_bundle(place, self._describe(model, found), {"model.onnx": content})
+        if precision == "int8":
+            draft = replace(draft, manifest=_with(draft.manifest, optimisation=fastest_optimisation(draft, inputs)))
         computed = read_computed(draft)
         faithful = None
         if precision == "fp16" and "fp16" not in computed.weighted_ops:
@@ -142,12 +144,16 @@ class Lowering:
             return
         if slow := computed["weighted_ops"].get("fp32", 0) - record["real"]["weighted_ops"].get("fp32", 0):
             self._say(f"WARNING: {slow} layers of the file are in int8 and ONNX Runtime here computes them in fp32")
+        level = f", with graph optimisation {record['optimisation']}" if record["optimisation"] != "all" else ""
         worth = "" if speed["times_as_fast"] >= WORTH_IT else f"; below {WORTH_IT:g} it is not worth what it loses here"
-        self._say(f"int8 is {ratio}{worth}")
+        self._say(f"int8 is {ratio}{level}{worth}")
 
 
 def noted(attempt: Attempt, **facts: Any) -> Attempt:
     """The attempt with `facts` in its manifest's record for the CPU."""
-    manifest = attempt.draft.manifest
-    parity = {"cpu": {**manifest.parity["cpu"], **facts}}
-    return replace(attempt, draft=replace(attempt.draft, manifest=replace(manifest, parity=parity)))
+    manifest = _with(attempt.draft.manifest, **facts)
+    return replace(attempt, draft=replace(attempt.draft, manifest=manifest))
+
+
+def _with(manifest: Manifest, **facts: Any) -> Manifest:
+    return replace(manifest, parity={"cpu": {**manifest.parity["cpu"], **facts}})

@@ -92,8 +92,8 @@ class Manifest:
 
     `task` is a name in `runtime/tasks` or "" for a model whose outputs helmsight does not decode. `decoding` has the
     constants of its decoder. `metrics` maps a metric to {"value", "data", "n"}. `parity` maps a target to
-    {"max_abs", "max_rel", "n", "precision", "real": {...}}, and for fp16 and int8 "computed", "speed" and "repair"; for
-    bf16 "bf16", the same of OpenVINO.
+    {"max_abs", "max_rel", "n", "precision", "real": {...}}, and for fp16 and int8 "computed", "speed" and "repair", for
+    int8 "optimisation" (ONNX Runtime's level), for bf16 "bf16", the same of OpenVINO.
     `provenance` says what made it. `files` maps a relative path to its SHA-256.
     """
 
@@ -233,6 +233,7 @@ _PARITY = Fields(
         "inputs": str,
         "score": _SCORE,
         "bf16": _BF16,
+        "optimisation": str,
         "computed": Fields({"precision": str, "machine": str}, {"weighted_ops": Each(int)}),
         "speed": _SPEED,
         "repair": Fields({"layers": int, "kept": Rows(Fields({"layer": str}))}),

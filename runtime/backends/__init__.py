@@ -7,7 +7,7 @@ and name it in `BACKENDS`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ Outputs = dict[str, NDArray[np.float32]]
 BACKENDS = {
     "cpu": "onnxruntime",
     "openvino": "openvino",
+    "tuned": "tuned",
     "cuda": "onnxruntime",
     "tensorrt": "tensorrt",
     "tensorrt-rtx": "tensorrt_rtx",
@@ -36,8 +37,22 @@ ON_CPU = ("cpu", "openvino")
 
 
 @dataclass(frozen=True, slots=True)
+class OnnxRuntimeSettings:
+    """`optimisation` of the graph is `all`, `extended`, `basic` or `off`, "" for what the bundle's export chose.
+
+    With `spinning` threads wait by working. `arena` keeps freed memory for the next run; with `io_binding` arrays are
+    bound rather than handed over. What is usual here was measured: benchmarks/results/cpu_engines.md.
+    """
+
+    optimisation: str = ""
+    spinning: bool = False
+    arena: bool = True
+    io_binding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`device` is a key of BACKENDS. `threads` 0 means as many as the process may use.
+    """`device` is a key of BACKENDS. `threads` 0 means as many as the process may use; `settings` are ONNX Runtime's.
 
     `layers` is a folder for what the engine's own profiler writes, which slows it down; None: that is off.
     """
@@ -46,6 +61,7 @@ class SessionOptions:
     threads: int = 0
     allow_fallback: bool = False
     layers: Path | None = None
+    settings: OnnxRuntimeSettings = field(default_factory=OnnxRuntimeSettings)
 
 
 class Session(Protocol):

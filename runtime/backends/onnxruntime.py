@@ -9,17 +9,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...devices.errors import BadArtefact, DeviceMismatch, need, reason_of
 from ...devices.processor import processor
 from ..bundle import SIZE_NAMES, Bundle
 from ..manifest import DTYPE_BYTES
-from . import Feeds, Outputs, SessionOptions
+from . import Feeds, OnnxRuntimeSettings, Outputs, SessionOptions
 from ._tensors import Found, check_shapes, check_tensors
 from .layer_times import EngineRun, read_onnxruntime
 
 log = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "off": "ORT_DISABLE_ALL",
+}
+"""How far a graph is optimised, and ONNX Runtime's names."""
 TENSOR_TYPES = {f"tensor({name})": name for name in DTYPE_BYTES} | {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -75,13 +85,14 @@ class OnnxRuntimeSession:
         self.device = {v: k for k, v in PROVIDERS.items()}.get(real, real)
         self.precision = _precision(bundle, self.device)
         self._bundle = bundle
+        self._binds = options.settings.io_binding
         self._names = [o.name for o in self.outputs]
 
     def run(self, feeds: Feeds) -> Outputs:
         if self._session is None:
             raise RuntimeError("this session is closed")
         try:
-            values = self._session.run(self._names, dict(feeds))
+            values = self._bound(feeds) if self._binds else self._session.run(self._names, dict(feeds))
         except Exception as error:  # a class of its own for each status code, as above
             raise BadArtefact(
                 f"{self._bundle.path} does not run as its manifest says: {reason_of(error)}; export it again"
@@ -89,6 +100,16 @@ class OnnxRuntimeSession:
         made: Outputs = dict(zip(self._names, values, strict=True))
         check_shapes(self._bundle, self.outputs, made)
         return made
+
+    def _bound(self, feeds: Feeds) -> list[NDArray[Any]]:
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name in self._names:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        values: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return values
 
     def layer_runs(self) -> tuple[EngineRun, ...]:
         """See `HasLayers`."""
@@ -109,8 +130,9 @@ class OnnxRuntimeSession:
 def check_network(bundle: Bundle, model: bytes) -> None:
     """Raises BadArtefact where ONNX Runtime does not take `model`, for engines whose parsers mind broken files less."""
     ort = need("onnxruntime", "cpu")
-    settings = session_settings(ort, bundle, SessionOptions(threads=1))
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings = session_settings(
+        ort, bundle, SessionOptions(threads=1, settings=OnnxRuntimeSettings(optimisation="off"))
+    )
     _open(ort, bundle, model, settings, [PROVIDERS["cpu"]])
 
 
@@ -121,13 +143,28 @@ def _open(ort: Any, bundle: Bundle, model: bytes, settings: Any, providers: list
         raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason_of(error)}") from error
 
 
+def chosen_optimisation(bundle: Bundle) -> str:
+    """The level that its export measured to be fastest, `all` where it measured none. Raises BadArtefact."""
+    level = str(bundle.manifest.parity.get("cpu", {}).get("optimisation", "all"))
+    if level not in LEVELS:
+        raise BadArtefact(
+            f"{bundle.path}: parity.cpu.optimisation is {level[:20]!r}; expected one of {', '.join(LEVELS)}; "
+            "export it again"
+        )
+    return level
+
+
 def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
     """ONNX Runtime's own options for `bundle`: threads that do not spin, and the chosen size of its picture."""
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads or processor().usable_cores
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = options.settings
+    level = wanted.optimisation or chosen_optimisation(bundle)
+    settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[level])
+    settings.enable_cpu_mem_arena = wanted.arena
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(wanted.spinning)))
     for spec in bundle.manifest.inputs:
         # Fixed before the graph is optimised, so that a size chosen at load costs no more than one in the file.
         for name, side in zip(SIZE_NAMES, spec.image_hw if spec.multiple else (), strict=False):

@@ -38,6 +38,18 @@ def test_pipeline(tmp_path: Path) -> None:
     assert "streamvision was not installed" in record["notes"][-1]
 
 
+@pytest.mark.slow
+def test_cpu_engines(tmp_path: Path) -> None:
+    for package in ("onnxruntime", "openvino", "torch", "miniworld"):
+        pytest.importorskip(package)
+    record = run(tmp_path, "cpu_engines", "--seconds", 0.2, "--frames", 4, "--bundles", "navigate")
+    assert [(r["device"], r["asked for"]) for r in record["rows"]][:3] == [
+        ("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"),
+    ]  # fmt: skip
+    assert all(r["computes in"] == r["asked for"] and r["times as fast"] > 0 for r in record["rows"])
+    assert len(record["more"]) == 2
+
+
 def test_priorities(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     record = run(tmp_path, "priorities", "--seconds", 1, "--rounds", 1, "--face-height", 240, "--others", 0)
