@@ -34,8 +34,8 @@ NOTES = (
     "int8 is exported with `--repair`: layers whose loss breaks a gate stay in fp32.",
     "In int8 ONNX Runtime runs at the level of graph optimisation that export measured to be faster: `extended` for "
     "navigate (with `all` it was 0.78 times as fast as fp32), `all` for face.",
-    "Spinning is fast on a machine that does nothing else; beside a camera and another network it costs the tail, so it "
-    "is off unless --autotune finds it fastest.",
+    "Spinning is fast on a machine that does nothing else; beside a camera and another network it costs the tail, so "
+    "it is off unless --autotune finds it fastest.",
     "Below 1.3, int8 is not worth what it loses: `helmsight export --list-targets` has it for a CPU only if asked.",
     "Export is timed from the bundles that ship, in one process that has loaded torch: the score takes most of it.",
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.inspection import bf16_in_words, in_words
-from ._output import print_json, table
+from ._output import print_json, short, table
 
 if TYPE_CHECKING:
     from ..runtime.bundle import TensorSpec
@@ -45,8 +45,8 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
     for metric, record in described.metrics.items():
         yield f"score {metric}", f"{_number(record.get('value'))} ({record.get('data', '?')}, n {record.get('n', '?')})"
     for file, record in described.files.items():
-        yield file, f"SHA-256 {record['sha256']}"
-    yield "manifest.json", f"SHA-256 {described.manifest_sha256}"
+        yield file, f"SHA-256 {short(record['sha256'])}"
+    yield "manifest.json", f"SHA-256 {short(described.manifest_sha256)}"
     yield "signature", "there, not checked: helmsight verify --key" if described.signed else "none"
     versions = described.provenance.get("versions", {})
     yield "made with", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not stated"

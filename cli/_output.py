@@ -14,6 +14,11 @@ def print_json(record: Any) -> None:
     print(json.dumps(record, indent=2))
 
 
+def short(sha256: str) -> str:
+    """As much of a hash as tells it from others in a table; --json has the whole."""
+    return f"{sha256[:16]}..."
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on stdout; off a terminal it is as wide as it needs, so that nothing is cut."""
     from rich.console import Console

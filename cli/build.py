@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, table
+from ._output import print_json, short, table
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
@@ -96,7 +96,7 @@ def _print(built: Built) -> None:
     rows = [
         ("engine", str(built.stored.file)),
         ("was", f"built in {record['build_s']} s" if built.fresh else "there already"),
-        ("of", f"{record['network']}, SHA-256 {key['onnx_sha256']}"),
+        ("of", f"{record['network']}, SHA-256 {short(key['onnx_sha256'])}"),
         ("for", f"{key['product']} {key['version']}, {record['gpu']}, compute capability {key['compute_capability']}"),
         ("computes in", f"{record['precision']} (layers: {layers}); exported in {record['asked']}"),
         ("first runs", f"{record['gpu_ms']:.3g} ms on the GPU, which is no measure of speed"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from ._output import print_json, table
+
+BESIDE = ("expert", "straight_on")
+"""Whose scores `evaluate` may have beside the bundle's own, as `expert_collisions`."""
 
 
 def register(app: typer.Typer) -> None:
@@ -59,5 +64,24 @@ def evaluate(
     if as_json:
         print_json(record)
         return
-    rows = [(name, f"{m['value']:.4g}", str(m["data"]), str(m["n"])) for name, m in metrics.items()]
-    table(f"{record['bundle']} on {ran['device']} in {ran['precision']}", ("metric", "value", "data", "n"), rows)
+    if any(m["n"] == 1 for m in metrics.values()):
+        print("helmsight: a score of n 1 tells little of what comes next; measure on more", file=sys.stderr)
+    _print(f"{record['bundle']} on {ran['device']} in {ran['precision']}", metrics)
+
+
+def _print(title: str, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """A table: those that drove the same laps in columns of their own, what all was measured on in the title."""
+    beside = [who for who in BESIDE if any(name.startswith(f"{who}_") for name in metrics)]
+    own = [name for name in metrics if not name.startswith(tuple(f"{who}_" for who in beside))]
+    data = {(str(m["data"]), str(m["n"])) for m in metrics.values()}
+    rows = []
+    for name in own:
+        found = [metrics.get(key) for key in (name, *(f"{who}_{name}" for who in beside))]
+        values = ["" if one is None else f"{one['value']:.4g}" for one in found]
+        where = () if len(data) == 1 else (str(metrics[name]["data"]), str(metrics[name]["n"]))
+        rows.append((name, *values, *where))
+    columns = ["metric", "value", *(who.replace("_", " ") for who in beside)]
+    if len(data) == 1:
+        ((all_on, n),) = data
+        title += f": {all_on}, n {n}"
+    table(title, columns if len(data) == 1 else [*columns, "data", "n"], rows)

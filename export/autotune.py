@@ -37,6 +37,9 @@ SETTINGS = (
 )
 """One change from the usual each: what they bring adds up to less than the noise of measuring all their mixtures."""
 
+PAUSE_S = 0.003
+"""Between two runs, as between two frames of a camera: spinning threads of one way would take the cores of the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
@@ -104,7 +107,7 @@ def _measured(bundle: Bundle, ways: Sequence[Way], against: tuple[Run, Sequence[
                 continue
             sessions[str(way)] = session
             rows[way] = Row(way, session.precision, max_abs=parity.max_abs)
-        taken = latencies_ms(sessions, feeds, seconds)
+        taken = latencies_ms(sessions, feeds, seconds, PAUSE_S)
     usual = taken[str(ways[0])]
     return [row if row.refused else _timed(row, taken[str(row.way)], usual) for row in rows.values()]
 

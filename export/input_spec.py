@@ -55,6 +55,13 @@ def parse_input(text: str, default_name: str = "input") -> TensorSpec:
     return replace(spec, multiple=int(multiple))
 
 
+def advice(error: BaseException) -> str:
+    """What to change of --input, by what a network said that did not take it."""
+    if re.search(r"\b(d?types?|Int|Long|Float|Double|Byte)\b", str(error)):
+        return f"give --input the dtype it was made for ({', '.join(DTYPES)}), as in --input uint8:1x240x320x3"
+    return "give --input the shape it was made for"
+
+
 def describe_picture(name: str, shape: tuple[int | str, ...], dtype: str, colour: str = "") -> TensorSpec:
     """Fill in what a picture's shape says of it.
 

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from signal import Signals
 
 from ..devices.errors import DeviceMismatch, MissingExtra, need
 from ..devices.processor import processor
@@ -195,9 +196,9 @@ def versions() -> dict[str, str]:
 
 
 def needed_glibc(program: Path) -> tuple[int, int]:
-    """The newest version of glibc's symbols that an ELF file names."""
+    """The newest version of glibc's symbols that an ELF file names, 0.0 where it names none."""
     found = re.findall(rb"\bGLIBC_(\d+)\.(\d+)", program.read_bytes())
-    return max((int(major), int(minor)) for major, minor in found)
+    return max(((int(major), int(minor)) for major, minor in found), default=(0, 0))
 
 
 def _key(*parts: object) -> str:
@@ -267,7 +268,11 @@ def _run(command: Sequence[str | Path], work: Path) -> None:
     if done.returncode:
         log = cache / "runner" / "build.log"
         log.write_text(done.stdout)
-        lines = [line for line in done.stdout.splitlines() if "error" in line.casefold()] or ["it said nothing"]
+        lines = [line for line in done.stdout.splitlines() if re.search("error|killed", line, re.IGNORECASE)]
+        if done.returncode < 0:
+            by = f"{Path(command[0]).name} was ended by {Signals(-done.returncode).name}"
+            lines.insert(0, f"{by}, as a system short of memory does it")
+        lines = lines or [f"{Path(command[0]).name} ended with {done.returncode} and told no error"]
         raise BuildFailed(f"{NAME} cannot be built: {lines[0].strip()}; all of it is in {log}")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..devices.errors import BadArtefact, UsageError, need
 from ..runtime.bundle import TensorSpec
+from .input_spec import advice
 from .loading import first_line
 from .source import Run
 
@@ -77,9 +78,7 @@ def probe_outputs(module: nn.Module, inputs: Sequence[TensorSpec]) -> tuple[Tens
             made = module(*example)
     except Exception as error:  # the user's own code
         shown = ", ".join(f"{spec.name} {spec.dtype} {'x'.join(map(str, spec.shape))}" for spec in inputs)
-        raise UsageError(
-            f"the network does not take {shown} ({first_line(error)}); give --input the shape it was made for"
-        ) from error
+        raise UsageError(f"the network does not take {shown} ({first_line(error)}); {advice(error)}") from error
     names, values = flatten_outputs(made)
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, torch.Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Anything that takes feeds by name and gives outputs by name, as a session does."""
+
+log = logging.getLogger(__name__)
 
 Samples = Callable[[int, int], NDArray[Any]]
 """samples(n, seed) -> real inputs, (n, H, W, 3) uint8 BGR."""
@@ -87,6 +90,8 @@ def _from_callable(text: str, weights: Path | None, inputs: Sequence[str]) -> So
     module = build_module(text)
     if weights is not None:
         load_weights(module, weights)
+    elif module.state_dict():
+        log.warning("no --weights: the weights are those that %s gives itself, random ones unless it loads some", text)
     provenance = {
         "kind": "callable",
         "model": text,

@@ -18,14 +18,20 @@ WORTH_IT = 1.3
 SECONDS = 1.0
 
 
-def latencies_ms(sessions: Mapping[str, Session], feeds: Sequence[Feeds], seconds: float) -> dict[str, list[float]]:
-    """Latencies in ms of each session, in turns for `seconds`, at least 20 of each after 3 more."""
+def latencies_ms(
+    sessions: Mapping[str, Session], feeds: Sequence[Feeds], seconds: float, pause_s: float = 0.0
+) -> dict[str, list[float]]:
+    """Latencies in ms of each session, in turns for `seconds`, at least 20 of each after 3 more.
+
+    A pause before each run lets the threads of the one before come to rest, where these wait by working.
+    """
     taken: dict[str, list[float]] = {name: [] for name in sessions}
     for session in list(sessions.values()) * 3:
         session.run(feeds[0])
     end, turn = time.perf_counter() + seconds, 0
     while turn < 20 or time.perf_counter() < end:
         for name, session in sessions.items():
+            time.sleep(pause_s)
             begin = time.perf_counter_ns()
             session.run(feeds[turn % len(feeds)])
             taken[name].append((time.perf_counter_ns() - begin) / 1e6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from . import Feeds, OnnxRuntimeSettings, Outputs, SessionOptions
 from ._tensors import Found, check_shapes, check_tensors
 from .layer_times import EngineRun, read_onnxruntime
 
+_GPU_FAULT = re.compile(r"\b(CUDA|CUDNN|CUBLAS|cu[A-Z]\w+) ?(failure|error|_?STATUS)|out of memory", re.IGNORECASE)
+"""What ONNX Runtime says of a GPU, its memory or its libraries that failed, and of no file."""
 log = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -93,7 +96,12 @@ class OnnxRuntimeSession:
             raise RuntimeError("this session is closed")
         try:
             values = self._bound(feeds) if self._binds else self._session.run(self._names, dict(feeds))
-        except Exception as error:  # a class of its own for each status code, as above
+        except Exception as error:  # a class of its own for each status code, as below
+            if self.device == "cuda" and _GPU_FAULT.search(str(error)):
+                raise DeviceMismatch(
+                    f"the GPU failed while it ran {self._bundle.path}: {reason_of(error)}; look at its memory and "
+                    "driver (helmsight doctor), or use --device cpu"
+                ) from error
             raise BadArtefact(
                 f"{self._bundle.path} does not run as its manifest says: {reason_of(error)}; export it again"
             ) from error
@@ -133,13 +141,18 @@ def check_network(bundle: Bundle, model: bytes) -> None:
     settings = session_settings(
         ort, bundle, SessionOptions(threads=1, settings=OnnxRuntimeSettings(optimisation="off"))
     )
-    _open(ort, bundle, model, settings, [PROVIDERS["cpu"]])
+    _open(ort, bundle, model, settings, [(PROVIDERS["cpu"], {})])
 
 
-def _open(ort: Any, bundle: Bundle, model: bytes, settings: Any, providers: list[Any]) -> Any:
+def _open(ort: Any, bundle: Bundle, model: bytes, settings: Any, providers: list[tuple[str, Any]]) -> Any:
     try:
         return ort.InferenceSession(model, settings, providers=providers)
     except Exception as error:  # ONNX Runtime raises a class of its own for each status code
+        if PROVIDERS["cuda"] in dict(providers) and _GPU_FAULT.search(str(error)):
+            raise DeviceMismatch(
+                f"{bundle.model} cannot be loaded on the GPU: {reason_of(error)}; look at its memory and driver "
+                "(helmsight doctor), or use --device cpu"
+            ) from error
         raise BadArtefact(f"{bundle.model} does not load in ONNX Runtime: {reason_of(error)}") from error
 
 
@@ -191,7 +204,7 @@ def _precision(bundle: Bundle, device: str) -> str:
     return str(computed["precision"])
 
 
-def _providers(wanted: str, available: list[str]) -> list[Any]:
+def _providers(wanted: str, available: list[str]) -> list[tuple[str, Any]]:
     """`wanted`, if it is there, and the CPU. TF32 is off: it computes in less than the graph's float32."""
     settings = {PROVIDERS["cuda"]: {"use_tf32": "0"}}
     return [(p, settings.get(p, {})) for p in dict.fromkeys((wanted, PROVIDERS["cpu"])) if p in available]

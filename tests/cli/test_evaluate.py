@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from helmsight.cli.evaluate import _print
+
 from ..bundles import write_block_finder
 
 
@@ -30,3 +32,20 @@ def test_faces_at_another_size_or_in_tiles(tmp_path: Path, options: tuple[str, .
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["metrics"]["recall"]["value"] == recall
+
+
+def test_the_table_says_once_what_all_was_measured_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def metric(value: float, data: str = "a simulator, 2 laps") -> dict[str, object]:
+        return {"value": value, "data": data, "n": 2}
+
+    metrics = {"collisions": metric(1), "expert_collisions": metric(0), "straight_on_collisions": metric(17)}
+    _print("navigate", metrics | {"speed_mps": metric(0.5)})
+    shown = capsys.readouterr().out
+    assert shown.count("2 laps") == 1
+    assert "n 2" in shown
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
+    assert rows == [["collisions", "1", "0", "17"], ["speed_mps", "0.5", "", ""]]
+    _print("navigate", {"a": metric(1), "b": metric(2, "photographs")})
+    shown = capsys.readouterr().out
+    assert "photographs" in shown
+    assert "a simulator, 2 laps" in shown

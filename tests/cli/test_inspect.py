@@ -33,7 +33,7 @@ def test_what_it_shows(real_bundle: Bundle) -> None:
         "108 parameters, 0.003888 M multiply-accumulates, 1 nodes, opset 18",
         "fp32, largest difference 1e-06",
         "0.875 (eight pictures, n 8)",
-        real_bundle.manifest.files["model.onnx"],
+        f"SHA-256 {real_bundle.manifest.files['model.onnx'][:16]}...",
     ):
         assert said in done.stdout
 

@@ -3,7 +3,7 @@
 import pytest
 
 from helmsight.devices.errors import UsageError
-from helmsight.export.input_spec import parse_inputs
+from helmsight.export.input_spec import advice, parse_inputs
 from helmsight.runtime.bundle import TensorSpec
 
 
@@ -43,3 +43,18 @@ def test_several_inputs_get_names_of_their_own() -> None:
 def test_what_cannot_be_meant_is_said(texts: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_inputs(texts)
+
+
+@pytest.mark.parametrize(
+    ("said", "step"),
+    [
+        (
+            "Expected tensor to have one of the scalar types: Long, Int; but got torch.FloatTensor",
+            "the dtype",
+        ),
+        ("Input type (unsigned char) and bias type (float) should be the same", "the dtype"),
+        ("expected input[1, 4, 8, 8] to have 3 channels, but got 4 channels instead", "the shape"),
+    ],
+)
+def test_the_advice_is_of_what_does_not_fit(said: str, step: str) -> None:
+    assert advice(RuntimeError(said)).startswith(f"give --input {step} it was made for")

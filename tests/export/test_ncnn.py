@@ -189,6 +189,8 @@ def test_other_processors_are_refused() -> None:
 def test_the_newest_glibc_that_a_program_names(tmp_path: Path) -> None:
     (tmp_path / "program").write_bytes(b"\x7fELF\0GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0GLIBCXX_3.4\0")
     assert native.needed_glibc(tmp_path / "program") == (2, 17)
+    (tmp_path / "program").write_bytes(b"\x7fELF\0")
+    assert native.needed_glibc(tmp_path / "program") == (0, 0)
 
 
 def test_a_compiler_that_fails_says_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +203,23 @@ def test_a_compiler_that_fails_says_its_line(tmp_path: Path, monkeypatch: pytest
         native._run(command, tmp_path)
     assert said.value.exit_code == 3
     assert "compiling" in (tmp_path / "helmsight" / "runner" / "build.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("kill -9 $$", "sh was ended by SIGKILL, as a system short of memory does it"),
+        ("echo 'clang: Killed'; exit 1", "clang: Killed"),
+        ("exit 7", "sh ended with 7 and told no error"),
+    ],
+)
+def test_a_compiler_that_is_killed_or_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "helmsight" / "runner").mkdir(parents=True)
+    with pytest.raises(native.BuildFailed, match=said):
+        native._run(["sh", "-c", script], tmp_path)
 
 
 def order_of(folder: Path, name: str, tolerance: Tolerance) -> Order:

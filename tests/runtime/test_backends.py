@@ -108,3 +108,27 @@ def test_weights_in_a_file_beside_the_network_are_not_read(
     monkeypatch.chdir(bundle.path)
     with pytest.raises(BadArtefact, match=r"tensor w has its data in another file, weights\.bin"):
         load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered", DeviceMismatch),
+        ("CUDNN failure 4: CUDNN_STATUS_INTERNAL_ERROR", DeviceMismatch),
+        ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: x", BadArtefact),
+    ],
+)
+def test_a_gpu_that_fails_is_no_bad_file(doubler: Bundle, said: str, expected: type[Exception]) -> None:
+    """The session stands in for one on a GPU, which no test here has: what it raises is what CUDA's provider says."""
+
+    class Failing:
+        def run(self, names: object, feeds: object) -> None:
+            raise RuntimeError(said)
+
+    with load(doubler) as session:
+        session.device, session._session = "cuda", Failing()  # type: ignore[attr-defined]
+        with pytest.raises(expected) as caught:
+            session.run({})
+    assert "\n" not in str(caught.value)
+    if expected is DeviceMismatch:
+        assert "use --device cpu" in str(caught.value)
