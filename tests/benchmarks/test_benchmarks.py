@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,9 @@ def test_pipeline(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_cpu_engines(tmp_path: Path) -> None:
-    for package in ("onnxruntime", "openvino", "torch", "miniworld"):
-        pytest.importorskip(package)
+    for package in ("onnxruntime", "openvino", "torch", "miniworld"):  # the last one cannot be imported without EGL
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
     record = run(tmp_path, "cpu_engines", "--seconds", 0.2, "--frames", 4, "--bundles", "navigate")
     assert [(r["device"], r["asked for"]) for r in record["rows"]][:3] == [
         ("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"),
