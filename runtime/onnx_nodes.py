@@ -21,6 +21,9 @@ MODULE_PATH = "pkg.torch.onnx.name_scopes"
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose multiply-accumulates are counted."""
 
+LONGEST_CHAIN = 6
+"""Nodes from one that is looked for to where it is known; a file that was forged may go round in a circle."""
+
 _PASSING = ("DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose", "Reshape")
 """What may stand between a stored weight and the operator that it belongs to."""
 
@@ -92,8 +95,11 @@ class OnnxGraph:
     def weight_of(self, node: Node) -> Weight | None:
         """The stored weight of a convolution or a product, through what dequantises or casts it."""
         for name in node.inputs[1:2] if node.operator != "MatMul" else node.inputs[:2][::-1]:
-            while name not in self.weights and name in self._makers and self._makers[name].operator in _PASSING:
-                name = self._makers[name].inputs[0]
+            for _ in range(LONGEST_CHAIN):
+                maker = self._makers.get(name)
+                if name in self.weights or maker is None or maker.operator not in _PASSING or not maker.inputs:
+                    break
+                name = maker.inputs[0]
             if name in self.weights:
                 return self.weights[name]
         return None
@@ -101,7 +107,7 @@ class OnnxGraph:
     def _behind(self, tensor: str, operator: str) -> tuple[Node, ...]:
         """The node that makes `tensor`, and those before it up to the one of `operator`."""
         found: list[Node] = []
-        while tensor in self._makers and len(found) < 4:
+        while tensor in self._makers and len(found) < LONGEST_CHAIN:
             found.append(self._makers[tensor])
             if found[-1].operator == operator or not found[-1].inputs:
                 break

@@ -117,3 +117,15 @@ def test_multiply_accumulates(
 def test_what_is_cut_off_is_refused(network: OnnxGraph) -> None:
     with pytest.raises(BadArtefact, match="m is no ONNX model or is cut off"):
         read_graph(b"\x3a\x10\x0a", "m")
+
+
+def test_a_circle_and_a_node_without_inputs_lead_nowhere() -> None:
+    found = graph(
+        node("Cast", "b", "a", "one"),
+        node("Cast", "a", "b", "two"),
+        node("Cast", "", "c", "three"),
+        node("Conv", "x a", "y", "round"),
+        node("Conv", "x c", "z", "nowhere"),
+    )
+    assert [found.weight_of(one) for one in found.nodes[-2:]] == [None, None]
+    assert [one.name for one in found.find("a_nchwc", "Conv")] == ["one"]
