@@ -69,6 +69,15 @@ def test_profiler_overhead(navigate_bundle: Bundle, tmp_path: Path) -> None:
     assert rows["says of itself"] >= rows["of that in a sample"] > 0
 
 
+def test_layers(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (row,) = run(tmp_path, "layers", "--bundles", "navigate", "--rounds", 2, "--seconds", 0)["rows"]
+    assert row["operations found / counted"] == 1
+    assert row["with operations, without a module"] == 0
+    assert row["without, ms"] > 0
+    assert 0 < row["in layers, ms"] < row["with, ms"]
+
+
 def test_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     board = make_board(tmp_path / "board", monkeypatch)
