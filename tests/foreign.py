@@ -124,16 +124,23 @@ def polygraphy_run(runners: dict[str, Sequence[float | None]], legacy: bool = Fa
 
 
 def ultralytics_table(polars: bool = False) -> str:
-    """Of `yolo benchmark`: one format that failed, one that could be exported and not run."""
+    """Of `yolo benchmark`: formats that failed among others. `polars`: as it wraps cells and leaves out rows."""
     title = "\nBenchmarks complete for yolo-made-up.pt on coco8.yaml at imgsz=640 (47.38s)\n"
     if polars:
         return title + (
-            "┌─────┬─────────────┬─────────┬───────────┬─────────────────────┬────────────────────────┬───────┐\n"
-            "│     ┆ Format      ┆ Status❔ ┆ Size (MB) ┆ metrics/mAP50-95(B) ┆ Inference time (ms/im) ┆ FPS   │\n"
-            "╞═════╪═════════════╪═════════╪═══════════╪═════════════════════╪════════════════════════╪═══════╡\n"
-            "│ 1   ┆ PyTorch     ┆ ✅      ┆ 6.2       ┆ 0.6381              ┆ 102.97                 ┆ 9.71  │\n"
-            "│ 2   ┆ TensorRT    ┆ ❌      ┆ 0.0       ┆ -                   ┆ -                      ┆ -     │\n"
-            "└─────┴─────────────┴─────────┴───────────┴─────────────────────┴────────────────────────┴───────┘\n"
+            "shape: (5, 7)\n"
+            "┌─────┬────────────┬─────────┬───────────┬─────────────────────┬────────────────┬───────┐\n"
+            "│     ┆ Format     ┆ Status❔ ┆ Size (MB) ┆ metrics/mAP50-95(B) ┆ Inference time ┆ FPS   │\n"
+            "│ --- ┆ ---        ┆ ---     ┆ ---       ┆ ---                 ┆ (ms/im)        ┆ ---   │\n"
+            "│ str ┆ str        ┆ str     ┆ str       ┆ str                 ┆ ---            ┆ str   │\n"
+            "│     ┆            ┆         ┆           ┆                     ┆ str            ┆       │\n"
+            "╞═════╪════════════╪═════════╪═══════════╪═════════════════════╪════════════════╪═══════╡\n"
+            "│ 1   ┆ PyTorch    ┆ ✅      ┆ 6.2       ┆ 0.6381              ┆ 102.97         ┆ 9.71  │\n"
+            "│ 2   ┆ TensorFlow ┆ ✅      ┆ 30.6      ┆ 0.6092              ┆ 90.53          ┆ 11.05 │\n"
+            "│     ┆ SavedModel ┆         ┆           ┆                     ┆                ┆       │\n"
+            "│ …   ┆ …          ┆ …       ┆ …         ┆ …                   ┆ …              ┆ …     │\n"
+            "│ 5   ┆ TensorRT   ┆ ❌      ┆ 0.0       ┆ -                   ┆ -              ┆ -     │\n"
+            "└─────┴────────────┴─────────┴───────────┴─────────────────────┴────────────────┴───────┘\n"
         )
     return title + (
         "                   Format Status❔  Size (MB)  metrics/mAP50-95(B)  Inference time (ms/im)   FPS\n"
