@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
 from ..runtime.bundle import TensorSpec
-from ..runtime.onnx_nodes import MODULE_PATH
+from ..runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE
 from .loading import first_line
 from .quiet import output_to
 from .sizes import dynamic_shapes, example_shape, name_sizes
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 2**31 - 1
 """A protobuf file cannot be larger; such a network would need external data."""
 
-KEPT_METADATA = MODULE_PATH
-"""The rest that torch writes has source lines and absolute paths of the machine."""
+STACK = "pkg.torch.onnx.stack_trace"
+"""Where torch writes the lines of code that a node is from, with absolute paths of the machine."""
 
 
 def to_onnx(
@@ -50,7 +50,7 @@ def to_onnx(
         model = _convert(program, inputs, output_names, opset)
     _check_opset(model, opset)
     name_sizes(model, inputs)
-    _keep_only_module_paths(model)
+    _keep_only_places(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # checker and shape inference errors share no class
@@ -138,6 +138,13 @@ def _code_line(text: str) -> str:
     return f" at {Path(file).name}:{line}" + (f" `{code.strip()}`" if code.strip() else "")
 
 
+def _users_line(trace: str) -> str:
+    """The last line of a trace that is none of torch's own, as `net.py:12`."""
+    own = Path(str(need("torch", "train").__file__)).parent
+    frames = [(Path(file), line) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)]
+    return next((f"{file.name}:{line}" for file, line in reversed(frames) if own not in file.parents), "")
+
+
 def _check_opset(model: ModelProto, opset: int) -> None:
     found = read_opset(model)
     if found != opset:
@@ -145,13 +152,15 @@ def _check_opset(model: ModelProto, opset: int) -> None:
         raise UsageError(f"--opset {opset}: torch {version} wrote opset {found} instead; use --opset {found}")
 
 
-def _keep_only_module_paths(model: ModelProto) -> None:
+def _keep_only_places(model: ModelProto) -> None:
+    """Of what torch tells of a node the path of its module and the line of the user's code stay."""
     for graph in (model.graph, *model.functions):
         for node in graph.node:
-            kept = [p.value for p in node.metadata_props if p.key == KEPT_METADATA]
+            told = {p.key: p.value for p in node.metadata_props}
             del node.metadata_props[:]
-            for value in kept:
-                node.metadata_props.add(key=KEPT_METADATA, value=value)
+            for key, value in ((MODULE_PATH, told.get(MODULE_PATH)), (SOURCE_LINE, _users_line(told.get(STACK, "")))):
+                if value:
+                    node.metadata_props.add(key=key, value=value)
             node.doc_string = ""
         for item in (graph, *graph.value_info):
             del item.metadata_props[:]

@@ -18,6 +18,9 @@ from .protobuf import BYTES, VARINT, Walk, entry, fields, numbers, text
 MODULE_PATH = "pkg.torch.onnx.name_scopes"
 """The entry of a node's metadata in which torch's exporter writes the modules that it lies in, and its own name."""
 
+SOURCE_LINE = "helmsight.source_line"
+"""The entry in which export writes the line of the user's code that a node is from: `net.py:12`, no folder."""
+
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose multiply-accumulates are counted."""
 
@@ -36,6 +39,12 @@ _DTYPES = {
 _NAMES = re.compile(r"[\s+,(){}\[\]]+|\.\.\.")
 """What stands between the names of nodes in the name that TensorRT gives to the layer made of them."""
 
+_WORD = re.compile(r"[\w./:]*\w")
+"""What may be the name of a node or of an operator in a message."""
+
+_LINE = re.compile(r"[\w.-]{1,100}:\d{1,9}")
+"""What a SOURCE_LINE looks like: whoever made the file may have written anything."""
+
 _WEIGHT = re.compile(r"(.+)\.weight(?:_\w+)?")
 """The name of a module's weight, and of what quantising makes of it."""
 
@@ -48,13 +57,23 @@ _OF_NONE = ("Reformatting CopyNode", "ReorderInput", "ReorderOutput")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node. `module` is its path in PyTorch, as `named_modules` has it ("": the network), None if not known."""
+    """A node. `module` is its path in PyTorch, as `named_modules` has it ("": the network), None if not known.
+
+    `line` is that of the code, `net.py:12`, "" if not known.
+    """
 
     name: str
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     module: str | None
+    line: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is in the network, "" if nothing is known."""
+        inside = f"in {self.module}" if self.module else ""
+        return ", ".join(part for part in (inside, f"at {self.line}" if self.line else "") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,20 @@ class OnnxGraph:
             layer = layer.rpartition("/")[0]
             found = (self._by_name[layer],) if layer in self._by_name else ()
         return found
+
+    def places(self, said: str) -> str:
+        """Where the nodes are that a message names, to be put behind it: `; node_det is in blocks.1, at net.py:12`.
+
+        For ncnn, which names operators by PyTorch's or its own names, those of that operator.
+        """
+        words = dict.fromkeys(_WORD.findall(said))
+        named = {word: self._by_name[word] for word in words if word in self._by_name}
+        for word in () if named else words:
+            kind = word.rpartition(".")[2].replace("_", "").lower() if word.startswith("torch.") else ""
+            same = [n for n in self.nodes if n.operator == word or (kind and n.operator.lower() == kind)]
+            if same:
+                named[word] = same[0]
+        return "".join(f"; {word} is {node.place}" for word, node in named.items() if node.place)
 
     def weight_of(self, node: Node) -> Weight | None:
         """The stored weight of a convolution or a product, through what dequantises or casts it."""
@@ -158,19 +191,20 @@ def macs(operator: str, first: Sequence[int], second: Sequence[int], out: Sequen
 
 def _node(data: memoryview, walk: Walk) -> Node:
     texts: dict[int, list[str]] = {}
-    scopes = ""
+    scopes = line = ""
     for one in fields(data, walk):
         if one.wire == BYTES and one.number in (1, 2, 3, 4):
             texts.setdefault(one.number, []).append(text(one.data))
         elif one.wire == BYTES and one.number == 9:
             key, value = entry(one.data, walk)
             scopes = value if key == MODULE_PATH else scopes
+            line = value if key == SOURCE_LINE and _LINE.fullmatch(value) else line
     inputs, outputs = texts.get(1, []), texts.get(2, [])
     name, operator = (texts.get(number, [""])[-1] for number in (3, 4))
     # A batch normalisation that was folded into a convolution gave the node its own path; the weight kept its name.
     weight = _WEIGHT.fullmatch(inputs[1]) if operator in WEIGHTED and len(inputs) > 1 else None
     module = weight[1] if weight else _module(scopes) if scopes else _module_of_name(name)
-    return Node(name, operator, tuple(inputs), tuple(outputs), module)
+    return Node(name, operator, tuple(inputs), tuple(outputs), module, line)
 
 
 def _module(scopes: str) -> str | None:

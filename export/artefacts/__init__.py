@@ -13,9 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from ...devices.errors import HelmsightError
+from ...devices.errors import BadArtefact, HelmsightError
 from ...runtime.bundle import Bundle
 from ...runtime.engines import tensorrt_rtx as find_tensorrt_rtx  # a module beside this one has its name
+from ...runtime.onnx_nodes import read_graph
 from ..gates import Tolerance
 from ..inputs import Feeds
 from ..native import find_tools
@@ -101,6 +102,13 @@ def _told(target: Target, kind: str) -> Iterator[None]:
 
 
 def make(kind: str, order: Order) -> Mapping[str, Any]:
-    """The record of the artefact `kind`, whose files are then in `order.folder`."""
+    """The record of the artefact `kind`, whose files are then in `order.folder`.
+
+    Raises what a `Kind` does; of nodes that a message names it says where in the network they are.
+    """
     module = cast(Kind, import_module(f".{KINDS[kind]}", __package__))
-    return module.make(order)
+    try:
+        return module.make(order)
+    except BadArtefact as error:
+        graph = read_graph(order.draft.read_model(), str(order.draft.model))
+        raise BadArtefact(f"{error}{graph.places(str(error))}") from error

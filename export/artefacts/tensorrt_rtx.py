@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ...devices.errors import DeviceMismatch, need
+from ...devices.errors import BadArtefact, DeviceMismatch, need
 from ...runtime.bundle import sha256
 from ...runtime.engines import tensorrt_rtx
 from ...runtime.engines.build import compile_network
@@ -37,7 +37,11 @@ def make(order: Order) -> Mapping[str, Any]:
     types = graph_types(parsed)
     started = perf_counter()
     engine = order.folder / RTX_ENGINE
-    _build(parsed, order.target.compute_capability, engine)
+    try:
+        _build(parsed, order.target.compute_capability, engine)
+    except BadArtefact as error:
+        step = "; --precision fp16 may do" if "FP32" in str(error) and order.target.precision == "fp32" else ""
+        raise BadArtefact(f"{error}{step}") from error
     took = perf_counter() - started
     order.say(f"{library} built an engine for compute capability {order.target.compute_capability} in {took:.1f} s")
     return {

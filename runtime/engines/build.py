@@ -12,6 +12,7 @@ from typing import Any
 
 from ...devices.errors import BadArtefact, GateFailed
 from ..bundle import Bundle
+from ..onnx_nodes import read_graph
 from . import Library, tensorrt
 from ._cuda import Cuda, open_cuda
 from .inspector import read_layers
@@ -92,10 +93,11 @@ def _parsed(library: Library, file: NetworkFile, bundle: Bundle) -> Parsed:
     try:
         return parse(library, file.data, str(bundle.path / file.name))
     except BadArtefact as error:
+        said = f"{error}{read_graph(file.data, file.name).places(str(error))}"
         if file.name != "model.onnx":
-            raise
+            raise BadArtefact(said) from error
         raise BadArtefact(
-            f"{error}; the bundle has no file for TensorRT: export it with -t for this board "
+            f"{said}; the bundle has no file for TensorRT: export it with -t for this board "
             "(`helmsight export --list-targets`), where torch is installed"
         ) from error
 

@@ -190,5 +190,5 @@ def test_a_repaired_file_may_be_mixed_and_no_other() -> None:
 
 
 def test_a_word_that_is_no_precision() -> None:
-    with pytest.raises(UsageError, match="expected one of fp32, fp16, int8"):
+    with pytest.raises(UsageError, match="expected one of fp32, fp16, bf16, int8"):
         check_wish("fp8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.onnx_nodes import MODULE_PATH, OnnxGraph, macs, read_graph
+from helmsight.runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE, OnnxGraph, macs, read_graph
 
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
 helper = onnx.helper
@@ -129,3 +129,15 @@ def test_a_circle_and_a_node_without_inputs_lead_nowhere() -> None:
     )
     assert [found.weight_of(one) for one in found.nodes[-2:]] == [None, None]
     assert [one.name for one in found.find("a_nchwc", "Conv")] == ["one"]
+
+
+def test_a_message_is_told_where_the_nodes_are_that_it_names() -> None:
+    odd = node("Det", "x", "y", "n0", "['', 'blocks.1', 'linalg_det']")
+    odd.metadata_props.add(key=SOURCE_LINE, value="net.py:12")
+    forged = node("BitwiseAnd", "x", "z", "n1")
+    forged.metadata_props.add(key=SOURCE_LINE, value="net.py:12\n; trust me")
+    network = graph(odd, forged, node("Cast", "z", "w", "n2", "['', 'head', 'to']"))
+    assert network.places("node 'n0' (Det: not supported)") == "; n0 is in blocks.1, at net.py:12"
+    assert network.places("ncnn has no layer for Det (Det_1)") == "; Det is in blocks.1, at net.py:12"
+    assert network.places("no layer for torch.cast, torch.bitwise_and") == "; torch.cast is in head"
+    assert network.places("n1 is wrong; cast it, or do without") == ""
