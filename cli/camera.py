@@ -63,7 +63,7 @@ def camera(
     robot_shape: Annotated[
         str, typer.Option(metavar="R,V,W", help="Its radius in m, top speed in m/s and turn rate in rad/s.")
     ] = "",
-    device: Annotated[str, typer.Option(help="cpu, openvino, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, openvino, tuned, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads a model; 0 shares the cores.", min=0)] = 0,
     period: Annotated[
         list[str] | None, typer.Option(metavar="MODEL=MS", help="A look every so long, and a deadline (live sources).")

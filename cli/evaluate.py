@@ -36,7 +36,7 @@ def evaluate(
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, where the network takes several.")
     ] = "",
     tile: Annotated[bool, typer.Option("--tile", help="Look for small faces in parts of the picture too.")] = False,
-    device: Annotated[str, typer.Option(help="Where to run: cpu, openvino, cuda, tensorrt, tensorrt-rtx.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, openvino, tuned, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Measure a bundle: average precision for faces, closed-loop laps in the simulator for navigation."""

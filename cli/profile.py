@@ -48,7 +48,7 @@ def profile(
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
     ] = "",
-    device: Annotated[str, typer.Option(help="Where to run: cpu, openvino, cuda, tensorrt, tensorrt-rtx.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, openvino, tuned, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     source: Annotated[str | None, typer.Option(help="Frames to feed; without it, the clip that ships.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the record, all samples in it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the distribution and the stages (.png, .svg, .pdf).")] = None,

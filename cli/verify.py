@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or one that ships.")],
-    device: Annotated[str, typer.Option(help="Where to run: cpu, openvino, cuda, tensorrt, tensorrt-rtx.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, openvino, tuned, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
     key: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Whose signature it must have: a public key or an authority's certificate."),

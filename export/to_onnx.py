@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,7 @@ def to_onnx(
     size = sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))
     if size > LARGEST_BYTES:
         raise BadArtefact(f"the network has {size / 2**30:.1f} GiB of weights; one ONNX file holds at most 2 GiB")
-    with output_to(log):
+    with output_to(log), _no_collection():
         program = _trace(module, inputs)
         model = _convert(program, inputs, output_names, opset)
     _check_opset(model, opset)
@@ -56,6 +58,18 @@ def to_onnx(
     except Exception as error:  # checker and shape inference errors share no class
         raise BadArtefact(f"torch wrote ONNX that is not valid ({first_line(error)})") from error
     return model
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """torch makes millions of small objects while it traces, and looking through them again and again frees nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def read_opset(model: ModelProto) -> int:

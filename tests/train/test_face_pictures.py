@@ -273,6 +273,12 @@ def test_photographs_are_labelled_once_and_kept(tmp_path: Path, monkeypatch: pyt
     assert (len(first.faces), len(first.others)) == (1, 1), "a picture that nobody is sure of is left out"
     assert first.faces[0].read().shape == (512, 512, 3)
     assert first.sha256 == again.sha256
+    held = photographs.load_photographs(tmp_path, held_back=True)
+    assert (held.faces, held.others, held.sha256) == ((), (), first.sha256), "none of them is, and the digest is of all"
+    monkeypatch.setattr(photographs, "albums", lambda: (replace(album, faces=("a.png",), held_back=True),))
+    looked.clear()
+    held = photographs.load_photographs(tmp_path, held_back=True)
+    assert [p.held_back for p in (*held.faces, *held.others)] == [True, True]
 
 
 def test_packages_are_held_back_whole_or_by_person() -> None:

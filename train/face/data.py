@@ -150,7 +150,7 @@ def _inner(rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
 @lru_cache(maxsize=1)
 def validation_set() -> tuple[Shown, ...]:
     """The photographs held back, with and without faces, and as many mosaics of them, 2 to 5 a side."""
-    photographs = load_photographs(cache_folder()).split(validation=True)
+    photographs = load_photographs(cache_folder(), held_back=True).split(validation=True)
     alone = [Shown(flat(p.read()), p.labels) for p in (*photographs.faces, *photographs.others)]
     mosaics = [_mosaic(np.random.default_rng([VALIDATION_SEED, i]), photographs, i) for i in range(len(alone))]
     return tuple(alone + mosaics)

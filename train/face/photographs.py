@@ -128,8 +128,8 @@ def albums() -> tuple[Album, ...]:
     return tuple(made)
 
 
-def load_photographs(cache: Path) -> Photographs:
-    """All photographs, from `cache` or fetched and labelled now (about half a second each)."""
+def load_photographs(cache: Path, held_back: bool = False) -> Photographs:
+    """All photographs, or those `held_back`, from `cache` or fetched and labelled now (about half a second each)."""
     key = hashlib.sha256(repr((VERSION, LARGEST, albums(), RETINAFACE, CENTERFACE)).encode()).hexdigest()[:16]
     file = cache / "faces" / f"photographs-{key}.npz"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def load_photographs(cache: Path) -> Photographs:
         if not file.is_file():
             replace_file(file, lambda beside: _make(beside, cache))
     with np.load(file) as stored:
-        return _unpack(stored)
+        return _unpack(stored, held_back)
 
 
 def _make(file: Path, cache: Path) -> None:
@@ -163,7 +163,8 @@ def _make(file: Path, cache: Path) -> None:
         np.savez(stream, **stored)
 
 
-def _unpack(stored: Any) -> Photographs:
+def _unpack(stored: Any, held_back: bool) -> Photographs:
+    """Only what is asked for is decoded; the digest is of all, whatever is."""
     kinds: dict[str, list[Photograph]] = {"face": [], "other": []}
     digest = hashlib.sha256()
     for at in sorted(name.removesuffix("-image") for name in stored.files if name.endswith("-image")):
@@ -171,6 +172,8 @@ def _unpack(stored: Any) -> Photographs:
         labels = Labels(*(stored[f"{at}-{part}"] for part in ("boxes", "landmarks", "doubtful")))
         for part in (encoded, labels.boxes, labels.landmarks, labels.doubtful):
             digest.update(part.tobytes())
+        if held_back and not stored[f"{at}-held"]:
+            continue
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
         photo = Photograph(image, labels, float(stored[f"{at}-weight"]), bool(stored[f"{at}-held"]))
         kinds[at.partition("-")[0]].append(photo)
