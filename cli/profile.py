@@ -109,7 +109,7 @@ def profile(
     if plot and profiles:
         plot_profiles(profiles, plot)
     if layers or trace:
-        profiles = with_layers(opened, profiles, options, trace)
+        profiles = with_layers(opened[: len(profiles)], profiles, options, trace)
         keep(profiles)
     _print([(where, one) for (where, _), one in zip(found, profiles, strict=True)], predicted, as_json)
     if layers and not as_json:
@@ -121,15 +121,21 @@ def profile(
 
 
 def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
-    """After each bundle: what was measured is kept when a later one fails."""
+    """One after the other; where a later one fails, what was measured before is kept."""
+    from ..devices.errors import HelmsightError
     from ..runtime.profiler import profile as measure
 
-    profiles: list[Profile] = []
+    found: list[tuple[str, Profile]] = []
     for bundle in bundles:
         print(f"measuring {bundle.manifest.name} for at least {options.limits.duration_s:g} s", file=sys.stderr)
-        profiles.append(measure(bundle, options))
-        keep(profiles)
-    return [("", one) for one in profiles], []
+        try:
+            found.append(("", measure(bundle, options)))
+        except HelmsightError as error:
+            if not found:
+                raise
+            return found, [error]
+        keep([one for _, one in found])
+    return found, []
 
 
 def _measure_there(there: Sequence[str], bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:

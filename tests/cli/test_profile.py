@@ -102,6 +102,7 @@ def test_what_was_measured_is_kept_when_a_later_bundle_fails(
     done = helmsight("profile", face_bundle.path, navigate_bundle.path, *SHORT, "-o", record)
     assert done.returncode == 2, done.stderr
     assert [p.bundle for p in load_profiles(record)] == ["face"]
+    assert "face: fake, fp32" in done.stdout, "and printed"
 
 
 def test_a_prediction_says_that_nothing_was_measured() -> None:
