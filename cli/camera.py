@@ -39,6 +39,9 @@ def camera(
     record: Annotated[
         Path | None, typer.Option(help="Annotated video: .mp4, .mkv, .avi; no suffix: to replay.")
     ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Of a replay, draw what was recorded beside what is said now.")
+    ] = False,
     log: Annotated[Path | None, typer.Option(help="Results as JSON lines.")] = None,
     map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
     geometry: Annotated[
@@ -97,6 +100,7 @@ def camera(
         preview=preview or None,
         preview_token=os.environ.get("HELMSIGHT_PREVIEW_TOKEN") or None,
         record=record,
+        side_by_side=side_by_side,
         log=log,
         map=map_,
         geometry=_geometry(geometry) if geometry else None,

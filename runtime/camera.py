@@ -17,7 +17,7 @@ from .backends import Session, SessionOptions, load
 from .backends.one_by_one import OneByOne
 from .bundle import Bundle, open_bundle, resize_bundles
 from .calibration import DEFAULT_GEOMETRY
-from .camera_checks import check_driving, check_files, check_pace
+from .camera_checks import check_drawn, check_driving, check_files, check_pace
 from .camera_options import CameraOptions
 from .camera_report import CameraReport, outcome
 from .driving.guarded import GuardedSinks
@@ -39,6 +39,7 @@ from .sinks.overlay import Overlay
 from .sinks.recorder import Recorder
 from .sinks.robot import RobotSink
 from .sinks.shown import ShownMap
+from .sinks.side_by_side import SideBySide
 from .sinks.take import Takes
 from .sinks.window import Window
 from .sources import CameraGeometry, Robot, open_source
@@ -74,6 +75,7 @@ class Camera:
         self._source = open_source(options.source)
         check_driving(options, names, self._source)
         check_pace(options, names, self._source)
+        check_drawn(options)
         self._shape = options.shape or RobotShape()
         self._route = Route(options.goal, self._shape.radius_m) if options.goal else None
         self._pipeline: Pipeline | None = None
@@ -172,7 +174,13 @@ class Camera:
         options = self._options
         if options.preview is None:
             return None
-        return opened.enter_context(Preview(options.preview, Overlay(self._tasks, head=False), options.preview_token))
+        return opened.enter_context(Preview(options.preview, self._overlay(head=False), options.preview_token))
+
+    def _overlay(self, head: bool = True) -> Overlay:
+        """What draws: one object a sink."""
+        if self._options.side_by_side and isinstance(self._source, ReplaySource):
+            return SideBySide(self._tasks, self._source.recording, head)
+        return Overlay(self._tasks, head)
 
     def _load(self, bundle: Bundle) -> Session:
         cores = processor().usable_cores
@@ -200,7 +208,7 @@ class Camera:
         path, recorders = self._options.record, list[Recorder | Takes]()
         video = path is not None and path.suffix != ""
         if path is not None and video:
-            recorders.append(opened.enter_context(Recorder(path, Overlay(self._tasks), self._source)))
+            recorders.append(opened.enter_context(Recorder(path, self._overlay(), self._source)))
         if self._options.preview is None and (path is None or video):
             return recorders, None
         where = DEFAULT_TAKE if path is None or video else path
@@ -236,7 +244,7 @@ class Camera:
         """Those that draw, and get the map."""
         sinks = list(drawing)
         if self._options.show:
-            sinks.insert(0, opened.enter_context(Window(Overlay(self._tasks), self.stop)))
+            sinks.insert(0, opened.enter_context(Window(self._overlay(), self.stop)))
         return [ShownMap(results.mapper, pilot, sinks)] if results and sinks else sinks
 
     def _geometry(self) -> CameraGeometry:

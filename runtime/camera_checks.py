@@ -49,6 +49,17 @@ def check_pace(options: CameraOptions, tasks: Sequence[str], source: Source) -> 
                 )
 
 
+def check_drawn(options: CameraOptions) -> None:
+    """Raise UsageError for a comparison of pictures with nothing to compare, or that nobody would see."""
+    if not options.side_by_side:
+        return
+    if not options.source.startswith("replay://"):
+        raise UsageError(f"--side-by-side: {options.source} is no recording; expected --source replay://NAME")
+    video = options.record is not None and options.record.suffix
+    if not (video or options.show or options.preview):
+        raise UsageError("--side-by-side draws nothing by itself; add --record VIDEO.mp4, --show or --preview")
+
+
 def check_files(options: CameraOptions) -> None:
     """Two outputs in one file, or one over its own source, would each lose the other."""
     files = {"--record": options.record, "--log": options.log, "--map": options.map, "--source": Path(options.source)}

@@ -22,7 +22,7 @@ class CameraOptions:
     own word goes. `robot` is where commands go (`udp://HOST:PORT`, or `-` for standard output), `shape` what robot it
     is; None is that of the simulator. `periods_ms` and `priorities` are by task, as `Model` has them; what drives has
     priority 1 and the others 0 where nothing is said. `record` is a video's name, or one without suffix for a recording
-    that can be replayed.
+    that can be replayed. `side_by_side`: of a replay, what is drawn has beside it what was recorded.
     """
 
     bundles: Sequence[str]
@@ -31,6 +31,7 @@ class CameraOptions:
     preview: str | None = None
     preview_token: str | None = None
     record: Path | None = None
+    side_by_side: bool = False
     log: Path | None = None
     map: Path | None = None
     geometry: CameraGeometry | None = None

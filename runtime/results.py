@@ -74,6 +74,15 @@ class Faces:
         }
         return plain if self.id is None else plain | {"id": self.id.tolist()}
 
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Faces:
+        """What `to_json` made, as precise as that is. KeyError, TypeError or ValueError where it did not."""
+        n = len(said["score"])
+        xyxy = np.array(said["xyxy"], np.float32).reshape(n, 4)
+        points = np.array(said["landmarks"], np.float32).reshape(n, 5, 2)
+        ids = np.array(said["id"], np.int64) if "id" in said else None
+        return cls(xyxy, np.array(said["score"], np.float32), points, ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Drive:
@@ -95,6 +104,16 @@ class Drive:
             "collision_probability": _rounded(self.collision_probability),
             "free_share": round(float((self.free_space > 0.5).mean()), 4),
         }
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Drive:
+        """What a recording has: that of `to_json`, and `free_space` in per cent. KeyError, TypeError or ValueError
+        where it is something else."""
+        steer, collision = (math.nan if said[k] is None else float(said[k]) for k in ("steer", "collision_probability"))
+        free = np.array(said["free_space"], np.float32) / np.float32(100)
+        if free.ndim != 2:
+            raise ValueError(f"free_space has {free.ndim} dimensions; expected 2")
+        return cls(steer, collision, free)
 
     @property
     def finite(self) -> bool:

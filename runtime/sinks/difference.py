@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,15 @@ class Compared:
     first_frame: int | None = None
 
 
+def said_of_frames(recording: Recording) -> Iterator[tuple[tuple[str, int], dict[str, Any], dict[str, Any]]]:
+    """Of each recorded reading its task and frame, its whole line, and the record alone as `to_json` makes it."""
+    for line in recording.results():
+        for task, said in line.items():
+            if isinstance(said, dict) and isinstance(said.get("of_frame"), int):
+                record = {name: value for name, value in said.items() if name not in BESIDE}
+                yield (task, said["of_frame"]), said, record
+
+
 class Difference:
     """A sink that compares each reading of a replay with the recorded one of the same task and frame.
 
@@ -30,12 +40,7 @@ class Difference:
 
     def __init__(self, recording: Recording) -> None:
         self.tasks: dict[str, Compared] = {}
-        self._recorded: dict[tuple[str, int], dict[str, Any]] = {}
-        for line in recording.results():
-            for task, said in line.items():
-                if isinstance(said, dict) and isinstance(said.get("of_frame"), int):
-                    kept = {name: value for name, value in said.items() if name not in BESIDE}
-                    self._recorded[task, said["of_frame"]] = kept
+        self._recorded = {key: said for key, _, said in said_of_frames(recording)}
 
     def __call__(self, result: Result) -> None:
         for reading in result.readings.values():

@@ -49,10 +49,10 @@ class Overlay:
         text = f"{self._rate():.0f} FPS   age {', '.join(ages)}   frame {result.frame.index}"
         if result.overwritten:
             text += f"   overwritten {result.overwritten}"
-        _banner(image, text, 0, (40, 40, 40))
+        banner(image, text, 0, (40, 40, 40))
 
     def _stop(self, image: Image, stop: Stop) -> None:
-        _banner(image, f"STOP  {stop.reason}", 24, STOP_BGR)
+        banner(image, f"STOP  {stop.reason}", 24, STOP_BGR)
 
     def _rate(self) -> float:
         if len(self._times) < 2:
@@ -60,7 +60,8 @@ class Overlay:
         return (len(self._times) - 1) * 1e9 / max(1, self._times[-1] - self._times[0])
 
 
-def _banner(image: Image, text: str, top: int, colour: tuple[int, int, int]) -> None:
+def banner(image: Image, text: str, top: int, colour: tuple[int, int, int]) -> None:
+    """Write `text` into `image` on a strip of `colour` (BGR) that begins in row `top`."""
     import cv2
 
     strip = image[top : top + 22]
