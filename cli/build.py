@@ -60,6 +60,8 @@ def build(
 
 def _tune(bundle: Bundle, given: tuple[int, float, str | None], as_json: bool) -> None:
     from ..export.autotune import TuneOptions, autotune
+    from ..runtime.profiler.others import busy
+    from ..runtime.profiler.stats import queries_needed
     from ..runtime.tuning import save
 
     tuning = autotune(bundle, TuneOptions(*given), say=lambda line: print(line, file=sys.stderr))
@@ -67,6 +69,7 @@ def _tune(bundle: Bundle, given: tuple[int, float, str | None], as_json: bool) -
     if as_json:
         print_json(tuning.to_json())
         return
+    needed = queries_needed(0.99)
     rows = [
         (str(row.way), row.refused)
         if row.refused
@@ -74,7 +77,7 @@ def _tune(bundle: Bundle, given: tuple[int, float, str | None], as_json: bool) -
             str(row.way),
             row.precision,
             f"{row.p50_ms:.3f}",
-            f"{row.p99_ms:.3f}",
+            f"{row.p99_ms:.3f}" + ("" if row.n >= needed else "*"),
             f"{row.times_as_fast:.2f}",
             f"{row.max_abs:.2g}",
         )
@@ -82,7 +85,11 @@ def _tune(bundle: Bundle, given: tuple[int, float, str | None], as_json: bool) -
     ]
     columns = ("way", "computes in", "p50 ms", "p99 ms", "times as fast", "largest difference")
     table(f"{tuning.bundle}, in turns", columns, rows)
-    for most in dict.fromkeys(row.way.threads for row in tuning.rows):
+    if few := [row.n for row in tuning.rows if not row.refused and row.n < needed]:
+        print(f"* tail not supported: {min(few):,} samples or more, p99 needs {needed:,} (99 % confidence)")
+    if busy(cores := tuning.made["other_cores"]):
+        print(f"! busy machine: other processes used {cores:.2f} cores meanwhile; tune again when it is quiet")
+    for most in dict.fromkeys(row.way.threads for row in tuning.rows if not row.refused):
         best = tuning.best(most)
         usual = "; the usual way is as fast" if best is tuning.rows[0] else ""
         print(f"kept for {most} thread{'s' * (most != 1)}: {best.way}, {best.times_as_fast:.2f} times as fast{usual}")

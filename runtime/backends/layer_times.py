@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ...devices.errors import BadArtefact
 
 Shape = tuple[int, ...]
+
+OUTER = ("If", "Loop", "Scan")
+"""ONNX Runtime's nodes with graphs in them: their time contains that of the nodes inside, which it reports too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class LayerEvent:
     `inputs` and `outputs` are shapes as they were then, those of stored tensors too where the engine kept them as they
     were. `activation_bytes` are what was read and written of tensors that are computed, None where it is not known,
     and `stored_bytes` what was read of those that are stored. `made_of` may name the nodes where `name` does not.
+    `inner_us` is how much of its time other layers took, which ran inside it.
     """
 
     key: str
@@ -47,6 +51,12 @@ class LayerEvent:
     activation_bytes: int | None = None
     stored_bytes: int = 0
     made_of: str = ""
+    inner_us: float = 0.0
+
+    @property
+    def own_us(self) -> float:
+        """Its time without that of the layers inside it."""
+        return max(0.0, self.span.duration_us - self.inner_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +89,27 @@ def read_onnxruntime(file: Path) -> tuple[EngineRun, ...]:
             f"ONNX Runtime's profile {file} cannot be read ({type(error).__name__}: {error}); expected its list of "
             "events; is the disk full?"
         ) from error
-    nodes.sort(key=lambda one: one.span.begin_us)
+    nodes = _nested(nodes)
     begins = [one.span.begin_us for one in nodes]
     return tuple(
         EngineRun(span, tuple(nodes[bisect_left(begins, span.begin_us) : bisect_left(begins, span.end_us)]))
         for span in sorted(spans, key=lambda one: one.begin_us)
     )
+
+
+def _nested(events: Sequence[LayerEvent]) -> list[LayerEvent]:
+    """In the order in which they began, each outer one with what ran directly inside it."""
+    ordered = sorted(events, key=lambda e: (e.span.begin_us, -e.span.duration_us if e.operator in OUTER else 0.0))
+    inner_us = [0.0] * len(ordered)
+    around: list[int] = []
+    for at, event in enumerate(ordered):
+        while around and ordered[around[-1]].span.end_us <= event.span.begin_us:
+            around.pop()
+        if around:
+            inner_us[around[-1]] += event.span.duration_us
+        if event.operator in OUTER:
+            around.append(at)
+    return [replace(event, inner_us=us) if us else event for event, us in zip(ordered, inner_us, strict=True)]
 
 
 def _span(event: Mapping[str, Any]) -> Span:

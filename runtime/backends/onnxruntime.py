@@ -79,7 +79,7 @@ class OnnxRuntimeSession:
             )
         if real != wanted:
             log.warning("%s runs on %s in place of %s, as --allow-fallback allows", bundle.path, real, wanted)
-        if "bf16" in bundle.manifest.parity.get("cpu", {}):
+        if bundle.manifest.for_bf16:
             log.warning(
                 "%s was exported for bf16, and ONNX Runtime runs it in fp32; add --device openvino", bundle.path
             )

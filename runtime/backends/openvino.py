@@ -53,7 +53,7 @@ class OpenVinoSession:
 
     def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
         ov = find_openvino()
-        asked = wished(bundle)
+        asked = "bf16" if bundle.manifest.for_bf16 else "fp32"  # int8 where the file says so
         threads = options.threads or processor().usable_cores
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[asked],
@@ -112,11 +112,6 @@ class OpenVinoSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def wished(bundle: Bundle) -> str:
-    """bf16 where the bundle was exported in it and passed its gates so; else fp32, and int8 where the file says so."""
-    return "bf16" if "bf16" in bundle.manifest.parity.get("cpu", {}) else "fp32"
 
 
 def read_layers(compiled: Any) -> dict[str, int]:

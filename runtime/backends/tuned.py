@@ -18,16 +18,17 @@ log = logging.getLogger(__name__)
 def load(bundle: Bundle, options: SessionOptions) -> Session:
     """Load `bundle` the way that was kept, in no more threads than are given; see `backends.load`.
 
-    Raises DeviceMismatch without a tuning for this machine, with the command that makes it; it is never made here.
+    Raises DeviceMismatch without a tuning for this machine, with the command that makes it (it is never made here), or
+    where nothing that passed takes so few threads.
     """
     try:
         tuning = find(bundle)
+        row = tuning.best(options.threads or processor().usable_cores)
     except DeviceMismatch as error:
         if not options.allow_fallback:
             raise
         log.warning("%s; it runs in ONNX Runtime as usual, as --allow-fallback allows", error)
         return load_session(bundle, replace(options, device="cpu"))
-    row = tuning.best(options.threads or processor().usable_cores)
     log.warning(
         "%s runs on %s, as tuned on %s: %.3g ms, %.2f times as fast as --device cpu then",
         *(bundle.path, row.way, tuning.made["date_utc"], row.p50_ms, row.times_as_fast),

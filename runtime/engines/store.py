@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...devices.errors import BadArtefact, DeviceMismatch
-from ..fetch import cache_folder
+from ..fetch import cache_folder, write_whole
 
 SCHEMA_VERSION = 1
 NAMES = {
@@ -134,15 +133,8 @@ class Store:
             return b""
 
     def write(self, name: str, data: bytes) -> Path:
-        """Write a file whole or not at all, readable by the user only."""
-        handle, work = tempfile.mkstemp(prefix=f".{name}.", dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            Path(work).replace(self.folder / name)
-        except BaseException:
-            Path(work).unlink(missing_ok=True)
-            raise
+        """Write a file with `write_whole`."""
+        write_whole(self.folder / name, data)
         return self.folder / name
 
     def _records(self) -> list[Mapping[str, Any]]:

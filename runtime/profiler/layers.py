@@ -21,7 +21,7 @@ from ...devices.processor import processor
 from ..backends import load
 from ..backends.layer_times import EngineRun, HasLayers, LayerEvent, Span
 from ..bundle import Bundle
-from ..onnx_nodes import WEIGHTED, Node, OnnxGraph, macs, read_graph
+from ..onnx_nodes import WEIGHTED, Node, OnnxGraph, macs, ranks_fit, read_graph
 from .layer_profile import Layer, LayerProfile
 from .measure import ProfileOptions, Workload, workload
 from .rates import rates_of
@@ -106,7 +106,7 @@ def _layers(graph: OnnxGraph, runs: Sequence[EngineRun]) -> dict[str, Layer]:
     for run in runs:
         sums: dict[str, float] = defaultdict(float)
         for event in run.layers:
-            sums[event.key] += event.span.duration_us
+            sums[event.key] += event.own_us
             events.setdefault(event.key, event)
         for key, total in sums.items():
             times[key].append(total)
@@ -137,6 +137,8 @@ def _operations(graph: OnnxGraph, event: LayerEvent, nodes: Sequence[Node]) -> i
     if len(weighted) > 1 or second is None or not event.inputs or not event.outputs:
         return None
     first, out = event.inputs[0], event.outputs[0]
+    if not ranks_fit(weighted[0].operator, first, second, out):  # as the Shape that an engine put before a product
+        return None
     # Where ONNX Runtime took a transposition into a product, its first input is as it was before.
     if weighted[0].operator == "MatMul" and min(len(first), len(out)) > 1 and first[-2] != out[-2]:
         first = (*first[:-2], first[-1], first[-2])

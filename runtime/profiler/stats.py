@@ -6,6 +6,7 @@ Pure numpy on one-dimensional arrays; nothing here knows what was measured.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -41,6 +42,11 @@ def percentile(samples: Samples, p: float) -> int:
     """The nearest-rank percentile, `p` in 0..1: always one of the samples, never a mean of two."""
     at = rank(p, len(samples))
     return int(np.partition(samples, at)[at])
+
+
+def percentile_ms(milliseconds: Sequence[float], p: float) -> float:
+    """`percentile` of milliseconds."""
+    return sorted(milliseconds)[rank(p, len(milliseconds))]
 
 
 def queries_needed(p: float, confidence: float = CONFIDENCE) -> int:

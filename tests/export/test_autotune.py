@@ -81,6 +81,12 @@ def test_what_misses_the_gate_is_named_and_never_kept(bundle: Bundle, monkeypatc
         autotune(bundle, QUICK, lambda line: None)
 
 
+def test_a_tail_is_one_of_the_samples() -> None:
+    taken = [*[1.0] * 18, 2.0, 9.0]
+    row = tuning_code._timed(Row(Way("cpu", 1)), taken, taken)
+    assert (row.p50_ms, row.p99_ms, row.times_as_fast, row.n) == (1.0, max(taken), 1.0, 20)
+
+
 def test_the_fastest_that_passed_is_kept_and_a_tie_goes_to_the_usual_way(bundle: Bundle) -> None:
     usual, fast, wrong = Way("cpu", 2), Way("openvino", 2), Way("cpu", 1)
     tuning = kept(bundle, Row(usual, times_as_fast=1.0), Row(fast, times_as_fast=1.02), Row(wrong, refused="off"))
@@ -106,6 +112,14 @@ def test_it_is_used_where_it_is_asked_for_and_says_so(bundle: Bundle, caplog: py
     resized = open_bundle("face").resized((192, 256))
     with pytest.raises(DeviceMismatch, match="--autotune --imgsz 256x192"):
         load(resized, SessionOptions("tuned"))
+
+
+def test_no_way_in_so_few_threads_is_one_line(bundle: Bundle) -> None:
+    kept(bundle, Row(Way("cpu", 2), times_as_fast=1.0), Row(Way("cpu", 1), refused="off"))
+    with pytest.raises(DeviceMismatch, match=r"no way to run navigate in 1 thread passed .* give it --threads 2"):
+        load(bundle, SessionOptions("tuned", threads=1))
+    with load(bundle, SessionOptions("tuned", threads=1, allow_fallback=True)) as session:
+        assert session.device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -134,9 +148,21 @@ def test_threads_beyond_what_the_process_may_use(bundle: Bundle) -> None:
         autotune(bundle, replace(QUICK, threads=usable + 1))
 
 
+@pytest.mark.parametrize(("cores", "said"), [(0.5, True), (0.0, False), (None, False)])
+def test_a_busy_machine_is_said(
+    bundle: Bundle, cores: float | None, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Tuning("navigate", key_of(bundle), {"other_cores": cores}, (Row(Way("cpu", 1), times_as_fast=1.0),))
+    monkeypatch.setattr(tuning_code, "autotune", lambda *given, **named: found)
+    done = CliRunner().invoke(app, ["build", "navigate", "--autotune"])
+    assert ("busy machine: other processes used 0.50 cores" in done.stdout) == said
+    assert not list(tuning_file(bundle).parent.glob(".*")), "what was written on the way"
+
+
 def test_the_command(cache: Path) -> None:
     done = CliRunner().invoke(app, ["build", "navigate", "--autotune", "--threads", "1", "--duration", "0.1"])
     assert done.exit_code == 0, done.output
     assert "kept for 1 thread: " in done.stdout
+    assert "p99 needs 262,742" in done.stdout
     assert "--device tuned uses it" in done.stdout
     assert CliRunner().invoke(app, ["verify", "navigate", "--device", "tuned"]).exit_code == 0

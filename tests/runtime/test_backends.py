@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, external_data_helper, helper
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, UsageError
-from helmsight.runtime.backends import SessionOptions, load
+from helmsight.runtime.backends import MOST_THREADS, SessionOptions, load
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, write_bundle
 
 
@@ -76,6 +76,13 @@ def test_the_size_is_fixed_at_load_and_the_session_says_what_comes_out(halver: B
 def test_an_unknown_device_names_the_known_ones(doubler: Bundle) -> None:
     with pytest.raises(UsageError, match="tpu is unknown; expected one of cpu"):
         load(doubler, SessionOptions("tpu"))
+
+
+@pytest.mark.parametrize("threads", [-1, 100_000])
+def test_threads_that_no_machine_has_are_refused_before_any_is_made(threads: int) -> None:
+    with pytest.raises(UsageError, match=f"--threads {threads}: expected 1 to [0-9]+, or 0 for as many as may be used"):
+        SessionOptions(threads=threads)
+    assert [SessionOptions(threads=most).threads for most in (0, 1, MOST_THREADS)] == [0, 1, MOST_THREADS]
 
 
 def test_the_fake_keeps_the_contract(doubler: Bundle) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE, OnnxGraph, macs, read_graph
+from helmsight.runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE, OnnxGraph, macs, ranks_fit, read_graph
 
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
 helper = onnx.helper
@@ -22,7 +24,7 @@ def node(operator: str, inputs: str, output: str, name: str, scopes: str = "") -
 def graph(*nodes: onnx.NodeProto, **weights: tuple[int, ...]) -> OnnxGraph:
     """Names of `weights` have __ where theirs have a dot."""
     stored = [
-        helper.make_tensor(name.replace("__", "."), FLOAT, dims, b"\0" * 4 * macs("Gemm", (), dims, (1,)), raw=True)
+        helper.make_tensor(name.replace("__", "."), FLOAT, dims, b"\0" * 4 * prod(dims), raw=True)
         for name, dims in weights.items()
     ]
     values = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("x", "y")]
@@ -112,6 +114,31 @@ def test_multiply_accumulates(
     operator: str, first: tuple[int, ...], second: tuple[int, ...], out: tuple[int, ...], count: int
 ) -> None:
     assert macs(operator, first, second, out) == count
+    assert ranks_fit(operator, first, second, out) or operator == "Relu"
+
+
+@pytest.mark.parametrize(
+    ("operator", "first", "second", "out"),
+    [
+        ("Conv", (1, 3, 16, 16), (8, 3, 3, 3), (4,)),
+        ("Gemm", (2, 8), (10, 8), ()),
+        ("Gemm", (8,), (10, 8), (1,)),
+        ("MatMul", (), (8, 10), (4, 10)),
+        ("MatMul", (4, 2, 8), (8, 10), (3,)),
+        ("MatMul", (4, 2, 8), (8, 10), (8, 8)),
+    ],
+)
+def test_shapes_of_another_layer(
+    operator: str, first: tuple[int, ...], second: tuple[int, ...], out: tuple[int, ...]
+) -> None:
+    assert not ranks_fit(operator, first, second, out)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "out"), [((8,), (8,), ()), ((8,), (8, 10), (10,)), ((4, 2, 8), (8,), (4, 2))]
+)
+def test_products_with_vectors(first: tuple[int, ...], second: tuple[int, ...], out: tuple[int, ...]) -> None:
+    assert ranks_fit("MatMul", first, second, out)
 
 
 def test_what_is_cut_off_is_refused(network: OnnxGraph) -> None:

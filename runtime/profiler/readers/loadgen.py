@@ -14,6 +14,8 @@ _HEADING = "MLPerf Results Summary"
 _LINE = re.compile(r"^\s*([^:=*\n]+?)\s*:\s*(\S.*?)\s*$", re.MULTILINE)
 _PERCENTILE = re.compile(r"(\d+\.\d+) percentile latency \(ns\)")
 _PROCESSED = re.compile(r"\((\d+)\)\.")
+_MOST = 1e15
+"""Nanoseconds: latencies beyond are refused of other programs too (`nanoseconds`)."""
 _RATES = ("Samples per second", "Completed samples per second")
 
 
@@ -27,8 +29,10 @@ def read_summary(content: Content) -> list[Foreign]:
     said = dict(_LINE.findall(content.text))
     if "Result is" not in said or "Test Parameters Used" not in content.text:
         raise ValueError("it has no result, or ends before the test's parameters")
-    tail = {float(m[1]) / 100: float(value) / 1e6 for name, value in said.items() if (m := _PERCENTILE.fullmatch(name))}
-    rate = next((float(said[name]) for name in _RATES if name in said), None)
+    tail = {
+        float(m[1]) / 100: _figure(value) / 1e6 for name, value in said.items() if (m := _PERCENTILE.fullmatch(name))
+    }
+    rate = next((_figure(said[name]) for name in _RATES if name in said), None)
     mean_ns = said.get("Mean latency (ns)")
     offline = said.get("Scenario") == "Offline"  # all queries come at once: when one is answered is no latency of it
     return [
@@ -38,13 +42,21 @@ def read_summary(content: Content) -> list[Foreign]:
             stage="query",
             engine=f"{said.get('SUT name', 'unnamed')}, {said.get('Scenario', 'unknown scenario')}",
             median_ms=None if offline else tail.pop(0.5, None),
-            mean_ms=None if offline or mean_ns is None else float(mean_ns) / 1e6,
+            mean_ms=None if offline or mean_ns is None else _figure(mean_ns) / 1e6,
             tail=() if offline else tuple(sorted((p, ms) for p, ms in tail.items() if p in (0.9, 0.99))),
             per_s=rate,
             facts=tuple(_facts(content.text, said)),
             warnings=() if said["Result is"] == "VALID" else (f"loadgen calls the result {said['Result is']}",),
         )
     ]
+
+
+def _figure(text: str) -> float:
+    """A rate, or a latency in ns. Raises ValueError for what is neither."""
+    value = float(text)
+    if not 0 <= value <= _MOST:  # nor is a NaN
+        raise ValueError(f"it has {text[:20]!r} where a figure of 0 to {_MOST:g} stands")
+    return value
 
 
 def _facts(text: str, said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
