@@ -31,8 +31,8 @@ WAYS = (("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"), ("openvino", "in
 EXPORT_S = 30.0
 NOTES = (
     "Times as fast: the median over the turns of ONNX Runtime in fp32 over this one, so above 1 is faster.",
-    "p99 is the nearest-rank percentile, one of the latencies. No row has the "
-    f"{queries_needed(0.99):,} queries that support it with 99 % confidence.",
+    "p99 is the nearest-rank percentile, one of the latencies; with 99 % confidence it takes "
+    f"{queries_needed(0.99):,} queries of a row to support it.",
     "`computes in` is read back from what the engine made of the file. Asked for nothing, OpenVINO took bf16.",
     "int8 is exported with `--repair`: layers whose loss breaks a gate stay in fp32.",
     "In int8 ONNX Runtime runs at the level of graph optimisation that export measured to be faster: `extended` for "

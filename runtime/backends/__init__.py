@@ -68,7 +68,7 @@ class SessionOptions:
     settings: OnnxRuntimeSettings = field(default_factory=OnnxRuntimeSettings)
 
     def __post_init__(self) -> None:
-        # Larger machines share out their cores by this number too.
+        # A machine with more cores may use all of them.
         if not 0 <= self.threads <= MOST_THREADS and not 0 < self.threads <= processor().usable_cores:
             most = max(MOST_THREADS, processor().usable_cores)
             raise UsageError(f"--threads {self.threads}: expected 1 to {most}, or 0 for as many as may be used")
