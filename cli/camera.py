@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import nullcontext, redirect_stdout
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +87,9 @@ def camera(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run one or more bundles on a camera, a video, pictures or the simulator."""
+    for option, value in (("--max-age-ms", max_age_ms), ("--frozen-after-ms", frozen_after_ms)):
+        if not isfinite(value):
+            raise UsageError(f"{option} {value}: expected milliseconds")
     if robot == "-" and as_json:
         raise UsageError("--json: standard output has the commands of --robot -; leave one of them out")
     if show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

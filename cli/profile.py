@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,8 +71,14 @@ def profile(
     With --on ssh://[user@]host[:port] it is measured there. With the name of a board nothing is measured: what the
     network alone would take there is predicted, with an interval. Both may be given.
     """
+    arriving = _scenario(scenario, {"streams": streams}, {"fps": rate, "deadline_ms": deadline})
+    if not isfinite(duration):
+        raise UsageError(f"--duration {duration}: expected seconds")
     there = [name for name in on or () if "://" in name]
     boards = [name for name in on or () if "://" not in name]
+    if boards and not there and (threads or scenario != "single-stream"):
+        what = f"--threads {threads}" if threads else f"--scenario {scenario}"
+        raise UsageError(f"--on {boards[0]} predicts one query after the other and knows no threads; leave out {what}")
     if boards and (imgsz or (not there and (stages or output or plot or source or layers or trace))):
         raise UsageError(
             f"--on {boards[0]} predicts the network alone at its usual size; leave out what measures, or that --on"
@@ -87,13 +94,11 @@ def profile(
     from ._layers import check_layers, print_layers, with_layers
     from ._options import image_size
 
-    if output and not output.parent.is_dir():
-        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+    _check_files(output, trace)
     if plot:
         check_path(plot)
     if layers or trace:
         check_layers(device, there, trace)
-    arriving = _scenario(scenario, {"streams": streams}, {"fps": rate, "deadline_ms": deadline})
     limits = Limits(duration, queries)
     options = ProfileOptions(SessionOptions(device, threads), limits, stages, source, scenario=arriving)
     opened = [open_bundle(b) for b in bundles]
@@ -118,6 +123,15 @@ def profile(
         print(f"helmsight: {error}", file=sys.stderr)
     if failed:
         raise failed[-1]
+
+
+def _check_files(*files: Path | None) -> None:
+    """Raise UsageError for a file that cannot be made."""
+    for option, file in zip(("--output", "--trace"), files, strict=True):
+        if file and not file.parent.is_dir():
+            raise UsageError(f"{option} {file}: there is no folder {file.parent}; make it first")
+        if file and file.is_dir():
+            raise UsageError(f"{option} {file}: a folder; expected a file in it")
 
 
 def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:

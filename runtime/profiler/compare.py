@@ -10,7 +10,7 @@ from ...devices.errors import UsageError
 from .others import busy
 from .readers.foreign import Foreign
 from .record import PERCENTILES, Profile
-from .scenario import in_words
+from .scenario import in_words, outcome_in_words
 from .stats import BLOCKS, Interval, Samples, interval, percentile, queries_needed, ratio_draws
 
 CHANGED_LAYERS = 3
@@ -163,6 +163,8 @@ def _energies(a: Profile, b: Profile) -> Iterable[str]:
 
 def _notes(a: Profile, b: Profile) -> Iterable[str]:
     for letter, one in (("A", a), ("B", b)):
+        if said := outcome_in_words(one.scenario):
+            yield f"{letter}: {said}"
         if busy(one.other_cores):
             yield f"{letter}: other processes used {one.other_cores:.2f} cores during the run"
     yield from _energies(a, b)

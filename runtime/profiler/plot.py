@@ -41,6 +41,8 @@ def check_path(path: Path) -> None:
         raise UsageError(f"--plot {path}: the ending is {path.suffix!r}; expected {', '.join(ENDINGS)}")
     if not path.parent.is_dir():
         raise UsageError(f"--plot {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise UsageError(f"--plot {path}: a folder; expected a file in it")
 
 
 def _figures(entry: Entry) -> str:

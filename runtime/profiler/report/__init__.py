@@ -71,3 +71,5 @@ def _check(option: str, path: Path, endings: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {path}: the ending is {path.suffix!r}; expected {' or '.join(endings)}")
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: a folder; expected a file in it")

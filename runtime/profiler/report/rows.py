@@ -12,7 +12,7 @@ from ..predicted import load_of, memory_bytes, precisions
 from ..rates import catalogued_peak
 from ..readers.foreign import Foreign
 from ..record import Profile
-from ..scenario import SINGLE_STREAM, in_words, outcome_in_words
+from ..scenario import CAMERA, SINGLE_STREAM, in_words, outcome_in_words
 from ..stats import Interval
 from .entry import Entry, Known, Score, Work, one_line, shapes
 from .foreign import foreign, layers_of
@@ -82,7 +82,8 @@ def measured(profile: Profile, stage: str) -> Entry:
         coverage=0.95,
         tail=whole.percentiles[1:],
         streams=streams,
-        watts=power or board_watts(board),
+        # What was measured is of the whole query, not of one stage; and at a camera's pace, not query after query.
+        watts=(power if whole is profile.summaries[-1] and scenario["name"] != CAMERA else None) or board_watts(board),
         idle_watts=took.idle_watts if took else None,
         query_mj=took.query_mj if took and whole is profile.summaries[-1] else None,
         usd=board_usd(board),

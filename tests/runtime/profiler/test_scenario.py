@@ -173,6 +173,14 @@ def test_scenarios_are_not_compared_with_each_other() -> None:
     assert unlike(entries_of([one, other])) == ["face was measured as single-stream and as offline"]
 
 
+def test_a_comparison_says_what_was_lost_at_a_cameras_pace() -> None:
+    one, other = (a_profile(around(10**6), scenario=CAMERA | {"overwritten": lost}) for lost in (0, 50))
+    assert [note for note in compare(one, other).notes if "overwritten" in note] == [
+        f"A: {outcome_in_words(one.scenario)}",
+        f"B: {outcome_in_words(other.scenario)}",
+    ]
+
+
 def test_the_report_has_the_throughput_of_all_streams() -> None:
     entry = entries_of([a_profile(around(5 * 10**6), scenario=OFFLINE)])[0]
     assert entry.fps == 400
