@@ -157,7 +157,8 @@ def _measure_there(there: Sequence[str], bundles: Sequence[Bundle], options: Pro
     from ..runtime.profiler.remote import profile_on
 
     addresses = [parse_address(text) for text in there]
-    if twice := [str(one) for number, one in enumerate(addresses) if one in addresses[:number]]:
+    boards = [one.board for one in addresses]
+    if twice := [str(one) for number, one in enumerate(addresses) if one.board in boards[:number]]:
         raise UsageError(f"--on {twice[0]} is given twice; two runs at once on one board would disturb each other")
     names = ", ".join(bundle.manifest.name for bundle in bundles)
     for address in addresses:

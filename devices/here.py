@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ FILES = (
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
 )
 """What tells a machine, below its root; most have only some of them."""
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class Here:
 
 def here(root: Path = Path("/")) -> Here:
     """Look at this machine, or at a copy of its /proc, /sys and /etc under `root`."""
-    libc = " ".join(platform.libc_ver()).strip() or "unknown"
-    return _machine(root, processor(root), libc, platform.python_version(), _gpus())
+    libc = " ".join(platform.libc_ver()).strip() or UNKNOWN
+    found = _machine(root, processor(root), libc, platform.python_version(), _gpus())
+    return replace(found, os=found.os or platform.system(), kernel=found.kernel or platform.release())
 
 
 def there(root: Path, architecture: str, libc: str) -> Here:
@@ -77,7 +79,8 @@ def there(root: Path, architecture: str, libc: str) -> Here:
     `architecture` as its `uname -m` says it, `libc` as its `getconf GNU_LIBC_VERSION` does.
     """
     unseen = (), "not available: a driver cannot be asked from another machine"
-    return _machine(root, processor(root, architecture), libc or "unknown", "none", unseen)
+    found = _machine(root, processor(root, architecture or UNKNOWN), libc or UNKNOWN, "none", unseen)
+    return replace(found, os=found.os or UNKNOWN, kernel=found.kernel or UNKNOWN)
 
 
 def _machine(root: Path, cpu: Processor, libc: str, python: str, seen: tuple[tuple[NvidiaGpu, ...], str]) -> Here:
@@ -90,7 +93,7 @@ def _machine(root: Path, cpu: Processor, libc: str, python: str, seen: tuple[tup
         memory_bytes=memory_bytes,
         memory_limit_bytes=memory_limit(root),
         os=_os_name(root),
-        kernel=text(root / "proc/sys/kernel/osrelease") or platform.release(),
+        kernel=text(root / "proc/sys/kernel/osrelease"),
         libc=libc,
         python=python,
         board=board,
@@ -154,7 +157,7 @@ def _l4t(root: Path) -> str | None:
 
 def _os_name(root: Path) -> str:
     found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text(root / "etc/os-release"), re.MULTILINE)
-    return found[1] if found else platform.system()
+    return found[1] if found else ""
 
 
 def _memory(root: Path) -> int:

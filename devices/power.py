@@ -31,14 +31,20 @@ class Meter:
 def meter(names: Collection[str], on_gpu: bool) -> Meter | None:
     """What measures a run among sensors of these names: the module, else the GPU that it is on, else the processor.
 
-    None where nothing does. A GPU's own sensor leaves out the rest of the machine, and RAPL what is not the package.
+    None where nothing does, or where several GPUs do: a record does not tell which of them ran it. A GPU's own sensor
+    leaves out the rest of the machine, and RAPL what is not the package.
     """
     for rails in MODULES:
         sensors = tuple(f"{PREFIX}.{rail}" for rail in rails)
         if all(sensor in names for sensor in sensors):
             return Meter(f"the module ({' + '.join(rails)})", sensors)
     if on_gpu:
-        gpus = sorted(name for name in names if name.startswith("gpu") and name.endswith(PREFIX))
-        return Meter(f"the GPU ({gpus[0]})", (gpus[0],)) if gpus else None
+        gpus = gpus_of(names)
+        return Meter(f"the GPU ({gpus[0]})", gpus) if len(gpus) == 1 else None
     packages = tuple(sorted(name for name in names if name.startswith(f"{PREFIX}.package-")))
     return Meter("the processor (RAPL)", packages) if packages else None
+
+
+def gpus_of(names: Collection[str]) -> tuple[str, ...]:
+    """The sensors of power among `names` that are a GPU's own."""
+    return tuple(sorted(name for name in names if name.startswith("gpu") and name.endswith(PREFIX)))

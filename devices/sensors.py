@@ -22,6 +22,8 @@ from .reading import Probe
 from .tegrastats import tegrastats
 
 TEGRA = "etc/nv_tegra_release"
+LARGEST = 1e15
+"""In size, of what a sensor can mean: an energy counter of a year has 1e13 microjoules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class SampleLog:
         for name, probe in self._probes.items():
             try:
                 value = probe()
+                if value is not None and not abs(value) < LARGEST:  # NaN is not less either
+                    raise ValueError(f"{value} is no reading")
             except (OSError, ValueError, IndexError) as error:
                 with self._lock:
                     self._missed[name].append(str(error))

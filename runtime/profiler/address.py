@@ -24,6 +24,11 @@ class Address:
         return SCHEME + (f"{self.user}@" if self.user else "") + self.host + (f":{self.port}" if self.port else "")
 
     @property
+    def board(self) -> tuple[str, str, int]:
+        """What is the same in two addresses of one board."""
+        return self.user, self.host.lower(), self.port or 22
+
+    @property
     def arguments(self) -> list[str]:
         """For ssh: where to."""
         port = ["-p", str(self.port)] if self.port else []

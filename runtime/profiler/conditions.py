@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...devices.power import PREFIX, Meter, meter
+from ...devices.power import PREFIX, Meter, gpus_of, meter
 from ...devices.sensors import SensorSummary, Stat, sample_sensors
 from ..backends import ON_CPU
 
@@ -52,9 +52,12 @@ def energy(sensors: Mapping[str, Any], device: str, duration_s: float, queries: 
     """Power and energy of a run of `duration_s` on a session's `device`, by its `sensors`; or why not."""
     readings = sensors.get("readings", {})
     said = {name for name, reading in readings.items() if "mean" in reading}
-    found = meter(said, on_gpu=device not in ON_CPU)
+    on_gpu = device not in ON_CPU
+    found = meter(said, on_gpu)
     if found is None:
-        return _why_none(readings, said)
+        gpus = gpus_of(said) if on_gpu else ()
+        several = f"{', '.join(gpus)} are measured, and which of these GPUs ran it is not known"
+        return several if gpus else _why_none(readings, said)
     watts = sum(_mean_watts(sensors, name) for name in found.sensors)
     if watts <= 0:
         return f"the sensors of {found.of} say {watts:g} W"

@@ -5,11 +5,10 @@ What it is fed is prepared here, by the code that feeds all others; `export/runn
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from ...devices.errors import BadArtefact, DeviceMismatch, UsageError, reason_of
 from ...devices.here import FILES, there
 from ..bundle import Bundle
 from ..json_form import NUMBER, Fields, Rows, check_form
+from ..limits import RANK
 from ..strict_json import parse_json
 from .measure import ProfileOptions, network_feeds
 from .record import Profile
-from .sampled import LOG, SCRIPT, TIMES, script, sensors_during
+from .sampled import LOG, SCRIPT, TIMES, script, sensors_during, unread
 from .scenario import SINGLE_STREAM
-from .ssh import Connection
+from .ssh import ANSWER_BYTES, Connection
 from .stream import Overhead, Times, WarmUp
 
 PROGRAM = "helmsight-run"
@@ -42,6 +42,9 @@ _FORM = Fields(
         "samples_ns": Rows(int, 1, 1 << 28),
     }
 )
+_MODEL = Fields({"input": Fields({"shape": Rows(int, most=RANK)})})
+_LARGEST = 1e8
+"""No run has more seconds, threads or queries of warm-up; what is computed from far larger figures is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,20 @@ def _check_options(board: Connection, program: Program, bundle: Bundle, options:
         raise UsageError(f"{what} is fed with the clip that ships; leave out --source")
     if options.session.device != "cpu":
         raise DeviceMismatch(f"{what} computes on the CPU, not on {options.session.device}; leave out --device")
-    made_for = parse_json(bundle.read(f"{program.folder}/model.json"), f"{program.folder}/model.json")
-    if made_for["input"]["shape"] != list(bundle.manifest.inputs[0].shape):
-        shape = "x".join(map(str, made_for["input"]["shape"]))
-        raise UsageError(f"{what} was made for an input of {shape}; leave out --imgsz")
+    shape = _made_for(bundle, f"{program.folder}/model.json")
+    if shape != list(bundle.manifest.inputs[0].shape):
+        raise UsageError(f"{what} was made for an input of {'x'.join(map(str, shape))}; leave out --imgsz")
+
+
+def _made_for(bundle: Bundle, name: str) -> list[int]:
+    """The shape of the input that the program takes."""
+    made_for = parse_json(bundle.read(name), name)
+    try:
+        check_form(made_for, _MODEL, name)
+    except ValueError as error:
+        raise BadArtefact(f"{bundle.path}: {error}; export the bundle again") from error
+    shape: list[int] = made_for["input"]["shape"]
+    return shape
 
 
 def _measured(
@@ -139,13 +152,34 @@ def _measured(
             f"{board.address}: {PROGRAM} ended with {done.returncode}: {reason_of(RuntimeError(lines[-1]))}; {step}"
         )
     try:
-        said: dict[str, Any] = json.loads(done.stdout)
-        check_form(said, _FORM, "it")
-        return said, sensors_during(board.read(LOG), board.read(TIMES), said["duration_s"])
+        said = read_answer(done.stdout)
     except ValueError as error:
         raise BadArtefact(
             f"{board.address}: {PROGRAM} printed no record ({reason_of(error)}); measure again"
         ) from error
+    board.warn(done.stderr)
+    try:
+        return said, sensors_during(board.read(LOG), board.read(TIMES), said["duration_s"])
+    except BadArtefact as error:  # larger than what is read
+        return said, unread(reason_of(error))
+
+
+def read_answer(printed: bytes) -> dict[str, Any]:
+    """What the program printed of its run. Raises ValueError for another form, and for what no run can have taken."""
+    try:
+        said: dict[str, Any] = parse_json(printed, "it", ANSWER_BYTES)
+    except BadArtefact as error:
+        raise ValueError(str(error)) from error
+    check_form(said, _FORM, "it")
+    for group, kind in (("warm_up", WarmUp), ("overhead", Overhead)):
+        said[group] = {one.name: said[group][one.name] for one in fields(kind)}
+    figures = [("duration_s", said["duration_s"]), ("threads", said["threads"])]
+    figures += [*said["warm_up"].items(), *said["overhead"].items()]
+    figures += [("sample in seconds", time / 1e9) for time in (min(said["samples_ns"]), max(said["samples_ns"]))]
+    for name, value in figures:
+        if not 0 <= value <= _LARGEST:
+            raise ValueError(f"its {name} is {value:g}; expected 0 to {_LARGEST:g}")
+    return said
 
 
 def _times(samples_ns: list[int]) -> Times:

@@ -48,11 +48,12 @@ def profile_on(
     """Measure every bundle on every board: one bundle after the other, the boards at the same time.
 
     `done` is given all that was measured so far, in the order of `addresses` and `bundles`, each time there is more;
-    what was measured is not lost to what fails later. Returns all of it and an error for each board that failed. With
-    `ask`, ssh may ask for a password; boards are connected one by one, so that two never ask at once.
+    what was measured is not lost to what fails later. Returns all of it, and an error for each board that was not
+    reached and for each bundle that failed on one; that of a board that was lost names the bundles that it left out.
+    With `ask`, ssh may ask for a password; boards are connected one by one, so that two never ask at once.
     """
     found: dict[tuple[int, int], Measured] = {}
-    errors: dict[int, HelmsightError] = {}
+    errors: dict[tuple[int, int], HelmsightError] = {}
     lock = Lock()
 
     def so_far() -> list[Measured]:
@@ -61,12 +62,17 @@ def profile_on(
     def measure(at: int, board: Connection) -> None:
         try:
             for number, bundle in enumerate(bundles):
-                one = board.address, profile_there(board, bundle, options)
-                with lock:
-                    found[at, number] = one
-                    done(so_far())
-        except HelmsightError as error:
-            errors[at] = error
+                try:
+                    one = board.address, profile_there(board, bundle, options)
+                except HelmsightError as error:
+                    lost = board.lost
+                    errors[at, number] = _told(error, bundles[number:], lost) if len(bundles) > 1 else error
+                    if lost:
+                        break
+                else:
+                    with lock:
+                        found[at, number] = one
+                        done(so_far())
         finally:
             board.__exit__(None, None, None)  # at once, not when the slowest board is done
 
@@ -77,12 +83,18 @@ def profile_on(
             try:
                 board = stack.enter_context(Connection(address, ask))
             except HelmsightError as error:
-                errors[at] = error
+                errors[at, 0] = error
             else:
                 running.append(pool.submit(measure, at, board))
         for one in running:
             one.result()
-    return so_far(), [errors[at] for at in sorted(errors)]
+    return so_far(), [errors[key] for key in sorted(errors)]
+
+
+def _told(error: HelmsightError, bundles: Sequence[Bundle], lost: bool) -> HelmsightError:
+    """What failed with the first of `bundles`, and where the board is lost that the others are not measured."""
+    first, *others = (bundle.manifest.name for bundle in bundles)
+    return type(error)(f"{first}: {error}" + (f"; not measured there: {', '.join(others)}" if lost and others else ""))
 
 
 def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions) -> Profile:
@@ -106,6 +118,7 @@ def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions) ->
 
 def _profile_in_python(board: Connection, command: str, bundle: Bundle, options: ProfileOptions) -> Profile:
     name = "it.bundle"
+    board.run(f"rm -rf {name} {RECORD}", f"while {bundle.manifest.name} was copied there")  # of the bundle before
     board.check_room(sum(bundle.bytes_of.values()))
     board.send((f"{name}/{relative}", content, mode) for relative, content, mode in _files(bundle))
     words = [command, "profile", f"./{name}", *_arguments(bundle, options), "-o", RECORD]
@@ -115,6 +128,7 @@ def _profile_in_python(board: Connection, command: str, bundle: Bundle, options:
         line = reason_of(RuntimeError(said[-1])) if said else f"helmsight there ended with {done.returncode}"
         kind = _ERRORS.get(done.returncode, DeviceMismatch)
         raise kind(f"{board.address}: {line.strip('│ ').removeprefix('helmsight: ')}")
+    board.warn(done.stderr)
     return _checked(board.read(RECORD), bundle, board.address)
 
 

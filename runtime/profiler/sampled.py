@@ -12,7 +12,8 @@ from typing import Any
 
 from ...devices.errors import reason_of
 from ...devices.probes import FILES, cpu_probes
-from ...devices.sensors import SampleLog
+from ...devices.reading import Probe
+from ...devices.sensors import LARGEST, SampleLog
 from .conditions import idle_of
 
 SCRIPT, LOG, TIMES = "measure.sh", "sensors.log", "times"
@@ -22,6 +23,10 @@ END = "--helmsight-sample"
 UPTIME = "proc/uptime"
 NOT_KNOWN = "other_cores"
 """What needs more than one file and the time: the processes of the program itself would have to be taken off."""
+NOT_COPIED = {
+    "power_w": "no power rail of a Jetson is there; RAPL is not read over SSH",
+    "cpu_throttle_events": "not read over SSH",
+}
 
 # One grep a second reads all files. Power is also read before the program starts, where something measures it.
 _SCRIPT = """\
@@ -60,15 +65,21 @@ def sensors_during(log: bytes, times: bytes, duration_s: float) -> dict[str, Any
     `times` has the board's uptime at both. What cannot be read is not available, with the reason: the run is kept.
     """
     try:
-        started, ended = (float(line.split()[0]) for line in times.decode().splitlines())
+        started, ended = (_uptime(line) for line in times.decode().splitlines())
         begin, snapshots = ended - duration_s, list(_snapshots(log.decode(errors="replace")))
+        idle_s = started - min((t for t, _ in snapshots), default=started)
         said = _replayed((t - begin, files) for t, files in snapshots if begin <= t <= ended)
         before = _replayed((t, files) for t, files in snapshots if t < started)
     except (OSError, ValueError, IndexError, KeyError) as error:
         reason = f"what the board's sensors said cannot be read ({reason_of(error)})"
-        return {"readings": {"all": {"not_available": reason}}, "samples": {}, "idle": {}}
+        return unread(reason)
     record = said.summary(duration_s, INTERVAL_S).to_json() | {"samples": said.series()}
-    return record | {"idle": idle_of(before.summary(IDLE_S, INTERVAL_S))}
+    return record | {"idle": idle_of(before.summary(max(0.0, idle_s), INTERVAL_S))}
+
+
+def unread(reason: str) -> dict[str, Any]:
+    """As the record keeps sensors that could not be read, with the reason."""
+    return {"readings": {"all": {"not_available": reason}}, "samples": {}, "idle": {}}
 
 
 def _snapshots(log: str) -> Iterator[tuple[float, Mapping[str, str]]]:
@@ -76,7 +87,14 @@ def _snapshots(log: str) -> Iterator[tuple[float, Mapping[str, str]]]:
     for part in log.split(f"{END}\n")[:-1]:
         lines = (line.rpartition(":") for line in part.splitlines())
         files = {path.lstrip("/"): content for path, _, content in lines}
-        yield float(files[UPTIME].split()[0]), files
+        yield _uptime(files[UPTIME]), files
+
+
+def _uptime(text: str) -> float:
+    seconds = float(text.split()[0])
+    if not 0 <= seconds < LARGEST:
+        raise ValueError(f"an uptime of {seconds:g} s")
+    return seconds
 
 
 def _replayed(snapshots: Iterable[tuple[float, Mapping[str, str]]]) -> SampleLog:
@@ -90,9 +108,15 @@ def _replayed(snapshots: Iterable[tuple[float, Mapping[str, str]]]) -> SampleLog
             root.mkdir(exist_ok=True)
             link.unlink(missing_ok=True)
             link.symlink_to(root)
-            said = said or SampleLog({k: v for k, v in cpu_probes(link).items() if k != NOT_KNOWN})
+            said = said or SampleLog(_probes(link))
             said.sample(lambda at_s=at_s: at_s)  # type: ignore[misc]
     return said or SampleLog({"all": "the run was too short to read a sensor in"})
+
+
+def _probes(root: Path) -> dict[str, Probe | str]:
+    """Those of what was copied. What was not, the kernel of the board may well have."""
+    probes = {name: probe for name, probe in cpu_probes(root).items() if name != NOT_KNOWN}
+    return {name: NOT_COPIED.get(name, probe) if isinstance(probe, str) else probe for name, probe in probes.items()}
 
 
 def _write(root: Path, name: PurePosixPath, content: str) -> None:

@@ -6,21 +6,22 @@ Nothing here knows a bundle or a profile.
 
 from __future__ import annotations
 
-import io
+import logging
+import os
 import shlex
 import signal
 import subprocess
-import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
+from functools import partial
 from types import TracebackType
 from typing import IO
 
-from ...devices.errors import BoardUnavailable, DeviceMismatch, MissingExtra, reason_of
+from ...devices.errors import BadArtefact, BoardUnavailable, DeviceMismatch, MissingExtra, reason_of
 from .address import Address
+from .client import read_both, socket_folder, write_tar
 
 CONNECT_S = 10
 ALIVE_S, ALIVE_TRIES = 5, 3
@@ -34,6 +35,13 @@ CLOSE_S = 20
 SPARE_BYTES = 4 << 20
 """Room on the board beside the files: for the record and what the file system itself takes."""
 READY = "helmsight-ready"
+ANSWER_BYTES = 64 << 20
+"""Of one answer of a board: the times of five million queries in plain figures."""
+GREETING_LINES, LINE_BYTES = 10_000, 4096
+WARNINGS = 20
+"""Lines of one run that are repeated here."""
+
+log = logging.getLogger(__name__)
 
 # Holds the board's folder for as long as the connection is there: when stdin ends or is silent, whether we closed it
 # or the cable was pulled, what still runs there is stopped and the folder goes; tar may still write into it for a
@@ -86,7 +94,7 @@ class Connection:
 
     def __enter__(self) -> Connection:
         with ExitStack() as stack:
-            self._socket = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="helmsight-ssh-"))) / "s")
+            self._socket = f"{stack.enter_context(socket_folder())}/s"
             self._said = stack.enter_context(tempfile.TemporaryFile())
             self._keeper = self._start()
             stack.callback(self._end)
@@ -130,7 +138,7 @@ class Connection:
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said) as process:
                 assert process.stdin
                 with suppress(BrokenPipeError):
-                    _write_tar(process.stdin, files)
+                    write_tar(process.stdin, files)
                 with suppress(BrokenPipeError):
                     process.stdin.close()
             if process.returncode:
@@ -138,7 +146,7 @@ class Connection:
                 raise DeviceMismatch(f"{self.address} does not take the files: {_last_line(said)}; make room there")
 
     def read(self, relative: str) -> bytes:
-        """A file of the board's folder. Raises BoardUnavailable when it does not come."""
+        """A file of the board's folder. Raises BoardUnavailable when it does not come, BadArtefact when it is large."""
         done = self._do(f"cat {shlex.quote(f'{self.folder}/{relative}')}")
         if done.returncode:
             self._check_lost(done.returncode, f"while {relative} was read")
@@ -148,14 +156,34 @@ class Connection:
     def run(self, command: str, doing: str) -> subprocess.CompletedProcess[bytes]:
         """Run a line of the shell in the board's folder; it is stopped when the connection goes.
 
-        `doing` says in an error what was going on. Raises BoardUnavailable when the connection is lost.
+        `doing` says in an error what was going on. Raises BoardUnavailable when the connection is lost, BadArtefact
+        when it prints more than ANSWER_BYTES.
         """
         done = self._do(_RUN.format(folder=shlex.quote(self.folder), command=command))
         self._check_lost(done.returncode, doing)
         return done
 
+    def warn(self, said: bytes) -> None:
+        """Pass on what a run that ended well wrote beside its answer, but for what it says of its progress."""
+        lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
+        told = [line.removeprefix("helmsight: ") for line in lines if not line.startswith("measuring ")]
+        for line in told[:WARNINGS]:
+            log.warning("%s: %s", self.address, reason_of(RuntimeError(line)))
+        if len(told) > WARNINGS:
+            log.warning("%s: and %d lines more", self.address, len(told) - WARNINGS)
+
     def _do(self, script: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(self._command(script), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        command, pipe = self._command(script), subprocess.PIPE
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+            try:
+                out, err = read_both(process, ANSWER_BYTES)
+            except BaseException:
+                process.kill()
+                raise
+            if len(out) + len(err) > ANSWER_BYTES:
+                process.kill()
+                raise BadArtefact(f"{self.address} sends more than {ANSWER_BYTES >> 20} MiB; no answer is so large")
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def _command(self, script: str) -> list[str]:
         """ssh over the connection that is there; where it is gone no other one is made, which `false` sees to."""
@@ -194,18 +222,20 @@ class Connection:
         """None when the connection ends before the board is ready."""
         assert self._keeper.stdout
         facts: dict[str, str] = {}
-        for line in self._keeper.stdout:
+        for number, line in enumerate(iter(partial(self._keeper.stdout.readline, LINE_BYTES), b"")):
             text = line.decode(errors="replace").strip()
             if text == READY:
                 return facts
             name, _, value = text.partition(" ")
             facts[name] = value
+            if number == GREETING_LINES:
+                self._keeper.kill()
         return None
 
     def _refusal(self, code: int) -> str:
         """Why there is no connection, and the next step; `code` is what ssh ended with."""
         if code == -signal.SIGKILL:
-            return f"cannot be reached: its login was not ready in {GREETING_S} s; see what it waits for with `ssh`"
+            return f"cannot be reached: its login was not ready in {GREETING_S} s, or says too much; see with `ssh`"
         why = _last_line(self._said) or f"ssh ended with {code}"
         if code != _SSH_FAILED:
             return f"makes no folder: {why}; make room, or set TMPDIR there"
@@ -258,16 +288,8 @@ def _shell(script: str) -> str:
     return f"exec sh -c {shlex.quote(script)}"
 
 
-def _write_tar(stream: IO[bytes], files: Iterable[tuple[str, bytes, int]]) -> None:
-    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive:
-        for name, content, mode in files:
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
-            archive.addfile(member, io.BytesIO(content))
-
-
 def _last_line(stream: IO[bytes]) -> str:
-    stream.seek(0)
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - LINE_BYTES))
     return _last(stream.read())
 
 

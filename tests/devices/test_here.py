@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helmsight.devices.here import here
+from helmsight.devices.here import here, there
 
 from .boards import NANO_CPUINFO, ORIN_CPUINFO, TEGRA, TK1_CPUINFO, TX2_CPUINFO, XEON_CPUINFO, board
 
@@ -79,3 +79,12 @@ def test_this_machine_is_a_record_that_says_what_it_lacks() -> None:
     again = json.loads(json.dumps(found.to_json()))
     assert again["cpu"]["usable_cores"] == found.cpu.usable_cores
     assert platform.node() not in again.values()
+
+
+def test_another_machine_that_tells_little_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    board(tmp_path, NANO_CPUINFO, 4059328)
+    for file in ("proc/sys/kernel/osrelease", "etc/os-release"):
+        (tmp_path / file).unlink(missing_ok=True)
+    found = there(tmp_path, "", "")
+    assert (found.os, found.kernel, found.cpu.architecture, found.libc) == ("unknown",) * 4
+    assert here(tmp_path).kernel == platform.release()

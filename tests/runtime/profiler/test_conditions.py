@@ -52,7 +52,7 @@ def test_a_counter_loses_nothing_of_its_first_interval() -> None:
     ("device", "names", "of", "watts"),
     [
         ("cpu", ("gpu0.power_w", "power_w.package-0", "power_w.package-1", "power_w.psys"), "the processor (RAPL)", 20),
-        ("cuda", ("power_w.package-0", "gpu0.power_w", "gpu1.power_w"), "the GPU (gpu0.power_w)", 10),
+        ("cuda", ("power_w.package-0", "gpu0.power_w"), "the GPU (gpu0.power_w)", 10),
         ("tensorrt", ("gpu0.power_w", "power_w.VDD_IN", "power_w.VDD_SOC"), "the module (VDD_IN)", 10),
     ],
 )
@@ -73,6 +73,11 @@ def test_what_of_the_machine_is_measured(device: str, names: tuple[str, ...], of
             "cuda",
             {"power_w.package-0": reading(30), "gpu0.power_w": {"not_available": "Not Supported"}},
             "Not Supported",
+        ),
+        (
+            "cuda",
+            {"gpu0.power_w": reading(30), "gpu1.power_w": reading(60)},
+            "gpu0.power_w, gpu1.power_w are measured, and which of these GPUs ran it is not known",
         ),
         ("cuda", {"power_w.POM_5V_IN": reading(0)}, "the sensors of the module (POM_5V_IN) say 0 W"),
         ("cpu", {"power_w.VDD_CPU_CV": reading(1)}, "only power_w.VDD_CPU_CV is measured, which is of something else"),

@@ -228,6 +228,41 @@ def test_a_record_of_another_bundle_is_refused(
     assert "schema_version 9" in str(error)
 
 
+def test_what_fails_for_one_bundle_leaves_the_next(
+    board: Board, face_bundle: Bundle, navigate_bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails for the first; for the second it warns, and finds nothing of the first."""
+    board.install()
+    genuine = (board.bin / "helmsight").rename(board.bin / "genuine")
+    (board.bin / "helmsight").write_text(
+        '#!/bin/sh\ngrep -q \'"name": "face"\' it.bundle/manifest.json && touch it.bundle/left && exit 4\n'
+        "[ -e it.bundle/left ] && exit 4\n"
+        f'echo "helmsight: bf16 is run as fp32" >&2\nexec {genuine} "$@"\n'
+    )
+    (board.bin / "helmsight").chmod(0o755)
+    found, (error,) = measured(board, face_bundle, navigate_bundle)
+    assert [one.bundle for _, one in found] == ["navigate"]
+    assert str(error).startswith(f"face: {board.uri}: helmsight there ended with 4")
+    assert caplog.messages == [f"{board.uri}: bf16 is run as fp32"]
+
+
+def test_an_answer_without_end(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "ANSWER_BYTES", 1 << 20)
+    with Connection(parse_address(board.uri)) as connection:
+        for stream in ("1", "2"):
+            with pytest.raises(BadArtefact, match="sends more than 1 MiB"):
+                connection.run(f"sh -c 'cat /dev/zero >&{stream}'", "while it answered")
+        assert connection.run("echo still", "while it answered").stdout == b"still\n"
+
+
+def test_a_long_folder_for_temporary_files(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with Connection(parse_address(board.uri)) as connection:
+        assert connection.run("echo here", "while it answered").stdout == b"here\n"
+
+
 def test_a_connection_that_breaks_while_files_are_copied(board: Board, tmp_path: Path) -> None:
     def files() -> Iterator[tuple[str, bytes, int]]:
         for number in range(1000):
@@ -245,13 +280,13 @@ def test_a_connection_that_breaks_while_files_are_copied(board: Board, tmp_path:
 
 def test_a_board_that_hears_nothing_any_more_cleans_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a cable was pulled: its server waits on, for hours."""
-    monkeypatch.setattr(ssh, "SILENT_S", 3)
+    monkeypatch.setattr(ssh, "SILENT_S", 10)
     monkeypatch.setattr(ssh, "BEAT_S", 0.5)
     with Connection(parse_address(board.uri)) as connection:
         running = subprocess.Popen(connection._command(f"cd {connection.folder}; echo $$ >pid; exec sleep 600"))
         wait_for(lambda: list(board.tmp.glob("*/pid")))
         pid = int(Path(connection.folder, "pid").read_text())
-        time.sleep(4)
+        time.sleep(11)
         assert Path(f"/proc/{pid}").exists(), "it heard from us"
         keeper = connection._keeper.pid
         os.kill(keeper, signal.SIGSTOP)
@@ -263,7 +298,9 @@ def test_a_board_that_hears_nothing_any_more_cleans_up(board: Board, monkeypatch
             connection.run("true", "while asked")
 
 
-def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_in_the_middle(
+    board: Board, face_bundle: Bundle, navigate_bundle: Bundle, tmp_path: Path
+) -> None:
     """The first bundle's record is kept; the board stops what runs, and removes its folder."""
     board.install()
     slow = write_bundle(tmp_path / "slow.bundle", face_manifest(fake_latency_ms=500), {"model.onnx": b"fake"})
@@ -271,7 +308,7 @@ def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundl
     result: list[tuple[list[Measured], list[HelmsightError]]] = []
 
     def run() -> None:
-        result.append(profile_on([parse_address(board.uri)], [face_bundle, slow], SHORT, kept.extend))
+        result.append(profile_on([parse_address(board.uri)], [face_bundle, slow, navigate_bundle], SHORT, kept.extend))
 
     worker = threading.Thread(target=run)
     worker.start()
@@ -285,6 +322,7 @@ def test_a_connection_that_breaks_in_the_middle(board: Board, face_bundle: Bundl
     assert [p.bundle for _, p in found] == ["face"]
     assert isinstance(error, BoardUnavailable)
     assert "the connection was lost while face was measured" in str(error)
+    assert str(error).endswith("; not measured there: navigate")
     assert str(running.parent) in str(error)
     wait_for(lambda: not list(board.tmp.iterdir()))
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
@@ -358,6 +396,7 @@ def test_measured_and_predicted_side_by_side(board: Board, tmp_path: Path) -> No
     ("arguments", "said"),
     [
         (("--on", "ssh://a", "--on", "ssh://b", "--on", "ssh://a"), "--on ssh://a is given twice"),
+        (("--on", "ssh://a", "--on", "ssh://A:22/opt/helmsight"), "--on ssh://A:22 is given twice"),
         (("--on", "ssh://a", "--on", "abacus"), "abacus"),
         (("--on", "ssh://a", "--on", "t4", "--imgsz", "320x320"), "--on t4 predicts the network alone at its usual"),
     ],

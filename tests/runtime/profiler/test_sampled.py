@@ -86,6 +86,26 @@ def test_what_cannot_be_read_is_not_available(log: bytes, times: bytes) -> None:
     assert isinstance(a_profile(np.full(10, 1_000_000), sensors=sensors).energy, str)
 
 
+def test_idle_lasted_from_the_first_copy_to_the_start() -> None:
+    log = copied((100.0, nano(2000, 30)), (101.5, nano(9000, 31)), (103.0, nano(6000, 40)))
+    assert sensors_during(log, b"100.25 1\n103.00 2\n", 2.0)["idle"]["duration_s"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("load", "times"),
+    [("nan", b"0\n2\n"), ("1e999", b"0\n2\n"), ("0.5", b"inf\ninf\n"), ("0.5", b"nan\nnan\n")],
+)
+def test_nothing_that_is_no_number_is_kept(load: str, times: bytes) -> None:
+    log = copied(*((at, nano(2000, 30) | {"proc/loadavg": f"{load} 1 1 1/1 1"}) for at in (1.0, 2.0)))
+    json.dumps(sensors_during(log, times, 1.5), allow_nan=False)
+
+
+def test_what_is_not_copied_is_not_said_to_be_missing_there() -> None:
+    readings = sensors_during(copied((1.0, {"proc/loadavg": "0.5 1 1 1/1 1"})), b"0\n1.5\n", 1.0)["readings"]
+    assert "RAPL is not read over SSH" in readings["power_w"]["not_available"]
+    assert readings["cpu_throttle_events"]["not_available"] == "not read over SSH"
+
+
 def test_a_run_too_short_says_so() -> None:
     sensors = sensors_during(copied((1.0, nano(1, 1))), b"5\n6\n", 1.0)
     assert "too short" in sensors["readings"]["all"]["not_available"]
