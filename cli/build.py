@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..devices.errors import UsageError
 from ._output import print_json, short, table
 
 if TYPE_CHECKING:
@@ -31,8 +32,12 @@ def build(
     tune: Annotated[
         bool, typer.Option("--autotune", help="Measure this machine's back ends instead, for --device tuned.")
     ] = False,
-    threads: Annotated[int, typer.Option(min=0, help="Of --autotune: the most to try; 0: all it may use.")] = 0,
-    duration: Annotated[float, typer.Option(min=0.1, help="Of --autotune: seconds for each number of threads.")] = 5.0,
+    threads: Annotated[
+        int | None, typer.Option(min=0, help="Of --autotune: the most to try; else all it may use.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0.1, max=3600, help="Of --autotune: seconds for each number of threads; else 5.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Of --autotune: frames to feed, else the clip that ships.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
@@ -44,11 +49,14 @@ def build(
     from ..runtime.engines.build import build as build_engine
     from ._options import image_size
 
+    for option, value in (("--threads", threads), ("--duration", duration), ("--source", source)):
+        if value is not None and not tune:
+            raise UsageError(f"{option} {value} is of --autotune; add it, or leave {option} out")
     opened = open_bundle(bundle)
     if imgsz:
         opened = opened.resized(image_size(imgsz))
     if tune:
-        _tune(opened, (threads, duration, source), as_json)
+        _tune(opened, (threads or 0, duration or 5.0, source), as_json)
         return
     with _bar() as report:
         built = build_engine(opened, report, force)

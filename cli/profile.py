@@ -113,10 +113,12 @@ def profile(
     profiles = [one for _, one in found]
     if plot and profiles:
         plot_profiles(profiles, plot)
-    if layers or trace:
-        profiles = with_layers(opened[: len(profiles)], profiles, options, trace)
-        keep(profiles)
-    _print([(where, one) for (where, _), one in zip(found, profiles, strict=True)], predicted, as_json)
+    try:
+        if layers or trace:
+            profiles = with_layers(opened[: len(profiles)], profiles, options, trace)
+            keep(profiles)
+    finally:  # what was measured is printed also where the layers cannot be
+        _print([(where, one) for (where, _), one in zip(found, profiles, strict=True)], predicted, as_json)
     if layers and not as_json:
         print_layers(profiles)
     for error in failed[:-1]:

@@ -86,9 +86,11 @@ class _Fit:
 
     @property
     def sigma(self) -> tuple[float, float]:
-        """Standard deviations in metres and radians, as far as noise in grey makes them."""
+        """Standard deviations in metres and radians, as far as noise in grey makes them; infinite where the floor shows
+        too little to tell, which rounding makes a variance below zero."""
         variance = np.diag(self.covariance)
-        return float(np.sqrt(variance[:2].sum())), float(np.sqrt(variance[2]))
+        place, turn = float(variance[:2].sum()), float(variance[2])
+        return math.sqrt(place) if place >= 0 else math.inf, math.sqrt(turn) if turn >= 0 else math.inf
 
 
 class Odometry:
@@ -188,7 +190,8 @@ class Odometry:
             pose = fit.pose
         if fit is None or fit.correlation < self.options.min_correlation:
             return None
-        return fit if fit.sigma[0] < self.options.max_sigma_m else None
+        sigma_m, sigma_rad = fit.sigma
+        return fit if sigma_m < self.options.max_sigma_m and math.isfinite(sigma_rad) else None
 
     def _align(self, template: _Template, grey: Floats, pose: Pose) -> _Fit | None:
         """Gauss-Newton on the difference in grey, from `pose`; None when too little is left in view or has texture."""

@@ -21,10 +21,13 @@ ROBOT_OUTLINE = np.array([[1.0, 0.0], [-0.6, 0.5], [-0.6, -0.5]])
 def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Image:
     """What is known of the grid as `size` x `size` x 3 uint8 BGR, x to the right, y up.
 
-    The path is a line, the robot a triangle at its end that is drawn large enough to be seen.
+    The path is a line, the robot a triangle at its end that is drawn large enough to be seen; both are in the picture
+    also where nothing was seen.
     """
     cv2 = need("cv2", "cpu")
-    cells, corner = trinary(grid)
+    poses = list(trajectory) or [Pose()]
+    way = np.array([(pose.x_m, pose.y_m) for pose in poses])
+    cells, corner = _around(way, *trinary(grid), grid.options.resolution_m)
     scale = size / max(cells.shape)
     height, width = (max(1, round(cells_along * scale)) for cells_along in cells.shape)
     top, left = (size - height) // 2, (size - width) // 2
@@ -38,9 +41,20 @@ def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Imag
         pixels = np.stack([left + offset[:, 0], top + height - offset[:, 1]], axis=1)
         return np.asarray(np.rint(pixels), np.int32)
 
-    poses = list(trajectory) or [Pose()]
-    path = place(np.array([(pose.x_m, pose.y_m) for pose in poses]))
-    cv2.polylines(picture, [path], False, PATH_BGR, max(1, size // 250), cv2.LINE_AA)
+    cv2.polylines(picture, [place(way)], False, PATH_BGR, max(1, size // 250), cv2.LINE_AA)
     robot_m = max(0.2, size / 40 / per_metre)
     cv2.fillPoly(picture, [place(poses[-1].to_world(ROBOT_OUTLINE * robot_m))], ROBOT_BGR, cv2.LINE_AA)
     return picture
+
+
+def _around(
+    way: Points, cells: NDArray[np.uint8], corner: Sequence[float], step: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Cells and their lower left corner in metres, with unknown ones around them as far as the `way` (n, 2) goes."""
+    low = np.asarray(corner, np.float64)
+    high = low + np.array(cells.shape[::-1]) * step
+    before = np.ceil(np.maximum(0, low - way.min(0)) / step).astype(int)
+    after = np.ceil(np.maximum(0, way.max(0) - high) / step).astype(int)
+    # Row 0 is the largest y.
+    padded = np.pad(cells, ((after[1], before[1]), (before[0], after[0])), constant_values=UNKNOWN)
+    return padded, low - before * step

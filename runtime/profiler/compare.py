@@ -9,7 +9,7 @@ from typing import Any
 from ...devices.errors import UsageError
 from .others import busy
 from .readers.foreign import Foreign
-from .record import PERCENTILES, Profile
+from .record import PERCENTILES, Profile, shapes
 from .scenario import in_words, outcome_in_words
 from .stats import BLOCKS, Interval, Samples, interval, percentile, queries_needed, ratio_draws
 
@@ -131,7 +131,7 @@ def _row(stage: str, first: Samples, second: Samples, p: float) -> Row:
 
 def _unlike(a: Profile, b: Profile) -> Iterable[str]:
     for what, first, second in (
-        ("input", _shapes(a), _shapes(b)),
+        ("input", shapes(a), shapes(b)),
         ("stages", ", ".join(a.stages), ", ".join(b.stages)),
         ("scenario", in_words(a.scenario), in_words(b.scenario)),
         ("precision", a.precision, b.precision),
@@ -189,10 +189,6 @@ def _layers(a: Profile, b: Profile) -> Iterable[str]:
     if both:
         said = "; ".join(f"{x.module or x.name} {before[x.name]:.3f} to {x.ms:.3f} ms" for x in both[:CHANGED_LAYERS])
         yield f"layers that differ most, by the profiler and without an interval: {said}"
-
-
-def _shapes(profile: Profile) -> str:
-    return ", ".join(f"{n} {'x'.join(map(str, s['shape']))} {s['dtype']}" for n, s in sorted(profile.inputs.items()))
 
 
 def _name(one: Result) -> str:

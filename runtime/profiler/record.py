@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -176,6 +177,12 @@ class Profile:
         return record | {"samples": {"encoding": _ENCODING, "shape": list(self.samples.shape), "data": data}}
 
 
+def shapes(profile: Profile) -> str:
+    """The inputs in words, such as `image 1x240x320x3 uint8`."""
+    named = sorted(profile.inputs.items())
+    return ", ".join(f"{name} {'x'.join(map(str, spec['shape']))} {spec['dtype']}" for name, spec in named)
+
+
 def summarise(stage: str, times_ns: NDArray[np.uint64]) -> Summary:
     """The figures of one stage, milliseconds out of nanoseconds."""
     n = len(times_ns)
@@ -204,7 +211,7 @@ def load_profiles(path: Path) -> tuple[Profile, ...]:
     Raises BadArtefact when it is missing, cut off, of a newer schema, or no profile.
     """
     try:
-        data = json.loads(path.read_text(), parse_constant=_no_constant)
+        data = json.loads(path.read_text(), parse_constant=_no_constant, parse_float=_finite)
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise BadArtefact(
@@ -216,7 +223,7 @@ def load_profiles(path: Path) -> tuple[Profile, ...]:
         raise
     except FileNotFoundError:
         raise BadArtefact(f"{path} does not exist; expected a file written by `helmsight profile -o`") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, zlib.error) as error:
         raise BadArtefact(
             f"{path} is no profile ({type(error).__name__}: {error}); expected a file written by `helmsight profile -o`"
         ) from error
@@ -224,6 +231,11 @@ def load_profiles(path: Path) -> tuple[Profile, ...]:
 
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"it has {text}; expected finite numbers")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text)
 
 
 def _samples(stored: Mapping[str, Any], stages: int) -> Times:

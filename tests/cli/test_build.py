@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helmsight.cli.main import app
-from helmsight.devices.errors import DeviceMismatch
+from helmsight.devices.errors import DeviceMismatch, UsageError
 
 from ..runtime.engines.conftest import Machine, bundle, cache, machine  # noqa: F401
 
@@ -27,6 +27,14 @@ def refused(*arguments: str) -> str:
 @pytest.mark.parametrize("arguments", [("build", "face"), ("verify", "face", "--device", "tensorrt")])
 def test_without_tensorrt_it_is_one_line_and_exit_5(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments).startswith("no TensorRT here (No module named 'tensorrt'); on a Jetson it comes with")
+
+
+@pytest.mark.parametrize("option", ["--threads", "--duration"])
+def test_what_is_of_autotune_does_nothing_without_it(option: str) -> None:
+    result = CliRunner().invoke(app, ["build", "face", option, "1"])
+    assert isinstance(result.exception, UsageError)
+    assert f"{option} 1" in str(result.exception)
+    assert "is of --autotune; add it" in str(result.exception)
 
 
 def test_the_record_of_a_build_is_printed(machine: Machine, bundle: Path) -> None:  # noqa: F811

@@ -171,7 +171,7 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         said[0] += f" Predicted rows were not measured, nobody ran them; theirs holds {held} of such."
     said.append("FPS is one query after the other, 1 / p50.")
     if any(e.throughput for e in entries):
-        said[-1] += " Of offline it is what all streams answered together."
+        said[-1] += " Of offline it is what all streams answered together, of camera what was answered at its pace."
     if any(not q.supported for e in entries for q in e.tail):
         said.append("* tail not supported: too few samples (p90 needs 23,886, p99 262,742, by MLPerf's rule).")
     if any(e.program for e in entries):

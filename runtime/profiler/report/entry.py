@@ -81,7 +81,7 @@ class Entry:
     holds it with the probability `coverage`. `tail` has p90 and p99, and is empty where no query was measured. `watts`
     and `usd` are of `streams` queries at a time: one on each of the board's GPUs. `query_mj` is a query's energy as
     it was measured, `idle_watts` what the same sensors said before. `profile` is the record with the samples, None when
-    `predicted`. `throughput` is what the streams of offline answered together, queries a second. A row that another
+    `predicted`. `throughput` is what was answered, queries a second, where that is not 1 / p50. A row that another
     program measured names it in `program`; its `samples_ns` are there where its file has them, and where it has a mean
     alone, that is `mean_ms` and no median.
     """
@@ -161,6 +161,8 @@ class Entry:
     def spread(self, figure: float) -> Interval:
         """The interval of a `figure` that is proportional to `fps`, from that of the median or of the throughput."""
         together = self.throughput_interval
+        if self.throughput and together is None:
+            return Interval(figure, figure)  # the camera's rate, or a figure whose spread is not known
         if self.throughput and together:
             return Interval(figure * together.low / self.throughput, figure * together.high / self.throughput)
         around = self.p50_interval_ms
@@ -192,12 +194,6 @@ def names(entries: Sequence[Entry]) -> list[str]:
     ]
     telling = [i for i in range(4) if i == 0 or len({p[i] for p in parts}) > 1]
     return [", ".join(p[i] for i in telling if p[i]) for p in parts]
-
-
-def shapes(profile: Profile) -> str:
-    """The inputs in words, such as `image 1x240x320x3 uint8`."""
-    named = sorted(profile.inputs.items())
-    return ", ".join(f"{name} {'x'.join(map(str, spec['shape']))} {spec['dtype']}" for name, spec in named)
 
 
 def one_line(text: str) -> str:

@@ -8,8 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 from ....devices.errors import need
+from ..record import shapes
 from .columns import Column, legend, shown
-from .entry import Entry, shapes
+from .entry import Entry
 from .plots import Plot, draw, plots
 from .style import inline
 

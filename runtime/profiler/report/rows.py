@@ -11,10 +11,10 @@ from ..conditions import energy_in_words
 from ..predicted import load_of, memory_bytes, precisions
 from ..rates import catalogued_peak
 from ..readers.foreign import Foreign
-from ..record import Profile
+from ..record import Profile, shapes
 from ..scenario import CAMERA, SINGLE_STREAM, in_words, outcome_in_words
 from ..stats import Interval
-from .entry import Entry, Known, Score, Work, one_line, shapes
+from .entry import Entry, Known, Score, Work, one_line
 from .foreign import foreign, layers_of
 
 
@@ -82,8 +82,8 @@ def measured(profile: Profile, stage: str) -> Entry:
         coverage=0.95,
         tail=whole.percentiles[1:],
         streams=streams,
-        # What was measured is of the whole query, not of one stage; and at a camera's pace, not query after query.
-        watts=(power if whole is profile.summaries[-1] and scenario["name"] != CAMERA else None) or board_watts(board),
+        # What was measured is of the whole query, not of one stage.
+        watts=(power if whole is profile.summaries[-1] else None) or board_watts(board),
         idle_watts=took.idle_watts if took else None,
         query_mj=took.query_mj if took and whole is profile.summaries[-1] else None,
         usd=board_usd(board),
@@ -91,11 +91,18 @@ def measured(profile: Profile, stage: str) -> Entry:
         memory_bytes=_memory(profile),
         work=_work(profile, board),
         profile=profile,
-        throughput=scenario.get("per_s") or None,
+        throughput=_throughput(profile),
         throughput_interval=Interval(scenario["low"], scenario["high"]) if "per_s" in scenario else None,
         made_by=tuple(_made_by(profile)),
         warnings=profile.warnings,
     )
+
+
+def _throughput(profile: Profile) -> float | None:
+    """Queries that were answered a second: of offline by all streams, of camera at its pace; else None."""
+    if profile.scenario["name"] == CAMERA and profile.duration_s > 0:
+        return len(profile.samples) / profile.duration_s
+    return profile.scenario.get("per_s") or None
 
 
 def predicted(profile: Profile, board: Device) -> Entry:

@@ -70,6 +70,16 @@ def test_picture_shows_path_and_robot(lap):
     assert draw_map(OccupancyGrid(), [Pose()], 64).shape == (64, 64, 3)
 
 
+def test_picture_holds_a_path_that_began_outside_of_what_was_seen(lap):
+    outside = Pose(lap.mapper.grid.origin[0] - 3.0, 0.0)
+    picture = draw_map(lap.mapper.grid, [outside, Pose()], 300)
+    blue = np.abs(picture.astype(int) - PATH_BGR).max(axis=2) < 60
+    columns = np.flatnonzero(blue.any(axis=0))
+    assert 0 <= columns.min() < 10, "the picture begins where the path does"
+    alone = draw_map(lap.mapper.grid, [Pose()], 300)
+    assert (picture == 0).all(axis=2).sum() < (alone == 0).all(axis=2).sum(), "so all else is smaller"
+
+
 def test_sink_maps_only_frames_with_their_own_reading(room, tmp_path, caplog):
     results = ResultMapper(room.geometry)
     with MapSink(tmp_path / "map.png", results) as sink:

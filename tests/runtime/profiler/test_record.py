@@ -90,6 +90,7 @@ def test_the_file_holds_what_its_description_says(tmp_path: Path) -> None:
         (lambda d: _with_samples(d, data="!"), "no profile"),
         (lambda d: _with_samples(d, encoding="csv"), "csv"),
         (lambda d: _with_samples(d, shape=[1 << 40, 1]), "expected 8796093022208"),
+        (lambda d: _with_samples(d, shape=[10**30, 1]), "no profile"),
         (lambda d: _with_samples(d, shape=[10, 1]), "or more; expected 80"),
         (lambda d: _with_samples(d, shape=[0, 1]), "0 x 1"),
         (lambda d: _with(d, metrics={"ap50": 3}), "metrics.ap50 is 3; expected an object"),
@@ -117,6 +118,14 @@ def test_a_file_that_is_cut_off_or_absent(tmp_path: Path) -> None:
     save_profiles(path, [a_profile(around(10**6))])
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BadArtefact, match="no profile"):
+        load_profiles(path)
+
+
+def test_a_number_that_no_float_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    save_profiles(path, [a_profile(around(10**6, n=20), duration_s=1.5)])
+    path.write_text(path.read_text().replace('"duration_s": 1.5', '"duration_s": 1e999'))
+    with pytest.raises(BadArtefact, match="it has 1e999; expected finite numbers"):
         load_profiles(path)
 
 
