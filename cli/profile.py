@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..devices.errors import UsageError
-from ._output import print_json, table
+from ._measured import print_measured
 
 if TYPE_CHECKING:
     from ..devices.errors import HelmsightError
     from ..runtime.bundle import Bundle
     from ..runtime.profiler import Profile, ProfileOptions, Scenario
     from ..runtime.profiler.predicted import Predicted
-    from ..runtime.profiler.record import Summary
 
     Keep = Callable[[Sequence[Profile]], None]
     Found = tuple[list[tuple[str, Profile]], list[HelmsightError]]
@@ -76,64 +77,103 @@ def profile(
         raise UsageError(f"--duration {duration}: expected seconds")
     there = [name for name in on or () if "://" in name]
     boards = [name for name in on or () if "://" not in name]
-    if boards and not there and (threads or scenario != "single-stream"):
-        what = f"--threads {threads}" if threads else f"--scenario {scenario}"
-        raise UsageError(f"--on {boards[0]} predicts one query after the other and knows no threads; leave out {what}")
-    if boards and (imgsz or (not there and (stages or output or plot or source or layers or trace))):
-        raise UsageError(
-            f"--on {boards[0]} predicts the network alone at its usual size; leave out what measures, or that --on"
-        )
+    outputs = _Outputs(output, plot, trace, layers, as_json)
+    measuring: dict[str, object] = {"--threads": threads, "--stages": stages, "--source": source}
+    measuring |= {"--device": device != "cpu", "--scenario": arriving.arguments()} | outputs.given()
+    _check_predictable(boards, {"--imgsz": imgsz, **({} if there else measuring)})
     predicted = _predict(bundles, boards)
     if boards and not there:
-        _print([], predicted, as_json)
+        print_measured([], predicted, as_json)
         return
     from ..runtime.backends import SessionOptions
     from ..runtime.bundle import open_bundle, resize_bundles
-    from ..runtime.profiler import Limits, ProfileOptions, save_profiles
-    from ..runtime.profiler.plot import check_path, plot_profiles
-    from ._layers import check_layers, print_layers, with_layers
+    from ..runtime.profiler import Limits, ProfileOptions
     from ._options import image_size
 
-    _check_files(output, trace)
-    if plot:
-        check_path(plot)
-    if layers or trace:
-        check_layers(device, there, trace)
+    outputs.check(device, there)
     limits = Limits(duration, queries)
     options = ProfileOptions(SessionOptions(device, threads), limits, stages, source, scenario=arriving)
     opened = [open_bundle(b) for b in bundles]
     if imgsz:
         opened = resize_bundles(opened, image_size(imgsz))
-
-    def keep(profiles: Sequence[Profile]) -> None:
-        if output:
-            save_profiles(output, profiles)
-
-    found, failed = _measure_there(there, opened, options, keep) if there else _measure_here(opened, options, keep)
-    profiles = [one for _, one in found]
-    if plot and profiles:
-        plot_profiles(profiles, plot)
-    try:
-        if layers or trace:
-            profiles = with_layers(opened[: len(profiles)], profiles, options, trace)
-            keep(profiles)
-    finally:  # what was measured is printed also where the layers cannot be
-        _print([(where, one) for (where, _), one in zip(found, profiles, strict=True)], predicted, as_json)
-    if layers and not as_json:
-        print_layers(profiles)
+    measure = partial(_measure_there, there) if there else _measure_here
+    found, failed = measure(opened, options, outputs.keep)
+    _write(outputs, opened, options, found, predicted)
     for error in failed[:-1]:
         print(f"helmsight: {error}", file=sys.stderr)
     if failed:
         raise failed[-1]
 
 
-def _check_files(*files: Path | None) -> None:
-    """Raise UsageError for a file that cannot be made."""
-    for option, file in zip(("--output", "--trace"), files, strict=True):
-        if file and not file.parent.is_dir():
-            raise UsageError(f"{option} {file}: there is no folder {file.parent}; make it first")
-        if file and file.is_dir():
-            raise UsageError(f"{option} {file}: a folder; expected a file in it")
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """What is written and printed."""
+
+    record: Path | None
+    plot: Path | None
+    trace: Path | None
+    layers: bool
+    as_json: bool
+
+    def given(self) -> dict[str, object]:
+        """The options, with something true where they are given."""
+        return {"--output": self.record, "--plot": self.plot, "--trace": self.trace, "--layers": self.layers}
+
+    def check(self, device: str, there: Sequence[str]) -> None:
+        """Raise UsageError for what cannot be made."""
+        from ..runtime.profiler.plot import check_path
+        from ._layers import check_layers
+
+        for option, file in (("--output", self.record), ("--trace", self.trace)):
+            if file and not file.parent.is_dir():
+                raise UsageError(f"{option} {file}: there is no folder {file.parent}; make it first")
+            if file and file.is_dir():
+                raise UsageError(f"{option} {file}: a folder; expected a file in it")
+        if self.plot:
+            check_path(self.plot)
+        if self.layers or self.trace:
+            check_layers(device, there, self.trace)
+
+    def keep(self, profiles: Sequence[Profile]) -> None:
+        """Write what was measured so far."""
+        from ..runtime.profiler import save_profiles
+
+        if self.record:
+            save_profiles(self.record, profiles)
+
+
+def _check_predictable(boards: Sequence[str], given: Mapping[str, object]) -> None:
+    """Raise UsageError for an option that a prediction knows nothing of."""
+    if boards and (named := [option for option, value in given.items() if value]):
+        raise UsageError(
+            f"--on {boards[0]} predicts the network alone, at its usual size, one query after the other; leave out "
+            f"{', '.join(named)}, or that --on"
+        )
+
+
+def _write(
+    outputs: _Outputs,
+    bundles: Sequence[Bundle],
+    options: ProfileOptions,
+    found: Sequence[tuple[str, Profile]],
+    predicted: Sequence[Predicted],
+) -> None:
+    """The picture, the layers and what is printed, of all that was measured."""
+    from ..runtime.profiler.plot import plot_profiles
+    from ._layers import print_layers, with_layers
+
+    profiles: Sequence[Profile] = [one for _, one in found]
+    if outputs.plot and profiles:
+        plot_profiles(profiles, outputs.plot)
+    try:
+        if outputs.layers or outputs.trace:
+            profiles = with_layers(bundles[: len(profiles)], profiles, options, outputs.trace)
+            outputs.keep(profiles)
+    finally:  # what was measured is printed also where the layers cannot be
+        named = [(where, one) for (where, _), one in zip(found, profiles, strict=True)]
+        print_measured(named, predicted, outputs.as_json)
+    if outputs.layers and not outputs.as_json:
+        print_layers(profiles)
 
 
 def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
@@ -193,88 +233,3 @@ def _predict(bundles: Sequence[str], boards: Sequence[str]) -> list[Predicted]:
 
     devices = [device(name) for name in boards]
     return [one for name in bundles if devices for one in predict_bundle(open_bundle(name), devices)]
-
-
-def _print(found: Sequence[tuple[str, Profile]], predicted: Sequence[Predicted], as_json: bool) -> None:
-    """What was measured and what was predicted, which never stand in one table."""
-    from ..runtime.profiler.record import to_json
-
-    if as_json:
-        predictions = {"predictions": [one.to_json() for one in predicted]} if predicted else {}
-        print_json((to_json([one for _, one in found]) if found or not predicted else {}) | predictions)
-        return
-    if found:
-        _report("MEASURED latency in ms" if predicted else "latency in ms", found)
-    if predicted:
-        _report_predicted(predicted)
-
-
-def _report_predicted(predicted: Sequence[Predicted]) -> None:
-    table(
-        "PREDICTED latency of the network alone, ms (nothing was measured on these boards)",
-        (
-            "bundle",
-            "board",
-            "precision",
-            "predicted",
-            f"{predicted[0].prediction.coverage:.0%} interval",
-            "memory, at least",
-        ),
-        [_predicted_cells(one) for one in predicted],
-    )
-    for line in dict.fromkeys(f"! {one.bundle}: {why}" for one in predicted for why in one.prediction.outside):
-        print(line)
-    print("fitted to published figures of TensorRT at batch 1; docs/prediction.md says how far off it is")
-
-
-def _predicted_cells(one: Predicted) -> list[str]:
-    said = one.prediction
-    around = f"{said.low_ms:.3g}..{said.high_ms:.3g}"
-    memory = "not available" if one.memory_bytes is None else f"{one.memory_bytes / 1e6:.3g} MB"
-    if one.memory_bytes is not None and one.board_bytes:
-        memory += f" of {one.board_bytes / 1e9:g} GB"
-    return [one.bundle, said.device, said.precision, f"~{said.ms:.3g}", around, memory]
-
-
-def _report(title: str, found: Sequence[tuple[str, Profile]]) -> None:
-    names = [one.bundle + (f" on {where}" if where else "") for where, one in found]
-    rows = [
-        ("" if i else name, *_cells(summary))
-        for name, (_, one) in zip(names, found, strict=True)
-        for i, summary in enumerate(one.summaries)
-    ]
-    table(title, ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows)
-    for name, (_, one) in zip(names, found, strict=True):
-        print("\n".join(_lines(name, one)))
-
-
-def _cells(summary: Summary) -> list[str]:
-    tail = [f"{q.ms:.3f}" + ("" if q.supported else "*") for q in summary.percentiles]
-    around = f"{summary.median_ms.low:.3f}..{summary.median_ms.high:.3f}"
-    return [summary.stage, f"{summary.n:,}", tail[0], around, *tail[1:], f"{summary.max_ms:.3f}"]
-
-
-def _lines(name: str, one: Profile) -> list[str]:
-    """What made the figures, and what to know of them; `*` in the table points here."""
-    from ..runtime.profiler.scenario import outcome_in_words
-
-    warm_up, overhead = one.warm_up, one.overhead
-    made = (
-        f"{name}: {one.device}, {one.precision}, {one.threads} thread{'s' * (one.threads != 1)}; "
-        f"fed with {one.feeds}; warm-up {warm_up.queries} queries in {warm_up.seconds:.1f} s; "
-        f"loop {overhead.per_query_us:.2f} us a query, {overhead.in_sample_us:.2f} us of it in each sample"
-    )
-    warnings = [("* " if w.startswith("tail") else "! ") + w for w in one.warnings]
-    came_of_it = outcome_in_words(one.scenario)
-    return [made, *([f"{name}: {came_of_it}"] if came_of_it else []), f"{name}: {_conditions(one)}", *warnings]
-
-
-def _conditions(one: Profile) -> str:
-    from ..runtime.profiler.conditions import clocks_and_heat, energy_in_words
-
-    took = one.energy
-    set_ = {"power mode": one.machine.get("power_mode"), "governor": one.machine.get("governor")}
-    energy = (
-        f"energy a query not available ({took})" if isinstance(took, str) else f"energy a query {energy_in_words(took)}"
-    )
-    return "; ".join([energy, *clocks_and_heat(one.sensors), *(f"{k} {v}" for k, v in set_.items() if v)])

@@ -82,9 +82,9 @@ def test_the_size_that_is_asked_for_is_what_is_measured(navigate_bundle: Bundle,
         (("{bundle}", "--scenario", "server"), 2, "--scenario server: expected one of single-stream, offline, camera"),
         (("{bundle}", "--duration", "inf"), 2, "--duration inf: expected seconds"),
         (("{bundle}", "-o", "/tmp"), 2, "--output /tmp: a folder; expected a file in it"),
-        (("face", "--on", "t4", "--scenario", "camera"), 2, "leave out --scenario camera"),
+        (("face", "--on", "t4", "--scenario", "camera"), 2, "leave out --scenario, or that --on"),
         (("face", "--on", "t4", "--scenario", "nonsense"), 2, "--scenario nonsense: expected one of"),
-        (("face", "--on", "t4", "--threads", "2"), 2, "leave out --threads 2"),
+        (("face", "--on", "t4", "--threads", "2"), 2, "leave out --threads, or that --on"),
         (("{bundle}", "--rate", "30"), 2, "--rate is of --scenario camera, and single-stream is asked for"),
         (("{bundle}", "--scenario", "camera", "--streams", "2"), 2, "--streams is of --scenario offline"),
     ],
@@ -125,7 +125,7 @@ def test_a_prediction_says_that_nothing_was_measured() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--on", "jetson-nano", "--stages"), 2, "leave out what measures"),
+        (("--on", "jetson-nano", "--stages"), 2, "leave out --stages, or that --on"),
         (("--on", "jetson-tk1"), 5, "measure on the board"),
         (("--on", "jetson-nanu"), 2, "did you mean"),
     ],
@@ -169,7 +169,7 @@ def test_layers_are_printed_kept_and_traced(tmp_path: Path) -> None:
         (("--layers", "--device", "fake"), "--device fake does not time its layers; expected cpu"),
         (("--trace", "no/folder/t.json"), "there is no folder no/folder"),
         (("--layers", "--on", "ssh://nobody@nowhere"), "--layers and --trace are of this machine"),
-        (("--layers", "--on", "jetson-nano"), "leave out what measures"),
+        (("--layers", "--on", "jetson-nano"), "leave out --layers, or that --on"),
     ],
 )
 def test_layers_that_cannot_be_had_are_one_line(arguments: tuple[str, ...], said: str) -> None:

@@ -398,7 +398,7 @@ def test_measured_and_predicted_side_by_side(board: Board, tmp_path: Path) -> No
         (("--on", "ssh://a", "--on", "ssh://b", "--on", "ssh://a"), "--on ssh://a is given twice"),
         (("--on", "ssh://a", "--on", "ssh://A:22/opt/helmsight"), "--on ssh://A:22 is given twice"),
         (("--on", "ssh://a", "--on", "abacus"), "abacus"),
-        (("--on", "ssh://a", "--on", "t4", "--imgsz", "320x320"), "--on t4 predicts the network alone at its usual"),
+        (("--on", "ssh://a", "--on", "t4", "--imgsz", "320x320"), "--on t4 predicts the network alone, at its usual"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_a_board_is_asked(arguments: tuple[str, ...], said: str) -> None:
