@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ...devices.errors import UsageError
 from ..json_form import NUMBER, Fields, check_form
 from .stats import interval
-from .stream import Limits, Stage, Times, single_stream
+from .stream import Limits, Stage, Streamed, Times, stream
 
 SINGLE_STREAM, OFFLINE, CAMERA = SCENARIOS = ("single-stream", "offline", "camera")
 WAIT = "wait"
@@ -136,21 +136,23 @@ class Offline:
 def offline(streams: Sequence[tuple[Sequence[Any], Sequence[Stage]]], limits: Limits) -> Offline:
     """Answer as many queries as can be, `streams` of items and stages side by side, each in a thread of its own.
 
-    The throughput is that of the time in which all streams worked; its interval is by bootstrap over 32 windows of it.
+    The throughput is MLPerf's: all queries over the whole time, from the first stream's begin to the last one's end. So
+    what lies between two queries counts, and a stream that has answered its share waits for the others. Its interval is
+    by bootstrap over 32 windows of that time.
     """
     whole = Limits(limits.duration_s, -(-limits.queries // len(streams)))
     ready, stopped = threading.Barrier(len(streams)), threading.Event()
-    done: list[tuple[int, Times] | BaseException] = []
+    done: list[Streamed | BaseException] = []
 
     def work(items: Sequence[Any], stages: Sequence[Stage]) -> None:
         try:
             ready.wait()
-            done.append((time.perf_counter_ns(), single_stream(_Until(items, stopped), stages, whole)))
+            done.append(stream(_Until(items, stopped), stages, whole))
         except BaseException as error:  # handed to the caller's thread, which raises it
             stopped.set()
             done.append(error)
 
-    threads = [threading.Thread(target=work, args=stream, name="stream", daemon=True) for stream in streams]
+    threads = [threading.Thread(target=work, args=one, name="stream", daemon=True) for one in streams]
     for thread in threads:
         thread.start()
     try:
@@ -187,21 +189,24 @@ class _Until(Sequence[Any]):
         return self._items[at]
 
 
-def _together(results: Sequence[tuple[int, Times]]) -> Offline:
-    """Throughput from when each stream began and how long its queries took, back to back."""
-    ends = [begin + np.cumsum(times.sum(axis=1)) for begin, times in results]
-    first, last = max(begin for begin, _ in results), min(int(end[-1]) for end in ends)
-    edges = np.linspace(first, max(last, first + 1), WINDOWS + 1)
-    answered = np.sum([_answered(begin, end, edges) for (begin, _), end in zip(results, ends, strict=True)], axis=0)
+def _together(results: Sequence[Streamed]) -> Offline:
+    """All queries over the whole time, whose windows are equal: the mean of their rates is that of the whole."""
+    edges = np.linspace(min(one.begin_ns for one in results), max(one.end_ns for one in results), WINDOWS + 1)
+    answered = np.sum([_answered(one, edges) for one in results], axis=0)
     rates: NDArray[np.float64] = np.diff(answered) / (np.diff(edges) / 1e9)
     around = interval(np.random.default_rng(0).choice(rates, (DRAWS, WINDOWS)).mean(axis=1))
-    return Offline(np.concatenate([times for _, times in results]), float(rates.mean()), around.low, around.high)
+    return Offline(np.concatenate([one.times for one in results]), float(rates.mean()), around.low, around.high)
 
 
-def _answered(begin: int, ends: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Queries that a stream had answered at each of `edges`, the one it was at by its share."""
-    at = np.concatenate([[begin], ends]).astype(np.float64)
-    return np.interp(edges, at, np.arange(len(at), dtype=np.float64))
+def _answered(one: Streamed, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Queries that a stream had answered at each of `edges`, the one it was at by its share.
+
+    What lay between its queries is spread evenly over them: only their times are kept.
+    """
+    spent = np.concatenate([[0.0], np.cumsum(one.times.sum(axis=1), dtype=np.float64)])
+    between = (one.end_ns - one.begin_ns - spent[-1]) / len(one.times)
+    queries = np.arange(len(spent), dtype=np.float64)
+    return np.interp(edges, one.begin_ns + spent + between * queries, queries)
 
 
 def check_outcome(scenario: Mapping[str, Any]) -> None:

@@ -55,7 +55,24 @@ class Overhead:
     in_sample_us: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Streamed:
+    """`times` of a stream, and when it began and its last query ended, by `perf_counter_ns`.
+
+    It took longer than its times add up to: what lies between two queries is in none of them.
+    """
+
+    times: Times
+    begin_ns: int
+    end_ns: int
+
+
 def single_stream(items: Sequence[Any], stages: Sequence[Stage], limits: Limits) -> Times:
+    """The times of `stream`."""
+    return stream(items, stages, limits).times
+
+
+def stream(items: Sequence[Any], stages: Sequence[Stage], limits: Limits) -> Streamed:
     """Send `items`, over and over, through `stages`; each stage takes what the one before returned.
 
     A stage's time begins where the one before ended, so the stages of a query add up to its latency. Times go into
@@ -65,8 +82,9 @@ def single_stream(items: Sequence[Any], stages: Sequence[Stage], limits: Limits)
     width = len(stages)
     full: list[array[int]] = []
     block, at, end_of_block = _block(width), 0, BLOCK * width
-    count, finish = 0, clock() + int(limits.duration_s * 1e9)
-    end = 0
+    count, end = 0, 0
+    start = clock()
+    finish = start + int(limits.duration_s * 1e9)
     while end < finish or count < limits.queries:
         value = items[count % len(items)]
         begin = clock()
@@ -81,7 +99,7 @@ def single_stream(items: Sequence[Any], stages: Sequence[Stage], limits: Limits)
             full.append(block)
             block, at = _block(width), 0
     parts = [np.frombuffer(b, np.uint64) for b in (*full, block[:at])]
-    return np.concatenate(parts).reshape(-1, width)
+    return Streamed(np.concatenate(parts).reshape(-1, width), start, end)
 
 
 def warm_up(items: Sequence[Any], stages: Sequence[Stage], limit_s: float = 10.0, tolerance: float = 0.05) -> WarmUp:

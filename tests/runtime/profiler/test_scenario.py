@@ -77,6 +77,28 @@ def test_streams_work_side_by_side() -> None:
     assert found.low <= found.per_s <= found.high
 
 
+class Waited(list[Any]):
+    """Items that take a while to come, which is in no sample."""
+
+    def __getitem__(self, at: Any) -> Any:
+        time.sleep(0.003)
+        return super().__getitem__(at)
+
+
+def test_what_lies_between_queries_counts_in_the_throughput() -> None:
+    begin = time.perf_counter()
+    found = offline([(Waited([0]), [lambda item: item]) for _ in range(2)], Limits(0, 100))
+    wall_s = time.perf_counter() - begin
+    assert np.median(found.times) < 1e6, "a stage that does nothing"
+    assert 100 / wall_s <= found.per_s <= 2 / 0.003
+    assert found.low <= found.per_s <= found.high
+
+
+def test_the_whole_time_is_until_the_last_stream_ends() -> None:
+    found = offline([([0], [Slept(0.0)]), ([0], [Slept(0.01)])], Limits(0, 40))
+    assert found.per_s <= 40 / (20 * 0.01), "not the rate of the time in which both had work"
+
+
 def test_queries_are_shared_by_the_streams() -> None:
     found = offline([([0], [Slept(0.0)]) for _ in range(3)], Limits(0, 100))
     assert len(found.times) == 3 * 34
