@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 
 #include "failure.h"
 
@@ -18,7 +19,7 @@ const char* const kHelp =
     "  --size WxH           what to ask the camera for (640x480)\n"
     "  --max-frames N       stop after so many\n"
     "  --max-age-ms N       with a camera, older commands become a stop (500)\n"
-    "  --threads N          of the network (all cores; with a camera, one less)\n"
+    "  --threads N          of the network, at most 256 (0: all cores; with a camera, one less)\n"
     "  --model FOLDER       with model.json, model.param, model.bin (the folder of this program)\n"
     "  --show-input F.ppm   write the last picture as the network got it\n"
     "  --values             tensors on stdin, outputs as float32 on stdout, and nothing else\n"
@@ -32,6 +33,8 @@ const char* const kHelp =
 namespace {
 
 constexpr int kLargestSide = 1 << 14;
+// As helmsight's sessions in Python take.
+constexpr double kMostThreads = 256;
 
 [[noreturn]] void refuse(const std::string& what) { throw Failure(Code::usage, what + "; see --help"); }
 
@@ -99,7 +102,7 @@ void set(Options& options, const std::string& option, const std::string& value) 
     } else if (option == "--show-input") {
         options.show_input = value;
     } else if (option == "--threads") {
-        options.threads = int(number(option, value, 1, 64));
+        options.threads = int(number(option, value, 0, kMostThreads));
     } else if (option == "--max-frames") {
         options.max_frames = long(number(option, value, 0, 2e9));
     } else if (option == "--max-age-ms") {
@@ -113,10 +116,35 @@ void set(Options& options, const std::string& option, const std::string& value) 
     }
 }
 
+// Refuses an option that the source has no use for.
+void check_used(const std::set<std::string>& given, const Options& options) {
+    struct Rule {
+        const char* option;
+        bool used;
+        const char* with;
+    };
+    const bool shows = !options.values && !options.profile;
+    for (const Rule& rule : {Rule{"--duration", options.profile, "--profile"},
+                             Rule{"--queries", options.profile, "--profile"},
+                             Rule{"--size", !options.camera.empty(), "a camera"},
+                             Rule{"--max-age-ms", !options.camera.empty(), "a camera"},
+                             Rule{"--max-frames", shows, "frames, not with tensors on stdin"},
+                             Rule{"--show-input", shows, "frames, not with tensors on stdin"}}) {
+        if (given.count(rule.option) != 0 && !rule.used) {
+            refuse(std::string(rule.option) + " has an effect only with " + rule.with + "; leave it out");
+        }
+    }
+}
+
 }  // namespace
 
 Options parse(int count, char** arguments) {
     Options options;
+    std::set<std::string> given;
+    const auto take = [&](const std::string& option, const std::string& value) {
+        set(options, option, value);
+        given.insert(option);
+    };
     for (int i = 1; i < count; ++i) {
         const std::string argument = arguments[i];
         if (argument == "--help" || argument == "-h") {
@@ -130,9 +158,9 @@ Options parse(int count, char** arguments) {
         } else if (argument.compare(0, 2, "--") != 0) {
             options.pictures.push_back(argument);
         } else if (const auto equals = argument.find('='); equals != std::string::npos) {
-            set(options, argument.substr(0, equals), argument.substr(equals + 1));
+            take(argument.substr(0, equals), argument.substr(equals + 1));
         } else if (i + 1 < count) {
-            set(options, argument, arguments[++i]);
+            take(argument, arguments[++i]);
         } else {
             refuse(argument + " lacks its value, or there is no such option");
         }
@@ -140,5 +168,6 @@ Options parse(int count, char** arguments) {
     const int sources = !options.camera.empty() + !options.pictures.empty() + options.from_stdin + options.values +
                         options.profile;
     if (sources != 1) refuse("expected one source: pictures, --source /dev/video0, or --raw WxH:FORMAT");
+    check_used(given, options);
     return options;
 }

@@ -16,7 +16,7 @@ from helmsight.export.artefacts.ncnn import emulated, make, run_program
 from helmsight.export.gates import Tolerance
 from helmsight.export.native import MOST_BYTES, NAME, PLATFORMS, cached_runner, needed_glibc
 from helmsight.export.targets import check_targets
-from helmsight.runtime.backends import SessionOptions, load
+from helmsight.runtime.backends import MOST_THREADS, SessionOptions, load
 from helmsight.runtime.bundle import Manifest, TensorSpec, write_bundle
 from helmsight.runtime.results import Command, Drive, Image
 from helmsight.runtime.tasks import task_for
@@ -171,7 +171,13 @@ def test_a_signal_ends_it_cleanly(deployed: dict[str, Deployed], frames: list[Im
         (["--raw", "640:bgr"], b"", 2, "expected a width and height"),
         (["--raw", "640x480:nv12"], b"", 2, "bgr, rgb, grey or yuyv"),
         (["--raw", "3x2:yuyv"], b"", 2, "even width"),
-        (["--threads", "0", "a.ppm"], b"", 2, "--threads 0: expected a number of 1 to 64"),
+        (["--threads", "257", "a.ppm"], b"", 2, f"--threads 257: expected a number of 0 to {MOST_THREADS}"),
+        (["--queries=7", "a.ppm"], b"", 2, "--queries has an effect only with --profile; leave it out"),
+        (["--duration", "1", "--values"], b"", 2, "--duration has an effect only with --profile; leave it out"),
+        (["--size", "640x480", "a.ppm"], b"", 2, "--size has an effect only with a camera"),
+        (["--raw", "4x2:bgr", "--max-age-ms", "9"], b"", 2, "--max-age-ms has an effect only with a camera"),
+        (["--values", "--max-frames", "1"], b"", 2, "--max-frames has an effect only with frames"),
+        (["--profile", "--show-input", "a.ppm"], b"", 2, "--show-input has an effect only with frames"),
         (["--frames", "1", "a.ppm"], b"", 2, "no option --frames"),
         (["--raw", "4x2:bgr", "a.ppm"], b"", 2, "expected one source"),
         (["no-such.ppm"], b"", 6, "none of 1 files is a picture"),
@@ -191,6 +197,12 @@ def test_what_is_wrong_is_one_line_and_a_code(
     lines = [line for line in done.stderr.decode().splitlines() if line.startswith("helmsight-run:")]
     assert said in lines[-1]
     assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize("threads", [0, MOST_THREADS])
+def test_it_takes_as_many_threads_as_a_session_in_python(deployed: dict[str, Deployed], threads: int) -> None:
+    done = deployed["navigate"].run("--profile", "--threads", str(threads))
+    assert (done.returncode, b"no tensor" in done.stderr) == (6, True)
 
 
 @pytest.mark.parametrize("file", ["model.param", "model.bin"])
