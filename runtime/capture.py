@@ -193,7 +193,7 @@ class Capture:
             self._meter.repeated += 1
             frozen_s = (frame.captured_ns - self.last_ns) / 1e9
             # One that was opened again may begin with the picture that it was lost with, and go on.
-            if (frame.captured_ns - reader.first_ns) / 1e9 <= self._options.frozen_after_s:
+            if (frame.captured_ns - max(reader.first_ns, self.last_ns)) / 1e9 <= self._options.frozen_after_s:
                 return True
             said = f"{self._uri} is frozen: {self._repeats.what} for {frozen_s:.1f} s"
             return self._reopen(reader, "frozen", said)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,6 +203,26 @@ def test_a_camera_that_begins_with_the_picture_it_was_lost_with_is_not_frozen() 
         watched.until_it_is("open")
     assert watched.bench.opened == 2
     assert watched.meter.repeated == 1
+
+
+def test_a_picture_that_comes_twice_now_and_then_is_left_out_and_the_camera_stays_open() -> None:
+    class Doubling(BenchCamera):
+        """Every third picture is the one before, long after it was opened too: ten a second, by its own clock."""
+
+        def read(self) -> Frame | None:
+            self._bench.frozen = self._bench.index % 3 == 2
+            frame = super().read()
+            return frame and replace(frame, captured_ns=frame.index * 100_000_000)
+
+    watched = Watched(Bench())
+    watched.capture = Capture(Doubling(watched.bench), SOON, watched.meter, watched.frames.append, watched.over.set)
+    with watched:
+        deadline = time.monotonic() + LONG_S
+        while len(watched.frames) < 40 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(watched.frames) >= 40
+    assert watched.meter.repeated >= 19
+    assert watched.meter.reopened == 0
 
 
 def test_a_drawn_picture_may_stay_the_same() -> None:
