@@ -114,8 +114,10 @@ def test_overhead(face_bundle: Bundle, tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_a_minute_of_the_soak_does_not_grow(navigate_bundle: Bundle, tmp_path: Path) -> None:
     """Of the real pipeline with a back end that costs nothing: a frame kept by mistake is a megabyte."""
-    arguments = ("--bundles", navigate_bundle.path, "--device", "fake", "--minutes", 1)
+    arguments = ("--bundles", navigate_bundle.path, "--device", "fake", "--minutes", 1, "--every", 15, "--away", 2)
     record = run(tmp_path, "soak", *arguments)
     parts = record["rows"]
+    back_s = record["goals"][-1]["actual"]
+    assert (back_s or 0) > 0, "the camera was lost and came back"
     assert sum(part["results"] for part in parts) > 500
     assert parts[-1]["RSS MB"] - parts[2]["RSS MB"] < 8  # 1,200 frames of 0.9 MB went by meanwhile

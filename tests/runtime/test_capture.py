@@ -150,8 +150,9 @@ def test_those_that_hang_are_given_longer_and_longer_and_are_only_so_many(monkey
 
 
 def test_opening_again_may_take_twice_what_it_took_before() -> None:
-    with Watched(Bench(), PipelineOptions()) as watched:
-        assert watched.capture._opening_patience_s() == 10
+    watched = Watched(Bench(), PipelineOptions())
+    assert watched.capture._opening_patience_s() == 10
+    with watched:
         watched.until_it_is("open")
         watched.capture._opening_s = 0.5
         assert watched.capture._opening_patience_s() == 2
