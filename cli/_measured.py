@@ -88,11 +88,12 @@ def _lines(name: str, one: Profile) -> list[str]:
 
 
 def _conditions(one: Profile) -> str:
-    from ..runtime.profiler.conditions import clocks_and_heat, energy_in_words
+    from ..runtime.profiler.conditions import clocks_and_heat, energy_in_words, gpu_in_words
 
     took = one.energy
     set_ = {"power mode": one.machine.get("power_mode"), "governor": one.machine.get("governor")}
     energy = (
         f"energy a query not available ({took})" if isinstance(took, str) else f"energy a query {energy_in_words(took)}"
     )
-    return "; ".join([energy, *clocks_and_heat(one.sensors), *(f"{k} {v}" for k, v in set_.items() if v)])
+    ran_on = [f"GPU {gpu_in_words(one.gpu)}"] if one.gpu else []
+    return "; ".join([energy, *ran_on, *clocks_and_heat(one.own_sensors), *(f"{k} {v}" for k, v in set_.items() if v)])

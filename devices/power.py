@@ -31,7 +31,7 @@ class Meter:
 def meter(names: Collection[str], on_gpu: bool) -> Meter | None:
     """What measures a run among sensors of these names: the module, else the GPU that it is on, else the processor.
 
-    None where nothing does, or where several GPUs do: a record does not tell which of them ran it. A GPU's own sensor
+    None where nothing does, or where several GPUs do, as where it is not known which of them ran it. A GPU's own sensor
     leaves out the rest of the machine, and RAPL what is not the package.
     """
     for rails in MODULES:

@@ -137,10 +137,17 @@ def _unlike(a: Profile, b: Profile) -> Iterable[str]:
         ("precision", a.precision, b.precision),
         ("device", a.device, b.device),
         ("threads", a.threads, b.threads),
+        *_gpus(a, b),
         *_modes(a, b),
     ):
         if first != second:
             yield f"{what}: {first} against {second}"
+
+
+def _gpus(a: Profile, b: Profile) -> Iterable[tuple[str, object, object]]:
+    """The model, where both records have it: older ones do not."""
+    if "name" in a.gpu and "name" in b.gpu:
+        yield "GPU", a.gpu["name"], b.gpu["name"]
 
 
 def _modes(a: Profile, b: Profile) -> Iterable[tuple[str, object, object]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...devices.nvidia import NvidiaGpu, gpu_in_use
 from ...devices.power import PREFIX, Meter, gpus_of, meter
 from ...devices.sensors import SensorSummary, Stat, sample_sensors
 from ..backends import ON_CPU
@@ -46,6 +48,30 @@ def idle_of(said: SensorSummary) -> dict[str, Any]:
     """The sensors of power out of a time in which nothing was asked; {} where there are none."""
     readings = {name: asdict(r) for name, r in said.readings.items() if PREFIX in name and isinstance(r, Stat)}
     return {"duration_s": said.duration_s, "readings": readings} if readings else {}
+
+
+def gpu_of_run(device: str, gpus: Sequence[NvidiaGpu]) -> dict[str, Any]:
+    """Which of the machine's `gpus` a session's `device` is, as the record keeps it, or why not.
+
+    {} on a processor, and where NVML lists none: a Jetson has one that it does not know.
+    """
+    if device in ON_CPU or not gpus:
+        return {}
+    found = gpu_in_use(gpus)
+    return {"not_available": found} if isinstance(found, str) else asdict(found)
+
+
+def without_other_gpus(sensors: Mapping[str, Any], gpu: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`sensors` without those of GPUs that are known not to have run it."""
+    if "index" not in gpu:
+        return sensors
+    other = re.compile(rf"gpu(?!{gpu['index']}\.)\d+\.")
+    kept = {
+        part: {name: one for name, one in sensors[part].items() if not other.match(name)}
+        for part in ("readings", "samples")
+        if part in sensors
+    }
+    return {**sensors, **kept}
 
 
 def energy(sensors: Mapping[str, Any], device: str, duration_s: float, queries: int) -> Energy | str:
@@ -91,6 +117,14 @@ def energy_in_words(took: Energy) -> str:
     """Such as `12.3 mJ: 5.3 W of the module (VDD_IN), 2.1 W idle`."""
     idle = "" if took.idle_watts is None else f", {took.idle_watts:.3g} W idle"
     return f"{took.query_mj:.3g} mJ: {took.watts:.3g} W of {took.of}{idle}"
+
+
+def gpu_in_words(gpu: Mapping[str, Any]) -> str:
+    """Such as `Tesla T4 (gpu1, 00000000:65:00.0)`, gpu1 being what its sensors are named by."""
+    if "index" not in gpu:
+        return f"not available: {gpu.get('not_available', 'the record does not tell')}"
+    place = f", {gpu['pci']}" if gpu.get("pci") else ""
+    return f"{gpu.get('name', 'unnamed')} (gpu{gpu['index']}{place})"
 
 
 def _mean_watts(sensors: Mapping[str, Any], name: str) -> float:

@@ -22,7 +22,7 @@ from ..bundle import SHIPPED, Bundle, TensorSpec
 from ..results import Image
 from ..sources import open_source, without_password
 from ..tasks import Task, task_for
-from .conditions import IDLE_S, measure_idle
+from .conditions import IDLE_S, gpu_of_run, measure_idle
 from .others import OthersWatch
 from .record import Profile
 from .scenario import CAMERA, OFFLINE, SINGLE_STREAM, WAIT, Scenario, offline, paced
@@ -82,6 +82,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
         with sample_sensors(SENSOR_INTERVAL_S) as sensors, OthersWatch() as others:
             names, samples, scenario = _run(works, options)
         duration_s = round(time.perf_counter() - begin, 3)
+        machine = here()
         return Profile(
             bundle=bundle.manifest.name,
             task=bundle.manifest.task,
@@ -95,7 +96,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             warm_up=min(warmed, key=lambda one: one.stable),
             overhead=overhead,
             other_cores=others.cores,
-            machine=here().to_json(),
+            machine=machine.to_json(),
             sensors=sensors.summary().to_json() | {"samples": sensors.series(), "idle": idle},
             versions=_versions(),
             date_utc=date,
@@ -104,6 +105,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             metrics=bundle.manifest.metrics,
             graph=bundle.manifest.provenance.get("graph", {}),
             scenario=scenario,
+            gpu=gpu_of_run(session.device, machine.gpus),
         )
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...devices.errors import BadArtefact, HelmsightError
 from ..backends import ON_CPU
 from ..json_form import NUMBER, OBJECT, Each, Fields, Rows, check_form
-from .conditions import Energy, energy, throttling
+from .conditions import Energy, energy, throttling, without_other_gpus
 from .layer_profile import FORM, LayerProfile
 from .others import busy
 from .scenario import SINGLE_STREAM, check_outcome
@@ -66,6 +66,7 @@ _FORM = Fields(
     {
         "metrics": Each(Fields({"value": NUMBER}, {"n": _COUNT})),
         "scenario": Fields({"name": str}),
+        "gpu": Fields(known={"index": int, "name": str, "pci": (str, type(None)), "not_available": str}),
         "graph": Fields(
             known={"macs": _COUNT, "weight_bytes": _COUNT, "activation_bytes": _COUNT, "peak_bytes": _COUNT}
         ),
@@ -109,7 +110,8 @@ class Profile:
     `samples` is (queries, stages) uint64 nanoseconds, in the order of measurement. `metrics` is the manifest's: what
     the bundle scored. `graph` is what its export counted in it (operations, bytes), empty at a size that it was not
     counted at. Both are for comparisons. `scenario` is how queries arrived and what became of them, `layers` are
-    there where they were asked for. What has a default is missing in older files.
+    there where they were asked for. `gpu` is the one that ran it, or why that is not known; empty on a processor. What
+    has a default is missing in older files.
     """
 
     bundle: str
@@ -134,6 +136,7 @@ class Profile:
     graph: Mapping[str, Any] = field(default_factory=dict)
     scenario: Mapping[str, Any] = field(default_factory=lambda: {"name": SINGLE_STREAM})
     layers: LayerProfile | None = None
+    gpu: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def on_cpu(self) -> bool:
@@ -162,9 +165,14 @@ class Profile:
         return tuple(_warnings(self))
 
     @cached_property
+    def own_sensors(self) -> Mapping[str, Any]:
+        """`sensors` without those of GPUs that did not run it."""
+        return without_other_gpus(self.sensors, self.gpu)
+
+    @cached_property
     def energy(self) -> Energy | str:
         """What a query took, by the sensors; or why that is not available."""
-        return energy(self.sensors, self.device, self.duration_s, len(self.samples))
+        return energy(self.own_sensors, self.device, self.duration_s, len(self.samples))
 
     def to_json(self) -> dict[str, Any]:
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("samples", "layers")}
@@ -275,7 +283,7 @@ def _warnings(profile: Profile) -> Iterable[str]:
     warm_up, overhead = profile.warm_up, profile.overhead
     if busy(profile.other_cores):
         yield f"busy machine: other processes used {profile.other_cores:.2f} cores during the run; measure again"
-    if held := list(throttling(profile.sensors)):
+    if held := list(throttling(profile.own_sensors)):
         yield f"throttled: {', '.join(held)}; cool it, or choose a lower power mode, and measure again"
     if not warm_up.stable:
         yield (

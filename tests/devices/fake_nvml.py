@@ -1,4 +1,7 @@
-"""A `pynvml` with one GPU, for machines that have none. It checks that it is initialised, and lacks one sensor."""
+"""A `pynvml` with one GPU or more, for machines that have none. It checks that it is initialised.
+
+It lacks one sensor.
+"""
 
 from types import SimpleNamespace
 
@@ -11,7 +14,10 @@ class NVMLError(Exception):
 
 
 class FakeNvml:
-    """The calls that helmsight makes, with a V100's answers; tests may set `throttle_reasons` and `energy_mj`."""
+    """The calls that helmsight makes, with a V100's answers; tests may set `throttle_reasons`, `energy_mj` and `count`.
+
+    The GPUs lie on buses 0x1a, 0x1b, ...; each draws a watt more than the one before.
+    """
 
     NVMLError = NVMLError
     NVML_CLOCK_SM = NVML_CLOCK_SM
@@ -21,6 +27,7 @@ class FakeNvml:
         self.open = 0
         self.throttle_reasons = 0
         self.energy_mj: int | None = None
+        self.count = 1
 
     def nvmlInit(self) -> None:
         self.open += 1
@@ -33,7 +40,7 @@ class FakeNvml:
 
     def nvmlDeviceGetCount(self) -> int:
         self._check()
-        return 1
+        return self.count
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
@@ -55,7 +62,10 @@ class FakeNvml:
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
         self._check()
-        return 42_500
+        return 42_500 + 1000 * handle
+
+    def nvmlDeviceGetPciInfo(self, handle: int) -> SimpleNamespace:
+        return SimpleNamespace(busId=f"00000000:{0x1A + handle:02X}:00.0")
 
     def nvmlDeviceGetClockInfo(self, handle: int, clock: int) -> int:
         assert clock == NVML_CLOCK_SM

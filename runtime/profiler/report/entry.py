@@ -177,7 +177,7 @@ def sensor(entry: Entry, kind: str) -> tuple[str, Sequence[tuple[float, float]]]
     None where the record has none, or too few to draw a line.
     """
     on_cpu = entry.profile is not None and entry.profile.on_cpu
-    samples = entry.series or (entry.profile.sensors.get("samples", {}) if entry.profile else {})
+    samples = entry.series or (entry.profile.own_sensors.get("samples", {}) if entry.profile else {})
     found = [
         (name, series)
         for name, series in samples.items()

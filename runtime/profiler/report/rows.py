@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ....devices.device import Device, catalog
 from ....devices.errors import UsageError
 from ....devices.prediction import predict
-from ..conditions import energy_in_words
+from ..conditions import energy_in_words, gpu_in_words
 from ..predicted import load_of, memory_bytes, precisions
 from ..rates import catalogued_peak
 from ..readers.foreign import Foreign
@@ -235,6 +235,8 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
     yield "loop", f"{overhead.per_query_us:g} us a query, {overhead.in_sample_us:g} us of it in each sample"
     cores = profile.other_cores
     yield "other processes", "not available" if cores is None else f"{cores:.2f} cores"
+    if profile.gpu:
+        yield "GPU", gpu_in_words(profile.gpu)
     took = profile.energy
     yield "energy a query", f"not available: {took}" if isinstance(took, str) else energy_in_words(took)
     for name, reading in profile.sensors.get("readings", {}).items():

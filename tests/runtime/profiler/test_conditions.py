@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helmsight.devices import nvidia
 from helmsight.devices.sensors import Sensors
+from helmsight.runtime.backends import SessionOptions
+from helmsight.runtime.bundle import write_bundle
+from helmsight.runtime.profiler import Limits, Profile, ProfileOptions, load_profiles, profile, save_profiles
 from helmsight.runtime.profiler import conditions as module
-from helmsight.runtime.profiler import load_profiles, save_profiles
 from helmsight.runtime.profiler.compare import compare
 from helmsight.runtime.profiler.conditions import Energy, clocks_and_heat, energy_in_words, measure_idle
+from helmsight.runtime.profiler.report import entries_of
+from helmsight.runtime.profiler.report.entry import sensor
 
+from ...bundles import face_manifest
 from ...devices.boards import ina3221, write
+from ...devices.fake_nvml import FakeNvml
 from ...profiles import a_profile
 
 PROC = {"proc/stat": "cpu  1000 0 500 9000 10 0 5 0 0 0\n", "proc/loadavg": "0.4 0.3 0.2 1/2 3\n"}
@@ -87,6 +95,61 @@ def test_what_is_not_measured_says_why_and_is_not_zero(device: str, readings: di
     one = a_profile(np.full(10, 1_000_000), device=device, sensors={"readings": readings})
     assert one.energy == said
     assert one.to_json()["energy"] == {"not_available": said}
+
+
+def two_gpus(**changes: Any) -> Profile:
+    """As a machine with two GPUs has it; the second ran it."""
+    readings = {
+        "gpu0.power_w": reading(30),
+        "gpu1.power_w": reading(60),
+        "gpu0.sm_mhz": reading(300),
+        "gpu1.sm_mhz": reading(1500),
+        "gpu0.throttled_power": reading(1),
+        "gpu10.sm_mhz": reading(9),
+    }
+    samples = {"gpu0.sm_mhz": [[0.0, 1800], [1.0, 1800]], "gpu1.sm_mhz": [[0.0, 1500], [1.0, 1500]]}
+    gpu = {"index": 1, "name": "Tesla T4", "pci": "00000000:1B:00.0"}
+    sensors = {"readings": readings, "samples": samples}
+    return a_profile(np.full(10, 1_000_000), **{"device": "cuda", "sensors": sensors, "gpu": gpu, **changes})
+
+
+def test_of_several_gpus_only_the_one_that_ran_it_counts() -> None:
+    one = two_gpus()
+    assert one.energy == Energy("the GPU (gpu1.power_w)", 60, 6000, None)
+    assert list(clocks_and_heat(one.own_sensors)) == ["gpu1.sm 1500 MHz"]
+    assert not any("throttled" in warning for warning in one.warnings), "the other one is"
+    assert "gpu0.power_w" in one.to_json()["sensors"]["readings"], "the record keeps all"
+    (entry,) = entries_of([one])
+    assert sensor(entry, "mhz") == ("gpu1.sm_mhz", [[0.0, 1500], [1.0, 1500]])
+    assert ("GPU", "Tesla T4 (gpu1, 00000000:1B:00.0)") in entry.made_by
+
+
+def test_a_gpu_that_is_not_known_is_said() -> None:
+    unknown = two_gpus(gpu={"not_available": "CUDA does not tell"})
+    assert isinstance(unknown.energy, str)
+    assert ("GPU", "not available: CUDA does not tell") in entries_of([unknown])[0].made_by
+    assert two_gpus(gpu={}).energy == unknown.energy, "a record of an older version"
+
+
+def test_another_model_of_gpu_is_unlike() -> None:
+    one = two_gpus()
+    other = replace(one, gpu={**one.gpu, "index": 0, "name": "Tesla V100"})
+    assert compare(one, other).unlike == ("GPU: Tesla T4 against Tesla V100",)
+    assert compare(one, replace(one, gpu={})).unlike == ()
+
+
+def test_the_record_names_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lib = FakeNvml()
+    lib.count = 2
+    monkeypatch.setitem(sys.modules, "pynvml", lib)
+    monkeypatch.setattr(nvidia, "_cuda_pci", lambda: "0000:1b:00.0")
+    bundle = write_bundle(tmp_path / "f.bundle", face_manifest(), {"model.onnx": b"fake"})
+    measured = profile(bundle, ProfileOptions(SessionOptions("fake"), Limits(0, 5)))
+    save_profiles(tmp_path / "p.json", [measured])
+    (again,) = load_profiles(tmp_path / "p.json")
+    assert (again.gpu["index"], again.gpu["name"]) == (1, "Tesla V100-SXM2-16GB")
+    assert isinstance(again.energy, Energy)
+    assert (again.energy.of, round(again.energy.watts, 6)) == ("the GPU (gpu1.power_w)", 43.5)
 
 
 def test_the_record_keeps_it_and_computes_it_anew(tmp_path: Path) -> None:
