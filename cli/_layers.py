@@ -27,6 +27,10 @@ def check_layers(device: str, there: Sequence[str], trace: Path | None) -> None:
         raise UsageError(f"--layers and --trace are of this machine, not of {there[0]}; run helmsight on that board")
     if device not in DEVICES:
         raise UsageError(f"--layers: --device {device} does not time its layers; expected {', '.join(DEVICES)}")
+    if trace and trace.suffix.lower() != ".json":
+        raise UsageError(
+            f"--trace {trace}: the ending is {trace.suffix!r}; expected .json, which Perfetto and Chrome open"
+        )
     if trace and not trace.parent.is_dir():
         raise UsageError(f"--trace {trace}: there is no folder {trace.parent}; make it first")
 

@@ -62,7 +62,8 @@ def nvidia_gpus() -> tuple[NvidiaGpu, ...]:
 def gpu_in_use(gpus: Sequence[NvidiaGpu]) -> NvidiaGpu | str:
     """The one of `gpus` that is CUDA's device 0 in this process, on which sessions run; or why that is not known.
 
-    There is at least one. Of several, CUDA itself is asked: its order is its own (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER), not NVML's.
+    `gpus` has one or more. Of several, CUDA itself is asked: its order is its own (CUDA_VISIBLE_DEVICES,
+    CUDA_DEVICE_ORDER), not NVML's.
     """
     if len(gpus) == 1:
         return gpus[0]
