@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .drawings import legend, plain_ticks
-from .entry import Entry
+from .entry import Entry, Work
 from .style import DASHES, FAINT, INK, PAPER, Look
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ def line_of(entry: Entry) -> str:
 
 
 def dots(axes: Axes, rows: Rows, figure: Figure, around: Callable[[Entry], Interval], label: str) -> None:
-    """A dot for each row on the line of its device, from the first line down; the bar is the row's interval."""
+    """A dot for each row on the line of its device, from the first line down; the bar is the row's interval.
+
+    Where several rows of a bundle stand on one line, each has its number above it.
+    """
     bundles, devices = (list(dict.fromkeys(getattr(e, name) for e, _ in rows)) for name in ("bundle", "device"))
     lines = list(dict.fromkeys(line_of(e) for e, _ in sorted(rows, key=lambda row: devices.index(row[0].device))))
+    shared = Counter((line_of(e), e.bundle) for e, _ in rows)
     for entry, look in rows:
         value = figure(entry)
         if value is None:
@@ -47,6 +52,8 @@ def dots(axes: Axes, rows: Rows, figure: Figure, around: Callable[[Entry], Inter
         axes.plot([span.low, span.high], [y, y], ls=dash, color=look.colour, lw=1.3)
         axes.plot([span.low, span.high], [y, y], "|", color=look.colour, ms=5)
         axes.plot(value, y, look.marker, color=look.colour, mfc=look.fill, mew=1.3, ms=6, zorder=3)
+        if shared[line_of(entry), entry.bundle] > 1:
+            _number(axes, look, (value, y), (0, 9))
     axes.set_yticks(range(len(lines)), lines)
     axes.tick_params(axis="y", length=0)
     axes.set(xscale="log", xlabel=label, ylim=(len(lines) - 0.4, -0.6))
@@ -74,10 +81,7 @@ def roofline(axes: Axes, rows: Rows) -> None:
     reached = [(e, look, e.work) for e, look in rows if e.work]
     intensities = [work.intensity for _, _, work in reached]
     low, high = min(intensities) / 3, max(intensities) * 4
-    roofs: dict[str, tuple[float, float]] = {}
-    for entry, _, work in reached:
-        if work.peak_gflops and work.bandwidth_gb_s:
-            roofs.setdefault(line_of(entry), (work.peak_gflops, work.bandwidth_gb_s))
+    roofs = _roofs([(e, work) for e, _, work in reached])
     for at, (peak, bandwidth) in enumerate(roofs.values()):
         ridge = min(max(peak / bandwidth, low), high)
         x = [low, ridge, high]
@@ -105,6 +109,23 @@ def roofline(axes: Axes, rows: Rows) -> None:
     axes.grid(True)
     _name_roofs(axes, {name: min(peak, high * bandwidth) for name, (peak, bandwidth) in roofs.items()})
     key(axes, rows)
+
+
+def _roofs(rows: Sequence[tuple[Entry, Work]]) -> dict[str, tuple[float, float]]:
+    """Peak and bandwidth by the name of what has them. Of what was measured several times it is the highest figure."""
+    engines: dict[str, set[str]] = {}
+    for entry, _ in rows:
+        engines.setdefault(line_of(entry), set()).add(entry.engine)
+    found: dict[str, tuple[float, float]] = {}
+    for entry, work in rows:
+        if work.peak_gflops and work.bandwidth_gb_s:
+            line = line_of(entry)
+            name = line
+            if len(engines[line]) > 1:
+                name = entry.engine if len(engines) == 1 else f"{line}, {entry.engine}"
+            peak, bandwidth = found.get(name, (0.0, 0.0))
+            found[name] = max(peak, work.peak_gflops), max(bandwidth, work.bandwidth_gb_s)
+    return found
 
 
 def _name_roofs(axes: Axes, ends: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from ..record import shapes
 from .columns import Column, legend, shown
 from .entry import Entry
 from .plots import Plot, draw, plots
+from .ranking import fastest, in_spans
 from .style import inline
 
 
@@ -40,14 +41,17 @@ def html_page(entries: Sequence[Entry]) -> str:
 
 def _title(entries: Sequence[Entry]) -> str:
     """What is seen first: each bundle's lowest median of those that were measured, or predicted where none was."""
-    timed = [e for e in entries if e.p50_ms is not None]
-    counted = [e for e in timed if not e.predicted] or timed
+    timed = [(number, e) for number, e in enumerate(entries, 1) if e.p50_ms is not None]
+    counted = [(number, e) for number, e in timed if not e.predicted] or timed
     if not counted:
         return "No row has a median"
-    bundles = list(dict.fromkeys(e.bundle for e in counted))
-    best = [min((e for e in counted if e.bundle == bundle), key=lambda e: e.p50_ms or 0.0) for bundle in bundles[:3]]
-    said = [f"{e.bundle} {e.p50_ms:.3g} ms {e.where}" for e in best]
-    return f"Fastest {counted[0].kind}: {'; '.join(said)}{'; ...' * (len(bundles) > 3)}"
+    bundles = list(dict.fromkeys(e.bundle for _, e in counted))
+    said = []
+    for bundle in bundles[:3]:
+        best = fastest([(number, e) for number, e in counted if e.bundle == bundle])
+        tied = "" if best.clear else f" (no clear best: rows {in_spans(best.overlapping)} overlap)"
+        said.append(f"{bundle} {best.entry.p50_ms:.3g} ms {best.entry.where}{tied}")
+    return f"Fastest {counted[0][1].kind}: {'; '.join(said)}{'; ...' * (len(bundles) > 3)}"
 
 
 def _subtitle(entries: Sequence[Entry]) -> str:
@@ -93,18 +97,7 @@ def _warnings(entries: Sequence[Entry]) -> list[str]:
         for warning in entry.warnings:
             if not warning.startswith("tail"):
                 rows.setdefault(warning, []).append(number)
-    return [f"row{'s' * (len(found) > 1)} {_spans(found)}: {warning}" for warning, found in rows.items()]
-
-
-def _spans(numbers: Sequence[int]) -> str:
-    """Ascending numbers with their runs drawn together, such as `1, 3 to 5`."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][-1] + 1:
-            spans[-1].append(number)
-        else:
-            spans.append([number])
-    return ", ".join(f"{s[0]} to {s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)
+    return [f"row{'s' * (len(found) > 1)} {in_spans(found)}: {warning}" for warning, found in rows.items()]
 
 
 def _plot(plot: Plot) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .boards import dots, line_of, roofline, scores
 from .columns import plain
 from .drawings import distribution, over_time, stage_bars
 from .entry import Entry, names, sensor
+from .ranking import highest, in_spans
 from .style import WIDTH_IN, Look, looks, settings, svg
 
 if TYPE_CHECKING:
@@ -129,17 +130,27 @@ def _dots(rows: Rows, name: str, label: str, value: Callable[[Entry], float | No
         return entry.spread(value(entry) or 0)
 
     lines = len({line_of(e) for e, _ in found})
-    height = 1.3 + ROW_IN * lines
+    height = 1.5 + ROW_IN * lines
     return Plot(name, title, note.strip(), height, lambda axes: dots(axes, found, value, around, label))
 
 
 def _best(rows: Rows, value: Callable[[Entry], float | None]) -> str:
-    """The best device of the first bundles, in words."""
+    """The best row of the first bundles, in words; where intervals overlap, that none is."""
     said = []
     for bundle in list(dict.fromkeys(e.bundle for e, _ in rows))[:2]:
-        best = max((e for e, _ in rows if e.bundle == bundle), key=lambda e: value(e) or 0)
-        where = best.where if best.program else f"{best.where} in {best.precision}"
-        said.append(f"{bundle} is best {where}, {plain(value(best) or 0)} ({best.kind})")
+        group = [(look.number, e) for e, look in rows if e.bundle == bundle]
+        best = highest(group, value)
+        figure = f"{plain(value(best.entry) or 0)} ({best.entry.kind})"
+        # Rows of one line differ in what its name does not tell, as in their threads.
+        shared = sum(line_of(e) == line_of(best.entry) for _, e in group) > 1
+        where = best.entry.where if best.entry.program else f"{best.entry.where} in {best.entry.precision}"
+        where += f", row {next(n for n, e in group if e is best.entry)}" if shared else ""
+        if len(group) == 1:
+            said.append(f"{bundle} {where} {figure}")
+        elif best.clear:
+            said.append(f"{bundle} is best {where}, {figure}")
+        else:
+            said.append(f"{bundle} has no clear best, rows {in_spans(best.overlapping)} overlap; {figure} {where}")
     return "; ".join(said)
 
 
@@ -152,7 +163,12 @@ def _roofline(rows: Rows) -> Plot:
     title = "Roofline: what the devices could do at the most is not known"
     if shares:
         title = f"Roofline: rows reach {_percent(min(shares))} to {_percent(max(shares))} of what their device could"
-    note = "Two operations a multiply-accumulate; weights and each tensor moved once. Lines: what one GPU could."
+    note = (
+        "Two operations a multiply-accumulate; weights and each tensor moved once. Lines: what one GPU could by the "
+        "catalogue, or the machine as --layers measured it."
+    )
+    if not shares:
+        note += " There is none here: the catalogue does not have the machine, and no row was measured with --layers."
     lines = len({line_of(e) for e, _ in found})
     return Plot("roofline", title, note, 3.2 + 0.1 * lines, partial(roofline, rows=found))
 

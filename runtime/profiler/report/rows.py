@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ....devices.device import Device, catalog
 from ....devices.errors import UsageError
@@ -201,8 +202,11 @@ def _work(profile: Profile, board: Device | None) -> Work | None:
     alone = next((s for s in profile.summaries if s.stage == "inference"), None)
     if alone is None or not alone.median_ms.low:
         return None
-    on_cpu = profile.on_cpu
-    return _work_of(profile, board, alone.percentiles[0].ms, alone.median_ms, on_cpu)
+    work = _work_of(profile, board, alone.percentiles[0].ms, alone.median_ms, profile.on_cpu)
+    if work is None or profile.layers is None:
+        return work
+    rates = profile.layers.rates  # of a processor measured, with as many threads: nearer than any data sheet
+    return replace(work, peak_gflops=rates.peak_gflops, bandwidth_gb_s=rates.bandwidth_gb_s)
 
 
 def _work_of(
