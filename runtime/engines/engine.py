@@ -23,6 +23,17 @@ from ._cuda import Cuda, Graph
 from .layers import make_profiler
 from .network import make_log
 
+DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+"""What NumPy calls TensorRT's types. Its own `nptype` fails in 8.5, which asks NumPy for a `bool` that 1.24 dropped."""
+
 
 @dataclass(slots=True)
 class Tensor:
@@ -180,7 +191,7 @@ class Engine:
                 raise DeviceMismatch(f"the engine was not built for input {name} of shape {shapes.get(name)}")
         for name in [*inputs, *(n for n in names if n not in inputs)]:
             shape = tuple(self._context.get_tensor_shape(name))
-            dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+            dtype = _dtype(name, self._engine.get_tensor_dtype(name))
             host = self._cuda.pinned(shape, dtype)
             host[...] = 0
             try:
@@ -206,6 +217,16 @@ class Engine:
         for tensor in self._tensors:
             if not tensor.is_input:
                 self._cuda.copy_out(tensor.host, tensor.memory, self._stream)
+
+
+def _dtype(name: str, told: Any) -> np.dtype[Any]:
+    """The dtype of a tensor, told as `DataType.FLOAT`. Raises DeviceMismatch for one that NumPy does not have."""
+    kind = str(told).rpartition(".")[2]
+    if kind not in DTYPES:
+        raise DeviceMismatch(
+            f"the engine's tensor {name} is {kind}, which NumPy does not have (it has {', '.join(DTYPES)})"
+        )
+    return np.dtype(DTYPES[kind])
 
 
 def _put(tensor: Tensor, feeds: Mapping[str, NDArray[Any]]) -> None:

@@ -15,6 +15,8 @@ WEIGHTED = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
 """Layers whose number and type name a network's precision."""
 SHORT = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 
+_TYPED = ("CONSTANT", "SHAPE", "QUANTIZE", "DEQUANTIZE", "CAST", "IDENTITY")
+"""Layers whose types follow from what they are. 8.5 casts with an identity, whose input may be uint8."""
 _PLACE = re.compile(r"\s*In \w+ at /\S+?:\d+\b")
 """Where in NVIDIA's own source a message comes from."""
 _NOISE = re.compile(r"^\[?checkMacros|^Invalid Node|^In node|cudaError")
@@ -62,6 +64,7 @@ def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     config = parsed.builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # it computes in less than the graph's float32
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    own_kernels(trt, config)
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     if any(-1 in tuple(one.shape) for one in inputs):
         profile = parsed.builder.create_optimization_profile()
@@ -112,6 +115,19 @@ def make_log(trt: Any) -> Any:
     return Log()
 
 
+def own_kernels(trt: Any, config: Any) -> None:
+    """8.5 and 8.6 without cuBLAS's and cuDNN's kernels, as is the rule from 10.0 on.
+
+    An engine then neither needs those libraries where it runs nor differs by whether they were there when it was built.
+    """
+    feature = getattr(getattr(trt, "PreviewFeature", None), "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805", None)
+    if feature is None:
+        return
+    config.set_preview_feature(feature, True)
+    external = (trt.TacticSource.CUBLAS, trt.TacticSource.CUBLAS_LT, trt.TacticSource.CUDNN)
+    config.set_tactic_sources(config.get_tactic_sources() & ~sum(1 << int(source) for source in external))
+
+
 def _creation_flags(trt: Any) -> int:
     """Strong typing where it is a choice; explicit batch where it still is one (8.5)."""
     flags = trt.NetworkDefinitionCreationFlag
@@ -132,7 +148,7 @@ def _hold_types(trt: Any, network: Any, config: Any) -> None:
         layer = network.get_layer(index)
         kind = str(layer.type).rpartition(".")[2]
         outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        if kind in ("CONSTANT", "SHAPE", "QUANTIZE", "DEQUANTIZE") or not all(o.dtype in bound for o in outputs):
+        if kind in _TYPED or not all(o.dtype in bound for o in outputs):
             continue
         if any(o.dtype == trt.float16 for o in outputs):
             config.set_flag(trt.BuilderFlag.FP16)

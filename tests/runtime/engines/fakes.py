@@ -140,6 +140,23 @@ class _Context:
         return True
 
 
+class OldConfig:
+    """A builder's configuration as 8.5 and 8.6 have it, with the libraries that they take kernels from."""
+
+    def __init__(self) -> None:
+        self.sources, self.features = 0b11111, dict[str, bool]()
+
+    def get_tactic_sources(self) -> int:
+        return self.sources
+
+    def set_tactic_sources(self, sources: int) -> bool:
+        self.sources = sources
+        return True
+
+    def set_preview_feature(self, feature: str, enable: bool) -> None:
+        self.features[feature] = enable
+
+
 def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None = PLAN) -> Library:
     """A library of that version whose builder gives `built`."""
 
@@ -156,7 +173,7 @@ def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None
                 num_io_tensors=2,
                 get_tensor_name=names.__getitem__,
                 get_tensor_mode=lambda name: _Mode.INPUT if name == "x" else _Mode.OUTPUT,
-                get_tensor_dtype=lambda name: "float32",
+                get_tensor_dtype=lambda name: "DataType.FLOAT",
                 create_execution_context=lambda: _Context(cuda),
                 create_engine_inspector=lambda: SimpleNamespace(get_engine_information=lambda kind: LAYERS),
             )
@@ -212,6 +229,5 @@ def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None
         IProgressMonitor=type("IProgressMonitor", (), {"__init__": lambda self: None}),
         Runtime=Runtime,
         TensorIOMode=_Mode,
-        nptype=np.dtype,
     )
     return Library("TensorRT", module)

@@ -37,7 +37,7 @@ VERSIONS = {
     ),
 }
 USED = {
-    "": ["Builder", "OnnxParser", "Runtime", "nptype", "float16", "float32", "__version__", "IProgressMonitor"],
+    "": ["Builder", "OnnxParser", "Runtime", "float16", "float32", "__version__", "IProgressMonitor"],
     "Builder": ["create_network", "create_builder_config", "create_optimization_profile", "build_serialized_network"],
     "IBuilderConfig": [
         *("clear_flag", "profiling_verbosity", "add_optimization_profile", "progress_monitor"),
@@ -51,7 +51,7 @@ USED = {
     "ILayer": ["type", "get_input", "get_output"],
     "ITensor": ["name", "shape", "dtype"],
     "LayerType": ["CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM", "DEQUANTIZE"],
-    "DataType": ["FLOAT", "HALF", "BF16", "INT8", "FP8"],
+    "DataType": ["FLOAT", "HALF", "BF16", "INT8", "FP8", "UINT8", "INT32", "INT64", "BOOL"],
     "OnnxParser": ["parse", "num_errors", "get_error"],
     "ParserError": ["desc", "node", "node_name", "node_operator"],
     "ILogger": ["Severity", "log"],
@@ -71,7 +71,18 @@ USED = {
     "LayerInformationFormat": ["JSON"],
 }
 """By class. What only 8.5 has and is asked for with `hasattr`, or only in a weakly typed network, is in ONLY_OLD."""
-ONLY_OLD = {"EXPLICIT_BATCH", "FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS", "precision", "set_output_type"}
+ONLY_OLD = {
+    *("EXPLICIT_BATCH", "FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS", "precision", "set_output_type"),
+    *(
+        "set_preview_feature",
+        "set_tactic_sources",
+        "get_tactic_sources",
+        "TacticSource",
+        "CUBLAS",
+        "CUBLAS_LT",
+        "CUDNN",
+    ),
+}
 STUBS = (
     *("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL"),
     *("createNvOnnxParserRefitter_INTERNAL", "createNvOnnxParser_INTERNAL", "getBuilderPluginRegistry"),

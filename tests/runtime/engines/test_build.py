@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +18,17 @@ import pytest
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, TensorSpec, open_bundle, write_bundle
+from helmsight.runtime.engines import Library
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.engine import Engine
+from helmsight.runtime.engines.network import own_kernels
 from helmsight.runtime.engines.source import network_file
 from helmsight.runtime.engines.store import EngineKey, Store
 from helmsight.runtime.engines.trial import try_engine
 
 from ...bundles import EMPTY_GRAPH
 from .conftest import Machine
-from .fakes import PLAN, FakeCuda, fake_library
+from .fakes import PLAN, FakeCuda, OldConfig, fake_library
 
 TENSORRT = SessionOptions("tensorrt")
 
@@ -377,3 +380,34 @@ def test_inputs_that_are_pictures_of_several_sizes_name_theirs_in_the_command() 
     assert rebuild_command(face).endswith(" --imgsz 640x480")
     spec = TensorSpec("x", (1, 3), "float32")
     assert "--imgsz" not in rebuild_command(replace(face, manifest=replace(face.manifest, inputs=(spec,))))
+
+
+def test_an_engine_of_8_5_takes_no_kernels_of_cublas_and_cudnn() -> None:
+    config = OldConfig()
+    sources = SimpleNamespace(CUBLAS=0, CUBLAS_LT=1, CUDNN=2, EDGE_MASK_CONVOLUTIONS=3, JIT_CONVOLUTIONS=4)
+    feature = SimpleNamespace(DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805="external")
+    own_kernels(SimpleNamespace(PreviewFeature=feature, TacticSource=sources), config)
+    assert config.sources == 0b11000, "its own stay"
+    assert config.features == {"external": True}
+    own_kernels(SimpleNamespace(PreviewFeature=SimpleNamespace()), config)  # as in 10, where the rule is NVIDIA's own
+
+
+def test_a_type_that_numpy_does_not_have_is_named(machine: Machine) -> None:
+    def typed(kind: str) -> Library:
+        library = fake_library(machine.cuda)
+        runtime = library.module.Runtime
+
+        class Runtime(runtime):
+            def deserialize_cuda_engine(self, plan: bytes) -> Any:
+                engine = super().deserialize_cuda_engine(plan)
+                engine.get_tensor_dtype = lambda name: kind
+                return engine
+
+        library.module.Runtime = Runtime
+        return library
+
+    with Engine(typed("DataType.HALF"), machine.cuda, PLAN, {"x": (1, 4)}) as engine:
+        assert engine.input_dtype("x") == np.float16
+    with pytest.raises(DeviceMismatch, match="tensor x is BF16, which NumPy does not have"):
+        Engine(typed("DataType.BF16"), machine.cuda, PLAN, {"x": (1, 4)})
+    assert not machine.cuda.memories
