@@ -71,6 +71,7 @@ class Capture:
     ) -> None:
         self.error: BaseException | None = None
         self.last_ns = 0
+        self._last_index = -1
         self._options, self._meter, self._offer, self._ended = options, meter, offer, ended
         self._uri, self._live = source.uri, source.live
         self._check = FrameCheck(source.uri, options.one_size)
@@ -127,16 +128,15 @@ class Capture:
         if self._meter.source.name == "opening" and not self._options.wait_for_source:
             self._give_up(reader)
             return
-        self._hanging = [r for r in self._hanging if r.thread.is_alive()]
-        source = reader.source.another() if len(self._hanging) < MOST_HANGING else None
+        hanging = [r for r in self._hanging if r.thread.is_alive()]
+        source = reader.source.another() if len(hanging) < MOST_HANGING else None
         if source is None:
             return
         with self._lock:
             if self._reader is not reader or not reader.busy_ns:
                 return
             reader.abandoned = True
-            self._reader = _Reader(source)
-        self._hanging.append(reader)
+            self._reader, self._hanging = _Reader(source), [*hanging, reader]
         hung_s = (now_ns - reader.busy_ns) / 1e9
         log.warning("%s hangs for %.1f s; left behind, opening it again", self._uri, hung_s)
         self._meter.source_is("lost", f"hangs for {hung_s:.1f} s")
@@ -177,17 +177,17 @@ class Capture:
         source, began_ns = reader.source, time.perf_counter_ns()
         reader.patience_s = self._opening_patience_s() if reader.fresh else self._lost_after_s(source)
         reader.busy_ns = began_ns
-        frame = source.read()
-        with self._lock:
-            reader.busy_ns = 0
-            if reader.abandoned:
-                return False
+        first, frame = reader.fresh, source.read()
+        left_behind = reader.abandoned
+        if not self._goes_on(reader, frame):
+            return False
         if frame is None:
             over = not source.live or source.ended
             return not over and self._reopen(reader, "lost", f"lost {self._uri}")
-        if reader.fresh:
-            reader.fresh, reader.first_ns = False, frame.captured_ns
-            self._opening_s = (time.perf_counter_ns() - reader.opened_ns) / 1e9
+        if first:
+            reader.first_ns = frame.captured_ns
+            if not left_behind:
+                self._opening_s = (time.perf_counter_ns() - reader.opened_ns) / 1e9
         self._check(frame)
         if self._repeats and self._repeats(frame):
             self._meter.repeated += 1
@@ -201,8 +201,21 @@ class Capture:
         self._new(frame)
         return True
 
+    def _goes_on(self, reader: _Reader, frame: Frame | None) -> bool:
+        """After its call: False where another one has its place. One that was left behind and has a frame before the
+        one in its place has any takes it back: what stalled is there again, and opening takes longer."""
+        with self._lock:
+            reader.busy_ns = 0
+            if reader.abandoned and frame and frame.index > self._last_index and self._reader.fresh:
+                self._hanging = [r for r in self._hanging if r is not reader] + [self._reader]
+                self._reader.abandoned, reader.abandoned = True, False
+                self._reader = reader
+            if not reader.abandoned and frame:
+                reader.fresh = False
+            return not reader.abandoned
+
     def _new(self, frame: Frame) -> None:
-        self.last_ns = frame.captured_ns
+        self.last_ns, self._last_index = frame.captured_ns, frame.index
         self._wait_s = self._options.reopen_first_s
         before = self._meter.source
         if before.name != "open":

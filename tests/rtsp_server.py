@@ -1,4 +1,5 @@
-"""A real RTSP server on the loopback, GStreamer's, run by the system's Python: `rtsp_server.py PORT [USER PASSWORD]`.
+"""A real RTSP server on the loopback, GStreamer's, run by the system's Python: `rtsp_server.py PORT [USER PASSWORD
+[ADDRESS]]`.
 
 `/ball` moves, `/still` does not; both are H.264. Prints a line once it listens.
 """
@@ -15,11 +16,11 @@ PICTURES = "video/x-raw,width=320,height=240,framerate=30/1"
 ENCODED = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96"
 
 
-def main(port: str, user: str = "", password: str = "") -> None:
+def main(port: str, user: str = "", password: str = "", address: str = "127.0.0.1") -> None:
     """Serve until the process is killed."""
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
+    server.set_address(address)
     server.set_service(port)
     paths = {"/ball": "ball", "/still": "checkers-8"}
     for path, pattern in paths.items():

@@ -127,6 +127,48 @@ def test_a_camera_that_hangs_is_left_behind_and_closed_once_it_returns() -> None
     assert indices == sorted(set(indices)), "what came late was not taken"
 
 
+def test_a_camera_that_stalled_goes_on_though_it_was_left_behind(caplog: pytest.LogCaptureFixture) -> None:
+    stalls, goes_on = threading.Event(), threading.Event()
+
+    class Owned(BenchCamera):
+        """Whoever opened it first has its pictures; the others wait for one."""
+
+        owner = False
+
+        def open(self) -> None:
+            super().open()
+            self.owner = self._bench.opened == 1
+
+        def read(self) -> Frame | None:
+            if not self.owner:
+                self._bench.let_go.wait(LONG_S)
+                return None
+            if stalls.is_set():
+                goes_on.wait(LONG_S)
+            return super().read()
+
+        def another(self) -> BenchCamera:
+            return Owned(self._bench)
+
+    watched = Watched(bench := Bench())
+    watched.capture = Capture(Owned(bench), SOON, watched.meter, watched.frames.append, watched.over.set)
+    with watched:
+        watched.until_it_is("open")
+        stalls.set()
+        watched.until(lambda: bench.opened == 3 and watched.capture._reader.busy_ns > 0)
+        assert watched.meter.source.name == "lost"
+        goes_on.set()
+        watched.until_a_new_frame()
+        watched.until_it_is("open")
+        bench.let_go.set()
+        watched.until(lambda: bench.closed == 2)
+        watched.until_a_new_frame()
+        assert bench.opened == 3
+    assert "bench:// is back after" in caplog.text
+    indices = [frame.index for frame in watched.frames]
+    assert indices == sorted(set(indices))
+
+
 def test_those_that_hang_are_given_longer_and_longer_and_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("helmsight.runtime.capture.MOST_HANGING", 4)
     bench = Bench()

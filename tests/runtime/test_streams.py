@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -262,6 +263,24 @@ def test_a_host_that_accepts_and_says_nothing() -> None:
         port = silent.getsockname()[1]
         with pytest.raises(CameraUnavailable, match=f"127.0.0.1:{port}: timed out; see that it is switched on"):
             open_source(f"rtsp://127.0.0.1:{port}/x").open()
+
+
+def test_a_camera_that_was_lost_is_waited_for_without_ffmpeg(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(f"{http}/video")
+    with source:
+        assert source.read() is not None
+    fresh = source.another()
+    assert fresh is not None
+    fresh.open()
+    fresh.close()
+    with socket.socket() as full, socket.socket() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting.connect(full.getsockname())  # what comes after it gets no answer, as from a camera without a network
+        fresh._parts = urlsplit(f"http://127.0.0.1:{full.getsockname()[1]}/video")
+        monkeypatch.setattr("cv2.VideoCapture", lambda *_: pytest.fail("FFmpeg would wait for seconds"))
+        with pytest.raises(CameraUnavailable, match="still away"):
+            fresh.open()
 
 
 @pytest.mark.parametrize("uri", ["rtsp://", "rtsp://u:secret@:554/x", "rtsp://u:secret@host:99999/x", "http://[::1/x"])
