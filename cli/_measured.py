@@ -42,6 +42,10 @@ def _report_predicted(predicted: Sequence[Predicted]) -> None:
     )
     for line in dict.fromkeys(f"! {one.bundle}: {why}" for one in predicted for why in one.prediction.outside):
         print(line)
+    for line in dict.fromkeys(
+        f"{one.bundle}: memory not available, {one.memory_note}" for one in predicted if one.memory_note
+    ):
+        print(line)
     print("fitted to published figures of TensorRT at batch 1; docs/prediction.md says how far off it is")
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite, nan
+from pathlib import Path
 
-from ..devices.errors import UsageError
+from ..devices.errors import UsageError, system_reason
+
+LONGEST_URI = 4096
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -25,6 +28,21 @@ def numbers(option: str, text: str, names: str, meaning: str) -> tuple[float, ..
     if len(values) != names.count(",") + 1 or not all(map(isfinite, values)):
         raise UsageError(f"{option} {text}: expected numbers {names}, {meaning}")
     return values
+
+
+def source_uri(text: str) -> str:
+    """The URI of `--source`, or what stands in FILE of `--source @FILE`: other users see arguments, and a password."""
+    if not text.startswith("@"):
+        return text
+    try:
+        with Path(text[1:]).open(encoding="utf-8") as file:
+            lines = file.read(LONGEST_URI + 1).splitlines()
+    except (OSError, ValueError) as error:
+        why = system_reason(error) if isinstance(error, OSError) else "no text"
+        raise UsageError(f"--source {text}: {why}; expected a file with the source in it") from None
+    if len(lines) != 1 or not 0 < len(lines[0].strip()) <= LONGEST_URI:
+        raise UsageError(f"--source {text}: expected one line in it, the source, of at most {LONGEST_URI} characters")
+    return lines[0].strip()
 
 
 def by_model(option: str, texts: Sequence[str], meaning: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..devices.errors import HelmsightError, UsageError
-from ._options import by_model, image_size, numbers
+from ._options import by_model, image_size, numbers, source_uri
 from ._output import print_json, table
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ def camera(
     bundles: Annotated[list[str], typer.Argument(help="Bundles; `face` and `navigate` ship with helmsight.")],
     source: Annotated[
         str,
-        typer.Option("--source", "-s", help="0, /dev/video0, rtsp://..., clip.mp4, 'frames/*.jpg', sample://, sim://"),
+        typer.Option(
+            "--source",
+            "-s",
+            help="0, /dev/video0, rtsp://..., clip.mp4, 'frames/*.jpg', sample://, sim://, @FILE: named in it",
+        ),
     ],
     show: Annotated[bool, typer.Option("--show/--headless", help="Open a window; q ends.")] = False,
     preview: Annotated[
@@ -99,7 +103,7 @@ def camera(
 
     options = CameraOptions(
         bundles=bundles,
-        source=source,
+        source=source_uri(source),
         show=show,
         preview=preview or None,
         preview_token=os.environ.get("HELMSIGHT_PREVIEW_TOKEN") or None,

@@ -51,7 +51,7 @@ def profile(
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, openvino, tuned, cuda, tensorrt or tensorrt-rtx.")] = "cpu",
-    source: Annotated[str | None, typer.Option(help="Frames to feed; without it, the clip that ships.")] = None,
+    source: Annotated[str | None, typer.Option(help="Frames to feed, @FILE: named in it; without, a clip.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the record, all samples in it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the distribution and the stages (.png, .svg, .pdf).")] = None,
     on: Annotated[
@@ -88,9 +88,10 @@ def profile(
     from ..runtime.backends import SessionOptions
     from ..runtime.bundle import open_bundle, resize_bundles
     from ..runtime.profiler import Limits, ProfileOptions
-    from ._options import image_size
+    from ._options import image_size, source_uri
 
     outputs.check(device, there)
+    source = None if source is None else source_uri(source)
     limits = Limits(duration, queries)
     options = ProfileOptions(SessionOptions(device, threads), limits, stages, source, scenario=arriving)
     opened = [open_bundle(b) for b in bundles]

@@ -20,7 +20,7 @@ class Predicted:
     """A bundle's prediction for a device and a precision, and the memory that it needs there at the least.
 
     `memory_bytes` (weights in that precision, and the most that intermediate tensors take at one time in it) and
-    `board_bytes` are None where they are not known.
+    `board_bytes` are None where they are not known; `memory_note` says why the former is not.
     """
 
     bundle: str
@@ -28,8 +28,13 @@ class Predicted:
     memory_bytes: float | None
     board_bytes: float | None
 
+    @property
+    def memory_note(self) -> str:
+        counted = self.memory_bytes is not None
+        return "" if counted else "its export did not count the tensors that live at one time; export it anew"
+
     def to_json(self) -> dict[str, Any]:
-        memory = {"memory_bytes": self.memory_bytes, "board_bytes": self.board_bytes}
+        memory = {"memory_bytes": self.memory_bytes, "memory_note": self.memory_note, "board_bytes": self.board_bytes}
         return {"bundle": self.bundle, **self.prediction.to_json(), **memory}
 
 

@@ -26,6 +26,7 @@ from ...devices.errors import (
 )
 from ..bundle import Bundle
 from ..manifest import MANIFEST, SIGNATURE
+from ..sources import is_stream
 from .address import Address
 from .measure import ProfileOptions
 from .native import find_program, profile_native
@@ -33,6 +34,7 @@ from .record import Profile, load_profiles
 from .ssh import Connection
 
 RECORD = "profile.json"
+SOURCE = "source"
 _ERRORS = {e.exit_code: e for e in (UsageError, MissingExtra, BadArtefact, DeviceMismatch, CameraUnavailable)}
 
 Measured = tuple[Address, Profile]
@@ -121,6 +123,8 @@ def _profile_in_python(board: Connection, command: str, bundle: Bundle, options:
     board.run(f"rm -rf {name} {RECORD}", f"while {bundle.manifest.name} was copied there")  # of the bundle before
     board.check_room(sum(bundle.bytes_of.values()))
     board.send((f"{name}/{relative}", content, mode) for relative, content, mode in _files(bundle))
+    if options.source and is_stream(options.source):
+        board.send([(SOURCE, options.source.encode(), 0o600)])  # its password is not among what runs there
     words = [command, "profile", f"./{name}", *_arguments(bundle, options), "-o", RECORD]
     done = board.run(shlex.join(words), f"while {bundle.manifest.name} was measured")
     if done.returncode:
@@ -140,7 +144,7 @@ def _arguments(bundle: Bundle, options: ProfileOptions) -> Iterator[str]:
         yield "--stages"
     yield from options.scenario.arguments()
     if options.source:
-        yield from ("--source", options.source)
+        yield from ("--source", f"@{SOURCE}" if is_stream(options.source) else options.source)
     if bundle.resizable:
         height, width = next(spec for spec in bundle.manifest.inputs if spec.multiple).image_hw
         yield from ("--imgsz", f"{width}x{height}")

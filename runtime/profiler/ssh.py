@@ -22,6 +22,7 @@ from typing import IO
 from ...devices.errors import BadArtefact, BoardUnavailable, DeviceMismatch, MissingExtra, reason_of
 from .address import Address
 from .client import read_both, socket_folder, write_tar
+from .keeper import READY, keeper, run, stop
 
 CONNECT_S = 10
 ALIVE_S, ALIVE_TRIES = 5, 3
@@ -34,7 +35,6 @@ does not notice by itself for hours when a cable was pulled or a laptop sleeps."
 CLOSE_S = 20
 SPARE_BYTES = 4 << 20
 """Room on the board beside the files: for the record and what the file system itself takes."""
-READY = "helmsight-ready"
 ANSWER_BYTES = 64 << 20
 """Of one answer of a board: the times of five million queries in plain figures."""
 GREETING_LINES, LINE_BYTES = 10_000, 4096
@@ -42,40 +42,6 @@ WARNINGS = 20
 """Lines of one run that are repeated here."""
 
 log = logging.getLogger(__name__)
-
-# Holds the board's folder for as long as the connection is there: when stdin ends or is silent, whether we closed it
-# or the cable was pulled, what still runs there is stopped and the folder goes; tar may still write into it for a
-# moment. Facts come first, `name value`, a line each. An old busybox has no such `timeout`: there only the end counts.
-_KEEPER = r"""
-d=$(mktemp -d "${TMPDIR:-/tmp}/helmsight.XXXXXX") || exit 73
-gone() {
-  trap '' HUP INT TERM PIPE
-  if p=$(cat "$d/pid" 2>/dev/null); then
-    kill "$p" 2>/dev/null
-    for i in 1 2 3 4 5; do kill -0 "$p" 2>/dev/null || break; sleep 1; done
-    kill -9 "$p" 2>/dev/null
-  fi
-  for i in 1 2 3 4 5; do rm -rf "$d" 2>/dev/null; [ -e "$d" ] || break; sleep 1; done
-}
-trap 'gone; exit 1' HUP INT TERM PIPE
-echo
-echo "folder $d"
-echo "machine $(uname -m)"
-echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null)"
-echo "free_kb $(df -Pk "$d" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
-for f in $(command -v helmsight) ~/.local/bin/helmsight ~/.venv/bin/helmsight; do
-  [ -x "$f" ] && { echo "helmsight $f"; break; }
-done
-limit=
-timeout 1 true 2>/dev/null && limit="timeout SILENT"
-echo READY
-while [ -n "$($limit dd bs=1 count=1 2>/dev/null)" ]; do :; done
-gone
-exit 0
-"""
-
-# The number of the process is noted, so that the keeper can stop it.
-_RUN = """cd {folder} && {{ {command} & p=$!; echo $p >pid; wait $p; rc=$?; rm -f pid; exit $rc; }}"""
 
 
 class Connection:
@@ -159,7 +125,7 @@ class Connection:
         `doing` says in an error what was going on. Raises BoardUnavailable when the connection is lost, BadArtefact
         when it prints more than ANSWER_BYTES.
         """
-        done = self._do(_RUN.format(folder=shlex.quote(self.folder), command=command))
+        done = self._do(run(self.folder, command))
         self._check_lost(done.returncode, doing)
         return done
 
@@ -182,8 +148,16 @@ class Connection:
                 raise
             if len(out) + len(err) > ANSWER_BYTES:
                 process.kill()
+                self._stop()
                 raise BadArtefact(f"{self.address} sends more than {ANSWER_BYTES >> 20} MiB; no answer is so large")
         return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def _stop(self) -> None:
+        """End what runs there, which would wait for ever to be read, and hold the connection when it is to end."""
+        none = subprocess.DEVNULL
+        with suppress(subprocess.TimeoutExpired):
+            command = self._command(stop(self.folder))
+            subprocess.run(command, stdin=none, stdout=none, stderr=none, timeout=CLOSE_S, check=False)
 
     def _command(self, script: str) -> list[str]:
         """ssh over the connection that is there; where it is gone no other one is made, which `false` sees to."""
@@ -194,8 +168,7 @@ class Connection:
         alive = ("-o", f"ServerAliveInterval={ALIVE_S}", "-o", f"ServerAliveCountMax={ALIVE_TRIES}")
         asking = ("-o", f"BatchMode={'no' if self._ask else 'yes'}", "-o", f"ConnectTimeout={CONNECT_S}")
         master = ("-M", "-S", self._socket, "-o", "ControlPersist=no")
-        keeper = _KEEPER.replace("READY", READY).replace("SILENT", str(SILENT_S))
-        command = ["ssh", "-T", *master, *asking, *alive, *_OPTIONS, *self.address.arguments, _shell(keeper)]
+        command = ["ssh", "-T", *master, *asking, *alive, *_OPTIONS, *self.address.arguments, _shell(keeper(SILENT_S))]
         pipe = subprocess.PIPE
         try:  # without buffers, whose locks one thread would hold while another closes
             return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=self._said)

@@ -17,6 +17,8 @@ from ...devices.errors import UsageError
 from ..lens import Lens
 from ..results import Command, Frame, Stop
 
+STREAMS = ("rtsp", "rtsps", "http", "https")
+
 
 @dataclass(frozen=True, slots=True)
 class CameraGeometry:
@@ -107,6 +109,11 @@ def open_source(uri: str) -> Source:
     return source
 
 
+def is_stream(uri: str) -> bool:
+    """Whether it comes over a network, where an address may hold a password or a token."""
+    return uri.partition("://")[0] in STREAMS and "://" in uri
+
+
 def without_password(uri: str) -> str:
     """`uri` with the password of its user, all up to the last `@`, replaced by `***`."""
     return re.sub(r"(://[^:@]*):.*@", r"\1:***@", uri)
@@ -122,7 +129,7 @@ def _class_for(uri: str) -> tuple[str, str]:
         return "replay", "ReplaySource"
     if scheme == "sample":
         return "sample", "SampleSource"
-    if scheme in ("rtsp", "rtsps", "http", "https"):
+    if is_stream(uri):
         return "stream", "StreamSource"
     if scheme == "csi":
         return "csi", "CsiSource"

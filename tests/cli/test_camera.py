@@ -59,14 +59,18 @@ def test_a_file_through_two_models_with_recording_and_log(
         ("97", 6, "97: cannot be opened; cameras here"),
         ("sample://nowhere", 2, "no such sample"),
         ("gopher://x", 2, "gopher:// is unknown"),
+        ("@{tmp}/uri", 6, "nowhere.mp4: no such file"),
+        ("@{tmp}/absent", 2, "expected a file with the source in it"),
+        ("@{tmp}/before.jsonl", 2, "expected one line in it, the source"),
     ],
 )
 def test_a_bad_source_is_one_line_and_its_exit_code(
     face_bundle: Bundle, tmp_path: Path, source: str, code: int, message: str
 ) -> None:
     (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "uri").write_text("nowhere.mp4\n")
     for name in ("before.avi", "before.jsonl"):
-        (tmp_path / name).write_text("precious")
+        (tmp_path / name).write_text("precious\nlines\n")
     source = source.format(tmp=tmp_path)
     done = helmsight(
         "camera", face_bundle.path, "--device", "fake", "--source", source,
@@ -77,7 +81,7 @@ def test_a_bad_source_is_one_line_and_its_exit_code(
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert message in done.stderr
     for name in ("before.avi", "before.jsonl"):
-        assert (tmp_path / name).read_text() == "precious"
+        assert (tmp_path / name).read_text() == "precious\nlines\n"
 
 
 def test_outputs_that_cannot_both_be_are_refused_before_the_first_frame(

@@ -198,6 +198,8 @@ def legend(entries: Sequence[Entry]) -> list[str]:
         said.append(
             "Memory at least: weights and the tensors that live at one time; what the engine adds is not in it."
         )
+        if not all(e.memory_bytes or e.program for e in entries):
+            said[-1] += " Of a bundle whose export did not count those tensors it is not available."
     if missing := [c.title for c in COLUMNS if c not in shown(entries) and c.asked is None]:
         said.append(f"Not available for any row: {', '.join(missing)}.")
     return said

@@ -6,8 +6,9 @@ import pytest
 
 from helmsight.devices.device import device
 from helmsight.devices.errors import UsageError
+from helmsight.devices.prediction import predict
 from helmsight.runtime.bundle import open_bundle
-from helmsight.runtime.profiler.predicted import load_of, memory_bytes, precisions, predict_bundle
+from helmsight.runtime.profiler.predicted import Predicted, load_of, memory_bytes, precisions, predict_bundle
 
 GRAPH = {"parameters": 1000, "macs": 5_000_000, "peak_bytes": 4000, "operators": {"Conv": 8}, "depthwise": 3}
 
@@ -24,6 +25,13 @@ def test_memory_shrinks_with_the_precision():
     assert memory_bytes(GRAPH, "fp32") == 4 * 1000 + 4000
     assert memory_bytes(GRAPH, "int8") == 1000 + 1000
     assert memory_bytes({"parameters": 1000}, "fp16") is None
+
+
+def test_memory_that_was_not_counted_says_why():
+    said = predict(device("t4"), "fp16", load_of(GRAPH, "mine"))
+    assert Predicted("mine", said, memory_bytes(GRAPH, "fp16"), 16e9).memory_note == ""
+    older = Predicted("mine", said, memory_bytes({"parameters": 1000}, "fp16"), 16e9).to_json()
+    assert (older["memory_bytes"], older["memory_note"].endswith("; export it anew")) == (None, True)
 
 
 def test_precisions_are_those_that_the_gpu_computes_in():

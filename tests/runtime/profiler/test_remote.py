@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from helmsight.devices.errors import (
 )
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import Bundle, write_bundle
-from helmsight.runtime.profiler import Limits, ProfileOptions, load_profiles, ssh
+from helmsight.runtime.profiler import Limits, ProfileOptions, keeper, load_profiles, ssh
 from helmsight.runtime.profiler.address import Address, parse_address
 from helmsight.runtime.profiler.remote import Measured, profile_on
 from helmsight.runtime.profiler.ssh import Connection
@@ -57,6 +59,23 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def measuring(board: Board) -> Path | None:
+    """The file with the number of the helmsight that runs there; short commands before it have one too."""
+    for file in board.tmp.glob("*/pid"):
+        with suppress(OSError, ValueError):
+            if b"helmsight" in Path(f"/proc/{int(file.read_text())}/cmdline").read_bytes():
+                return file
+    return None
+
+
+def runs(pid: int) -> bool:
+    """Also a process that nobody has waited for yet has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(
@@ -115,6 +134,22 @@ def test_options_reach_the_board(board: Board, tmp_path: Path, clip: Path) -> No
     assert found[1].stages == ("prepare", "inference", "decode")
     assert found[1].inputs["image"]["shape"] == [1, 480, 640, 3]
     assert found[1].feeds == f"12 frames of {clip}"
+
+
+def test_the_password_of_a_stream_is_not_among_what_runs_there(board: Board, face_bundle: Bundle) -> None:
+    (board.bin / "helmsight").write_text(
+        f'#!/bin/sh\necho "$@" >{board.folder}/said; stat -c %a source >>{board.folder}/said\n'
+        f"cat source >>{board.folder}/said; exit 2\n"
+    )
+    (board.bin / "helmsight").chmod(0o755)
+    source = "rtsp://me:secret@camera/ball"
+    _, (error,) = measured(board, face_bundle, options=replace(SHORT, source=source))
+    assert isinstance(error, UsageError)
+    arguments, mode, sent = (board.folder / "said").read_text().splitlines()
+    assert "--source @source" in arguments
+    assert "secret" not in arguments
+    assert (mode, sent) == ("600", source)
+    assert list(board.tmp.iterdir()) == []
 
 
 def test_several_boards_at_once_and_one_that_is_off(board: Board, face_bundle: Bundle) -> None:
@@ -248,11 +283,27 @@ def test_what_fails_for_one_bundle_leaves_the_next(
 
 def test_an_answer_without_end(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "ANSWER_BYTES", 1 << 20)
+    left = board.folder / "left"
     with Connection(parse_address(board.uri)) as connection:
         for stream in ("1", "2"):
             with pytest.raises(BadArtefact, match="sends more than 1 MiB"):
-                connection.run(f"sh -c 'cat /dev/zero >&{stream}'", "while it answered")
+                connection.run(f"sh -c 'cat /dev/zero >&{stream} & echo $! >{left}; wait'", "while it answered")
+            wait_for(lambda: not runs(int(left.read_text())))
         assert connection.run("echo still", "while it answered").stdout == b"still\n"
+    assert connection._keeper.returncode == 0, "it ends by itself, and is not waited for until it is killed"
+
+
+def test_what_a_process_left_behind_ends_with_the_connection(board: Board) -> None:
+    left = board.folder / "left"
+    with (
+        Connection(parse_address(board.uri)) as connection,
+        subprocess.Popen(
+            connection._command(keeper.run(connection.folder, f"sh -c 'sleep 600 & echo $! >{left}; wait'"))
+        ),
+    ):
+        wait_for(lambda: left.exists() and left.read_text().endswith("\n"))
+        connection._end()
+    wait_for(lambda: not runs(int(left.read_text())))
 
 
 def test_a_long_folder_for_temporary_files(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,13 +331,13 @@ def test_a_connection_that_breaks_while_files_are_copied(board: Board, tmp_path:
 
 def test_a_board_that_hears_nothing_any_more_cleans_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a cable was pulled: its server waits on, for hours."""
-    monkeypatch.setattr(ssh, "SILENT_S", 10)
+    monkeypatch.setattr(ssh, "SILENT_S", 4)
     monkeypatch.setattr(ssh, "BEAT_S", 0.5)
     with Connection(parse_address(board.uri)) as connection:
         running = subprocess.Popen(connection._command(f"cd {connection.folder}; echo $$ >pid; exec sleep 600"))
         wait_for(lambda: list(board.tmp.glob("*/pid")))
         pid = int(Path(connection.folder, "pid").read_text())
-        time.sleep(11)
+        time.sleep(5)
         assert Path(f"/proc/{pid}").exists(), "it heard from us"
         keeper = connection._keeper.pid
         os.kill(keeper, signal.SIGSTOP)
@@ -313,8 +364,9 @@ def test_a_connection_that_breaks_in_the_middle(
     worker = threading.Thread(target=run)
     worker.start()
     wait_for(lambda: kept)
-    wait_for(lambda: list(board.tmp.glob("*/pid")))
-    (running,) = board.tmp.glob("*/pid")
+    wait_for(lambda: measuring(board))
+    running = measuring(board)
+    assert running
     pid = int(running.read_text())
     board.drop()
     worker.join(LONG_S)
@@ -343,8 +395,10 @@ def test_whatever_ends_helmsight_ends_the_board_too(
     command += ["--device", "fake", "--duration", "0", "--queries", "20", "-o", str(record)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as running:
         wait_for(record.exists)
-        wait_for(lambda: list(board.tmp.glob("*/pid")))
-        pid = int(next(board.tmp.glob("*/pid")).read_text())
+        wait_for(lambda: measuring(board))
+        running_there = measuring(board)
+        assert running_there
+        pid = int(running_there.read_text())
         running.send_signal(ended_by)
         _, said = running.communicate(timeout=LONG_S)
     assert running.returncode == code, said
