@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
@@ -46,6 +48,7 @@ def main() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     log_to_stderr()
+    atexit.register(gc.freeze)  # the garbage goes with the process; looking for it took a fifth of a second of the end
     try:
         app()
     except HelmsightError as error:

@@ -98,6 +98,14 @@ def test_memory(face_bundle: Bundle, tmp_path: Path) -> None:
     assert all(10 < r["peak RSS MB"] < 10_000 for r in record["rows"])
 
 
+@pytest.mark.slow
+def test_ending(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    rows = run(tmp_path, "ending", "--rounds", 1)["rows"]
+    assert [row["viewers"] for row in rows] == [0, 10] * 4
+    assert all(row["end s, min"] > 0 and row["whole"] for row in rows)
+
+
 def test_startup(tmp_path: Path) -> None:
     record = run(tmp_path, "startup", "--rounds", 2)
     assert record["rows"][0]["loads"] == "none"
