@@ -194,16 +194,22 @@ def main() -> None:
     library, gpu = tensorrt(), open_cuda().gpu
     options = {"networks": " ".join(args.networks), "seconds": args.seconds, "frames": args.frames}
     options |= {"library": str(library), "GPU": gpu.name, "compute capability": gpu.compute_capability}
+    title = f"{library} on an {gpu.name}"
     rows: list[dict[str, Any]] = []
+
+    def write(cores: float | None) -> None:
+        goals = [
+            Goal(f"{r['network']} in {r['asked for']}: off ONNX Runtime", r["off"], SHARE[r["asked for"]], False)
+            for r in rows
+        ]
+        Result("gpu_engines", title, options, rows, goals, cores, notes=NOTES).write(args.out)
+
     with OthersWatch() as others:
         for one in rows_of(args.networks, args.made, args.seconds, args.frames):
             rows.append(one)
-            goals = [
-                Goal(f"{r['network']} in {r['asked for']}: off ONNX Runtime", r["off"], SHARE[r["asked for"]], False)
-                for r in rows
-            ]
-            title = f"{library} on an {gpu.name}"
-            Result("gpu_engines", title, options, rows, goals, others.cores, notes=NOTES).write(args.out)
+            write(None)
+    if rows:
+        write(others.cores)
 
 
 if __name__ == "__main__":
