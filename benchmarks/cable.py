@@ -78,7 +78,8 @@ class Cable:
         _ip("-n", SPACE, "link", "set", FAR, "up")
 
     def _remove(self) -> None:
-        subprocess.run(["ip", "netns", "del", SPACE], capture_output=True, check=False)  # the cable goes with it
+        for what in (("link", "del", NEAR), ("netns", "del", SPACE)):
+            subprocess.run(["ip", *what], capture_output=True, check=False)
 
 
 def _ip(*words: str) -> None:

@@ -244,17 +244,25 @@ class Capture:
         return self._again(reader)
 
     def _again(self, reader: _Reader) -> bool:
-        """Open a lost live source again, however long it takes; False when that is no longer wanted."""
-        while not self._stopping.wait(self._wait_s * random.uniform(0.5, 1.0)) and not reader.abandoned:
-            self._wait_s = min(self._wait_s * 2, self._options.reopen_last_s)
+        """Open a lost live source again, however long it takes; False when that is no longer wanted.
+
+        Waits are from try to try: one that took long is followed by the next one soon.
+        """
+        tried_s = 0.0
+        while not self._stopping.wait(self._until_next_s(tried_s)) and not reader.abandoned:
+            self._wait_s, began_s = min(self._wait_s * 2, self._options.reopen_last_s), time.perf_counter()
             try:
                 self._open(reader)
             except CameraUnavailable as error:
-                log.info("%s; next try in %.1f s", error, self._wait_s)
+                tried_s = time.perf_counter() - began_s
+                log.info("%s; next try within %.1f s", error, self._wait_s)
             else:
                 self._meter.reopened += 1
                 return True
         return False
+
+    def _until_next_s(self, tried_s: float) -> float:
+        return max(self._options.reopen_first_s / 2, self._wait_s * random.uniform(0.5, 1.0) - tried_s)
 
     def _open(self, reader: _Reader) -> None:
         reader.fresh, reader.patience_s = True, self._opening_patience_s()
