@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -60,10 +61,17 @@ class Overlay:
         return (len(self._times) - 1) * 1e9 / max(1, self._times[-1] - self._times[0])
 
 
+@cache
+def _tint(colour: tuple[int, int, int]) -> Image:
+    """(256, 3): what each value of a channel becomes under a third of itself and two of `colour`."""
+    values = np.arange(256, dtype=np.uint8)[:, None]
+    return values // 3 + np.array(colour, np.uint8) // 3 * 2
+
+
 def banner(image: Image, text: str, top: int, colour: tuple[int, int, int]) -> None:
     """Write `text` into `image` on a strip of `colour` (BGR) that begins in row `top`."""
     import cv2
 
     strip = image[top : top + 22]
-    strip[:] = strip // 3 + np.array(colour, np.uint8) // 3 * 2
+    cv2.LUT(strip, _tint(colour)[None], dst=strip)
     cv2.putText(image, text, (8, top + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, TEXT_BGR, 1, cv2.LINE_AA)

@@ -1,8 +1,10 @@
-"""A video file of the annotated pictures, drawn and encoded in a thread of its own."""
+"""A video file of the annotated pictures, encoded in a thread of its own."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ QUEUED = 8
 """Results that may wait for the encoder: 7 MB at 640x480, a quarter of a second at 30 frames/s."""
 
 
-class Recorder(ThreadedSink[tuple[Result, int]]):
+class Recorder(ThreadedSink[tuple[int, Callable[[], Image]]]):
     """Records results as a video of a constant rate.
 
     From a file every result is one frame. From a live source the file keeps the clock: a picture is repeated until
@@ -43,31 +45,36 @@ class Recorder(ThreadedSink[tuple[Result, int]]):
         self._shown: Image | None = None
         super().__init__(f"--record {path}", QUEUED, source.live)
 
-    def _item(self, result: Result) -> tuple[Result, int]:
-        return result, time.perf_counter_ns()
+    def _item(self, result: Result) -> tuple[int, Callable[[], Image]]:
+        """Of a file the picture itself: the caller has time to draw it, and the encoder's thread is the slowest."""
+        draw = partial(self._overlay, result, time.perf_counter_ns())
+        if self._live:
+            return result.made_ns, draw
+        image = draw()
+        return result.made_ns, lambda: image
 
     def _finish(self) -> None:
         if self._writer is not None:
             self._writer.release()
 
-    def _write(self, item: tuple[Result, int]) -> None:
-        result, now_ns = item
-        image = self._overlay(result, now_ns)
+    def _write(self, item: tuple[int, Callable[[], Image]]) -> None:
+        made_ns, draw = item
+        image = draw()
         if self._writer is None:
             self._writer = self._open(image)
-            self._first_ns = result.made_ns
+            self._first_ns = made_ns
             self._fit = Letterbox(image.shape[:2])
         image = self._fit(image)  # OpenCV's writer drops a picture of another size without a word
-        for at in range(due := self._due(result)):
+        for at in range(due := self._due(made_ns)):
             self._writer.write(image if at == due - 1 or self._shown is None else self._shown)
             self.frames += 1
         self._shown = image
 
-    def _due(self, result: Result) -> int:
-        """How many frames the file lacks until this result."""
+    def _due(self, made_ns: int) -> int:
+        """How many frames the file lacks until the result that came then."""
         if not self._live:
             return 1
-        return max(0, round((result.made_ns - self._first_ns) / 1e9 * self._fps) + 1 - self.frames)
+        return max(0, round((made_ns - self._first_ns) / 1e9 * self._fps) + 1 - self.frames)
 
     def _open(self, image: Image) -> Any:
         import cv2
