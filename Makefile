@@ -21,7 +21,7 @@ demo: $(VENV)/.light
 	@echo ". $(BIN)/activate brings helmsight onto the path"
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 # Without it `make test` leaves out what needs a built runner, and says so.
 test-runner: $(VENV)/.everything

@@ -1,8 +1,9 @@
-"""Bundles and a clip that tests of every part share; all made here, in milliseconds."""
+"""Bundles and a clip that tests of every part share, made here in milliseconds; what `pytest -n` keeps together."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,20 @@ import pytest
 from helmsight.runtime.bundle import Bundle, write_bundle
 
 from .bundles import face_manifest, navigate_manifest
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of a file run in one process and in their order, of the documentation those of a page."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileOrPage(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            page = test.partition("[")[2].partition(":")[0]
+            return f"{file}::{page}" if file.endswith("test_docs.py") else file
+
+    return ByFileOrPage(config, log)
 
 
 @pytest.fixture
