@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,24 @@ import pytest
 NETS = Path(__file__).with_name("nets.py")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory, with `nets.py` in it."""
-    pytest.importorskip("torch", reason="export needs the train extra")
-    shutil.copy(NETS, tmp_path / "nets.py")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    importlib.invalidate_caches()
-    yield tmp_path
+@contextmanager
+def entered(path: Path) -> Iterator[Path]:
+    """`path` as the working directory, with `nets.py` in it."""
+    shutil.copy(NETS, path / "nets.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.syspath_prepend(path)
+        yield path
     for name in ("nets", "broken", "needy"):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The working directory, with `nets.py` in it."""
+    pytest.importorskip("torch", reason="export needs the train extra")
+    with entered(tmp_path) as path:
+        yield path
 
 
 def write_checkpoint(folder: Path, **changes: Any) -> Path:

@@ -218,7 +218,7 @@ def test_what_tensorrt_rtx_does_not_take_is_named(tmp_path: Path) -> None:
 
 def test_one_bundle_has_what_each_target_needs_or_is_not_written(folder: Path) -> None:
     pytest.importorskip("torch", reason="export needs the train extra")
-    # By the file for trtexec alone: ncnn's beside it needs the runner, whose building takes minutes where none is cached.
+    # For trtexec alone: ncnn beside it needs the runner, whose building takes minutes where none is cached.
     targets = ("cpu", "jetson-nano/trtexec", "jetson-xavier-nx/trtexec")
     options = ExportOptions(inputs=("image:uint8:1x24x32x3",), targets=targets)
     bundle = export("nets:driver", options)

@@ -17,7 +17,9 @@ from helmsight.export.to_onnx import to_onnx
 from helmsight.runtime.backends import load
 from helmsight.runtime.bundle import Bundle, open_bundle
 
-torch = pytest.importorskip("torch", reason="export needs the train extra")
+from .conftest import entered
+
+pytest.importorskip("torch", reason="export needs the train extra")
 
 PICTURE = "image:uint8:1x12x16x3/8:BGR"
 """The usual height is no multiple of 8, but one of 4, which the coarse level halves to one and a half cells."""
@@ -27,6 +29,13 @@ def exported(*inputs: str, net: str = "Cells") -> Bundle:
     return export(f"nets:{net}", ExportOptions(inputs=inputs))
 
 
+@pytest.fixture(scope="module")
+def left_open(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The network at PICTURE, exported once for the tests that only look at it."""
+    with entered(tmp_path_factory.mktemp("open")) as path:
+        return export("nets:Cells", ExportOptions(inputs=(PICTURE,), out=path / "Cells.bundle"))
+
+
 def shapes(model: onnx.ModelProto) -> dict[str, list[int | str]]:
     return {
         value.name: [d.dim_value or d.dim_param for d in value.type.tensor_type.shape.dim]
@@ -34,10 +43,8 @@ def shapes(model: onnx.ModelProto) -> dict[str, list[int | str]]:
     }
 
 
-def test_an_open_size_is_named_in_the_file_and_fixed_when_it_is_loaded(folder: Path) -> None:
-    import nets
-
-    bundle = exported(PICTURE)
+def test_an_open_size_is_named_in_the_file_and_fixed_when_it_is_loaded(left_open: Bundle) -> None:
+    bundle = left_open
     assert shapes(onnx.load(bundle.model)) == {
         "image": [1, "height", "width", 3],
         "scores": [1, "scores_1"],
@@ -46,7 +53,6 @@ def test_an_open_size_is_named_in_the_file_and_fixed_when_it_is_loaded(folder: P
     }
     assert bundle.manifest.inputs[0].multiple == 8
     assert bundle.manifest.outputs[0].shape == (1, 8 * 6 + 4 * 3), "of the usual size"
-    torch.manual_seed(0)
     for height, width in ((12, 16), (8, 8), (8, 40), (40, 8), (12, 64), (64, 48)):
         image = np.random.default_rng(height).integers(0, 256, (1, height, width, 3), np.uint8)
         with load(bundle.resized((height, width))) as session:
@@ -55,12 +61,11 @@ def test_an_open_size_is_named_in_the_file_and_fixed_when_it_is_loaded(folder: P
             assert session.inputs[0].shape == image.shape
         assert stated == {name: values.shape for name, values in made.items()}
         cells = (height // 2) * (width // 2) + (height // 4) * (width // 4)
-        assert stated["scores"] == (1, cells), nets
+        assert stated["scores"] == (1, cells)
 
 
-def test_the_gates_look_at_a_landscape_and_a_portrait(folder: Path) -> None:
-    bundle = exported(PICTURE)
-    record = open_bundle(bundle.path).manifest.parity["cpu"]
+def test_the_gates_look_at_a_landscape_and_a_portrait(left_open: Bundle, folder: Path) -> None:
+    record = open_bundle(left_open.path).manifest.parity["cpu"]
     assert list(record["other_sizes"]) == ["24x16", "16x24"]
     assert all(size["n"] == 4 and size["max_abs"] < 1e-5 for size in record["other_sizes"].values())
     assert "other_sizes" not in exported("image:uint8:1x12x16x3:BGR").manifest.parity["cpu"]
@@ -99,16 +104,16 @@ def test_counting_the_work_at_the_usual_size(folder: Path) -> None:
     assert left_open.parameters == fixed.parameters
 
 
-def test_a_fixed_size_costs_no_more_than_one_in_the_file(folder: Path) -> None:
+def test_a_fixed_size_costs_no_more_than_one_in_the_file(left_open: Bundle, tmp_path: Path) -> None:
     """What is left after ONNX Runtime's optimisations: no node that computes with sizes."""
-    model = exported(PICTURE).model
+    model = left_open.model
     settings = ort.SessionOptions()
-    settings.optimized_model_filepath = str(folder / "optimised.onnx")
+    settings.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     settings.log_severity_level = 3
     for name, side in (("height", 12), ("width", 16)):
         settings.add_free_dimension_override_by_name(name, side)
     ort.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
-    kinds = {node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node}
+    kinds = {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
     assert "Conv" in kinds
     assert not kinds & {"Shape", "Gather", "Squeeze", "Unsqueeze"}
 
@@ -161,10 +166,9 @@ def test_two_inputs_share_their_size() -> None:
     assert (list(first), list(second), third) == ([2, 3], [1, 2], None)
 
 
-def test_an_onnx_file_has_its_own_sizes(folder: Path) -> None:
-    bundle = exported(PICTURE)
+def test_an_onnx_file_has_its_own_sizes(left_open: Bundle, folder: Path) -> None:
     with pytest.raises(UsageError, match="sizes of an ONNX file cannot be left open; leave out /8"):
-        export(str(bundle.model), ExportOptions(inputs=("image:uint8:1x16x16x3/8:BGR",), out=Path("o.bundle")))
+        export(str(left_open.model), ExportOptions(inputs=("image:uint8:1x16x16x3/8:BGR",), out=Path("o.bundle")))
 
 
 def test_a_large_open_size_is_tried_within_what_is_allowed() -> None:
