@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="opencv-python is not installed")
 
-from helmsight.runtime.driving.pilot import Pilot
+from helmsight.runtime.driving.pilot import Pilot, PilotOptions
 from helmsight.runtime.driving.piloted import PilotedSinks
 from helmsight.runtime.driving.route import Route
 from helmsight.runtime.mapping.geometry import Pose
@@ -164,8 +164,7 @@ def test_the_run_is_told_once_that_the_goal_is_reached() -> None:
 
 
 def test_the_trail_does_not_grow_with_the_drive() -> None:
-    mapper = Known()
-    pilot = Pilot(mapper)
-    for step in range(2000):
+    pilot = Pilot(Known(), options=PilotOptions(memory_s=(2.0, 6.0)))
+    for step in range(200):
         pilot.command(AHEAD, step / 10)
-    assert len(pilot._trail) <= pilot.options.memory_s[1] * 10 + 5
+    assert 60 <= len(pilot._trail) <= 6 * 10 + 5
