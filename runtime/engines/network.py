@@ -15,8 +15,10 @@ WEIGHTED = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
 """Layers whose number and type name a network's precision."""
 SHORT = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 
-_TYPED = ("CONSTANT", "SHAPE", "QUANTIZE", "DEQUANTIZE", "CAST", "IDENTITY")
-"""Layers whose types follow from what they are. 8.5 casts with an identity, whose input may be uint8."""
+_CASTS = ("CAST", "IDENTITY")
+"""8.5 casts with an identity, whose input may be uint8."""
+_TYPED = ("CONSTANT", "SHAPE", "QUANTIZE", "DEQUANTIZE", *_CASTS)
+"""Layers whose types follow from what they are."""
 _PLACE = re.compile(r"\s*In \w+ at /\S+?:\d+\b")
 """Where in NVIDIA's own source a message comes from."""
 _NOISE = re.compile(r"^\[?checkMacros|^Invalid Node|^In node|cudaError")
@@ -75,22 +77,36 @@ def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
             profile.set_shape(one.name, shape, shape, shape)
         config.add_optimization_profile(profile)
     if not parsed.strongly_typed:
-        _hold_types(trt, network, config)
+        _hold_types(parsed, config)
     return config
+
+
+def tensor_types(parsed: Parsed) -> dict[str, str]:
+    """The type of every tensor that a layer makes, by name: FLOAT, HALF, INT32, ...
+
+    Before 10.0 a tensor says FLOAT until the network is built, whatever flows into it (seen in 8.5.3): there a half
+    comes from a cast to it, and what is computed of halves is one, until the next cast.
+    """
+    found: dict[str, str] = {}
+    for layer in _layers(parsed.network):
+        halves = any(found.get(name) == "HALF" for name in _inputs(layer))
+        for i in range(layer.num_outputs):
+            output = layer.get_output(i)
+            said = str(output.dtype).rpartition(".")[2]
+            cast = _kind(layer) in _CASTS and layer.output_type_is_set(i)
+            follows = halves and said == "FLOAT" and not cast and not parsed.strongly_typed
+            found[output.name] = "HALF" if follows else said
+    return found
 
 
 def graph_types(parsed: Parsed) -> dict[str, int]:
     """How many convolutions and matrix products the network has in which type, as the graph says."""
-    trt, network = parsed.product.module, parsed.network
-    layers = [network.get_layer(i) for i in range(network.num_layers)]
-    dequantised = {
-        layer.get_output(0).name for layer in layers if layer.type == getattr(trt.LayerType, "DEQUANTIZE", None)
-    }
+    layers, types = _layers(parsed.network), tensor_types(parsed)
+    dequantised = {layer.get_output(0).name for layer in layers if _kind(layer) == "DEQUANTIZE"}
     found: Counter[str] = Counter()
     for layer in layers:
-        kind = str(layer.type).rpartition(".")[2]
-        if kind in WEIGHTED:
-            name = str(layer.get_output(0).dtype).rpartition(".")[2]
+        if _kind(layer) in WEIGHTED:
+            name = types[layer.get_output(0).name]
             found["int8" if layer.get_input(0).name in dequantised else SHORT.get(name, name.lower())] += 1
     return dict(found)
 
@@ -141,24 +157,40 @@ def _typed_flag(trt: Any) -> Any:
     return getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
 
 
-def _hold_types(trt: Any, network: Any, config: Any) -> None:
-    """8.5 chooses types itself: allow those of the graph, and bind every layer of floats to its own."""
-    bound = {trt.float32, trt.float16}
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        kind = str(layer.type).rpartition(".")[2]
-        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        if kind in _TYPED or not all(o.dtype in bound for o in outputs):
-            continue
-        if any(o.dtype == trt.float16 for o in outputs):
-            config.set_flag(trt.BuilderFlag.FP16)
-        layer.precision = outputs[0].dtype
-        for i, output in enumerate(outputs):
-            layer.set_output_type(i, output.dtype)
-    kinds = {str(network.get_layer(i).type).rpartition(".")[2] for i in range(network.num_layers)}
-    if "QUANTIZE" in kinds:
+def _hold_types(parsed: Parsed, config: Any) -> None:
+    """8.5 chooses types itself: allow those of the graph, and bind every layer of floats to its own.
+
+    In a quantised graph the pairs of Q and DQ say where int8 is, and nothing but float32 is allowed beside it unless
+    the graph has halves. It is not bound further: 8.5.3 fails where a block that it compiles into one "must obey".
+    """
+    trt, layers, types = parsed.product.module, _layers(parsed.network), tensor_types(parsed)
+    if "HALF" in types.values():
+        config.set_flag(trt.BuilderFlag.FP16)
+    if any(_kind(layer) == "QUANTIZE" for layer in layers):
         config.set_flag(trt.BuilderFlag.INT8)
+        return
+    bound = {"FLOAT": trt.float32, "HALF": trt.float16}
+    for layer in layers:
+        own = [types[layer.get_output(i).name] for i in range(layer.num_outputs)]
+        if _kind(layer) in _TYPED or not all(name in bound for name in own):
+            continue
+        layer.precision = bound[own[0]]
+        for i, name in enumerate(own):
+            layer.set_output_type(i, bound[name])
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+
+
+def _layers(network: Any) -> list[Any]:
+    """In an order in which each comes after those that it takes from."""
+    return [network.get_layer(i) for i in range(network.num_layers)]
+
+
+def _kind(layer: Any) -> str:
+    return str(layer.type).rpartition(".")[2]
+
+
+def _inputs(layer: Any) -> list[str]:
+    return [one.name for i in range(layer.num_inputs) if (one := layer.get_input(i)) is not None]
 
 
 def _refusal(error: Any) -> str:

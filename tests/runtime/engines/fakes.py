@@ -196,7 +196,7 @@ def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None
         def get_timing_cache(self) -> Any:
             return self.cache
 
-    layer = SimpleNamespace(type="LayerType.CONVOLUTION")
+    layer = SimpleNamespace(type="LayerType.CONVOLUTION", num_inputs=1, num_outputs=1)
     layer.get_output = lambda i: SimpleNamespace(name="y", dtype="DataType.FLOAT")
     layer.get_input = lambda i: SimpleNamespace(name="x")
     network = SimpleNamespace(num_inputs=0, num_layers=1, get_layer=lambda i: layer)
@@ -224,7 +224,6 @@ def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None
         NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
         BuilderFlag=SimpleNamespace(TF32="TF32"),
         ProfilingVerbosity=SimpleNamespace(DETAILED=1),
-        LayerType=SimpleNamespace(DEQUANTIZE="LayerType.DEQUANTIZE"),
         LayerInformationFormat=SimpleNamespace(JSON=1),
         IProgressMonitor=type("IProgressMonitor", (), {"__init__": lambda self: None}),
         Runtime=Runtime,

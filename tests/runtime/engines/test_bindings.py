@@ -73,6 +73,7 @@ USED = {
 """By class. What only 8.5 has and is asked for with `hasattr`, or only in a weakly typed network, is in ONLY_OLD."""
 ONLY_OLD = {
     *("EXPLICIT_BATCH", "FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS", "precision", "set_output_type"),
+    "output_type_is_set",
     *(
         "set_preview_feature",
         "set_tactic_sources",
