@@ -29,6 +29,7 @@ def train(
     freeze_norm: Annotated[
         int | None, typer.Option(help="Batch norms keep their statistics from this epoch on; 0: never.")
     ] = None,
+    schedule: Annotated[str | None, typer.Option(help="Of --lr: plateau, or cosine to the last epoch.")] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better score before --lr is divided.")] = None,
     min_gain: Annotated[float | None, typer.Option(help="How much better counts as better there.")] = None,
     lr_divide: Annotated[float | None, typer.Option(help="By how much: 2 or 5.")] = None,
@@ -38,6 +39,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     amp: Annotated[bool | None, typer.Option(help="Mixed precision, on a GPU.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of torch.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that make pictures.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start over what is in the folder.")] = False,
 ) -> None:
     """Train a network; killed and started again with the same options it goes on, with the same curve.
@@ -57,9 +59,9 @@ def train(
         "init": init, "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
         "momentum": momentum, "weight_decay": weight_decay, "ema": ema, "patience": patience, "min_gain": min_gain,
         "lr_divide": lr_divide, "min_lr": min_lr, "seed": seed, "ensemble": ensemble, "device": device, "amp": amp,
-        "threads": threads, "freeze_norm": freeze_norm,
+        "threads": threads, "freeze_norm": freeze_norm, "schedule": schedule,
     }  # fmt: skip
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)
     options.check()
-    print(fit(problem_for(task, options, size, data), options))
+    print(fit(problem_for(task, options, size, data, workers), options))

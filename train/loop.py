@@ -17,7 +17,7 @@ from . import checkpoint
 from .distributed import Place, equal_batches, from_first, mean_over_processes, parallel
 from .problem import Loss, Options, Problem, Targets
 from .report import Epoch, Report
-from .schedule import Plateau
+from .schedule import Schedule
 from .update_ratio import TARGET, UpdateRatio, advice
 
 
@@ -69,7 +69,7 @@ class Training:
         self._ratio = UpdateRatio(self.model)
         self._identity = checkpoint.identity(problem, options, place.shard.world)
         self._step = 0
-        self.schedule = Plateau(options.lr)
+        self.schedule = Schedule(options.lr)
 
     def epoch(self, index: int, report: Report) -> Epoch:
         """Train and validate epoch `index` (from 0); returns its record."""
@@ -103,7 +103,7 @@ class Training:
             "best": scores["score"] > self.schedule.best,
             "seconds": round(time.perf_counter() - start, 2),
         }
-        self.schedule = self.schedule.after(scores["score"], self._options)
+        self.schedule = self.schedule.after(scores["score"], self._options, index + 1)
         return record
 
     def save(self, history: list[Epoch]) -> None:
@@ -134,7 +134,7 @@ class Training:
             self._average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
-        self.schedule = Plateau(**state["schedule"])
+        self.schedule = Schedule(**state["schedule"])
         history: list[Epoch] = state["history"]
         self._step = history[-1]["step"]
         return history
@@ -225,7 +225,7 @@ def _mix(seed: int, epoch: int, rank: int) -> int:
     return ((seed * 1_000_003 + epoch) * 1_000_003 + rank) % (1 << 62)
 
 
-def _summary(history: list[Epoch], options: Options, schedule: Plateau) -> str:
+def _summary(history: list[Epoch], options: Options, schedule: Schedule) -> str:
     why = "learning rate below --min-lr" if schedule.ended(options) else f"all {len(history)} epochs done"
     best = max(history, key=lambda e: e["validation"]["score"])
     ratio = median(e["update_ratio"] for e in history)

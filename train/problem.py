@@ -85,9 +85,10 @@ class Problem(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to train. `lr` is divided by `lr_divide` after `patience` epochs without a score better by `min_gain`.
+    """How to train. `lr` is divided by `lr_divide` after `patience` epochs without a score better by `min_gain`; with
+    the `schedule` cosine it falls to `min_lr` in the last epoch.
 
-    Training ends after `epochs`, or when the learning rate falls below `min_lr`. `batch_size` is that of all
+    Training ends after `epochs`, or when a divided learning rate falls below `min_lr`. `batch_size` is that of all
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
     another number may differ in the last bits. `amp` is mixed precision, on a GPU only. With `ema` above 0 the weights
     that are validated and kept are a running average, in which a step's weights count 1 - ema. `init` is the folder of
@@ -106,6 +107,7 @@ class Options:
     weight_decay: float = 1e-4
     ema: float = 0.0
     freeze_norm: int = 0
+    schedule: str = "plateau"
     patience: int = 5
     min_gain: float = 0.0
     lr_divide: float = 2.0
@@ -121,6 +123,7 @@ class Options:
         """Raise UsageError for a value that cannot be meant."""
         rules = {
             "--optimizer": (self.optimizer in ("sgd", "adamw"), self.optimizer, "sgd or adamw"),
+            "--schedule": (self.schedule in ("plateau", "cosine"), self.schedule, "plateau or cosine"),
             "--lr-divide": (self.lr_divide in (2, 5), self.lr_divide, "2 or 5"),
             "--lr": (0 < self.lr < math.inf, self.lr, "a positive number"),
             "--min-lr": (0 < self.min_lr < self.lr, self.min_lr, f"between 0 and --lr {self.lr:g}"),
@@ -156,8 +159,9 @@ class Options:
         return replace(self, out=self.out / f"member-{index}", seed=self.seed + index, ensemble=1)
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on; neither where it lies nor how long it goes changes an epoch."""
-        plain = {k: v for k, v in asdict(self).items() if k not in ("out", "epochs", "restart")}
+        """What must be the same for a run to go on: not where it lies, nor, but for a cosine, how long it goes."""
+        passed = ("out", "restart") if self.schedule == "cosine" else ("out", "restart", "epochs")
+        plain = {k: v for k, v in asdict(self).items() if k not in passed}
         return {**plain, "init": _sha256_once(self.weights) if self.weights else None}
 
     @property

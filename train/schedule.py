@@ -1,15 +1,16 @@
-"""The learning rate: divided when the score stops improving, until it is so small that training ends."""
+"""The learning rate: divided when the score stops improving, or along a cosine to the last epoch."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from .problem import Options
 
 
 @dataclass(frozen=True, slots=True)
-class Plateau:
-    """State of the schedule after an epoch.
+class Schedule:
+    """State after an epoch.
 
     `bad` counts the epochs since the score last beat `goal`, or since the last division.
     """
@@ -19,14 +20,23 @@ class Plateau:
     bad: int = 0
     goal: float = float("-inf")
 
-    def after(self, score: float, options: Options) -> Plateau:
-        """The state after an epoch with this validation score."""
+    def after(self, score: float, options: Options, done: int) -> Schedule:
+        """The state after an epoch with this validation score, the `done`-th (from 1)."""
         best = max(score, self.best)
+        if options.schedule == "cosine":
+            return replace(self, best=best, lr=_cosine(options, done))
         if score > self.goal:
-            return Plateau(self.lr, best, 0, score + options.min_gain)
+            return Schedule(self.lr, best, 0, score + options.min_gain)
         if self.bad + 1 < options.patience:
             return replace(self, best=best, bad=self.bad + 1)
-        return Plateau(self.lr / options.lr_divide, best, 0, best + options.min_gain)
+        return Schedule(self.lr / options.lr_divide, best, 0, best + options.min_gain)
 
     def ended(self, options: Options) -> bool:
-        return self.lr < options.min_lr
+        """Whether the learning rate was divided below `min_lr`; a cosine only gets there."""
+        return options.schedule == "plateau" and self.lr < options.min_lr
+
+
+def _cosine(options: Options, done: int) -> float:
+    """From `lr` to `min_lr` along half a cosine (Loshchilov and Hutter 2017, SGDR)."""
+    share = min(1.0, done / options.epochs)
+    return options.min_lr + (options.lr - options.min_lr) * (1 + math.cos(math.pi * share)) / 2

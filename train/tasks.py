@@ -11,6 +11,7 @@ from ..runtime.bundle import Manifest
 from .problem import Options, Problem
 
 TASKS = ("face", "navigate")
+MOST_WORKERS = 256
 
 
 def defaults(task: str, out: Path) -> Options:
@@ -45,16 +46,23 @@ def defaults(task: str, out: Path) -> Options:
     raise _unknown(task)
 
 
-def problem_for(task: str, options: Options, size: int | None = None, data: str | None = None) -> Problem:
+def problem_for(
+    task: str, options: Options, size: int | None = None, data: str | None = None, workers: int | None = None
+) -> Problem:
     """The problem of `task`; `size` is how much it learns from: pictures an epoch (face), courses (navigate).
 
-    `data` are annotated pictures for faces: `wider:DIR` or a folder with `boxes.json`.
+    `data` are annotated pictures for faces: `wider:DIR` or a folder with `boxes.json`. `workers` processes make
+    pictures; how many changes none of them.
     """
     if data and task != "face":
         raise UsageError(f"--data {data}: only faces are learnt from a folder; expected no --data for {task}")
     if size is not None and size < 1:
         raise UsageError(f"--size is {size}; expected 1 or more")
+    if workers is not None and not 0 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers is {workers}; expected 0 (none beside this one) to {MOST_WORKERS}")
     common = {"seed": options.seed, "batch_size": options.batch_size}
+    if workers is not None:
+        common["workers"] = workers
     if task == "face":
         from .face.problem import FaceOptions, FaceProblem
 

@@ -16,6 +16,7 @@ from helmsight.train.navigate.loss import drive_loss
 from helmsight.train.navigate.model import IMAGE_HW, MASK_HW, build
 from helmsight.train.navigate.problem import NavigateOptions, NavigateProblem
 from helmsight.train.problem import Options, Shard
+from helmsight.train.stream import stream
 
 from ..bundles import navigate_manifest
 
@@ -74,17 +75,19 @@ def test_the_loss_is_a_mean_over_the_batch():
 
 
 def test_an_epoch_is_the_same_again_and_another_one_differs():
-    data = Batches(_frames(20), seed=3, batch_size=4)
-    first, again, other = (list(data.epoch(e, Shard())) for e in (0, 0, 1))
+    first, again, other = (
+        list(stream(Batches(_frames(20), (3, epoch), 4, Shard()), workers))
+        for epoch, workers in ((0, 0), (0, 2), (1, 0))
+    )
     assert len(first) == 5
     assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0][0], other[0][0])
 
 
 def test_shards_split_every_batch():
-    data = Batches(_frames(8), seed=3, batch_size=4)
-    whole = list(data.epoch(0, Shard()))
-    halves = [list(data.epoch(0, Shard(rank, 2))) for rank in (0, 1)]
+    whole, *halves = (
+        list(stream(Batches(_frames(8), (3, 0), 4, shard), 0)) for shard in (Shard(), Shard(0, 2), Shard(1, 2))
+    )
     for i, (images, targets) in enumerate(whole):
         assert torch.equal(images, torch.cat([halves[0][i][0], halves[1][i][0]]))
         assert torch.equal(targets["steer"], torch.cat([halves[0][i][1]["steer"], halves[1][i][1]["steer"]]))
@@ -98,7 +101,7 @@ def test_a_flip_turns_steering_and_floor_around_together():
     free = np.zeros((n, *MASK_HW), bool)
     free[:, :, : MASK_HW[1] // 2] = True
     frames = Frames(images, np.full(n, 0.7, np.float32), np.zeros(n, bool), free)
-    (batch, targets), *_ = Batches(frames, seed=0, batch_size=n).epoch(0, Shard())
+    batch, targets = Batches(frames, (0, 0), n, Shard())[0]
     bright_left = batch[:, :, :40].float().mean((1, 2, 3)) > batch[:, :, 56:].float().mean((1, 2, 3))
     floor_left = targets["free"][:, :, :20].mean((1, 2)) > 0.5
     assert torch.equal(bright_left, targets["steer"][:, 0] > 0)

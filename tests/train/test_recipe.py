@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,9 @@ load_file = pytest.importorskip("safetensors.torch").load_file
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
 from helmsight.runtime.bundle import sha256  # noqa: E402
-from helmsight.train.recipe import Normalise, Options, fit, init_by_fan_in  # noqa: E402
+from helmsight.train.recipe import Batch, Normalise, Options, Shard, fit, init_by_fan_in  # noqa: E402
 from helmsight.train.report import draw_curves  # noqa: E402
-from helmsight.train.schedule import Plateau  # noqa: E402
+from helmsight.train.schedule import Schedule  # noqa: E402
 from helmsight.train.update_ratio import UpdateRatio, advice  # noqa: E402
 
 from .tiny import TinyNet, TinyProblem, make  # noqa: E402
@@ -176,13 +177,41 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
 
 def test_plateau_divides_after_patience_and_ends(tmp_path: Path) -> None:
     chosen = options(tmp_path, lr=1.0, patience=2, lr_divide=5, min_lr=0.03)
-    state, seen = Plateau(chosen.lr), []
-    for score in (0.1, 0.3, 0.2, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1):
-        state = state.after(score, chosen)
+    state, seen = Schedule(chosen.lr), []
+    for done, score in enumerate((0.1, 0.3, 0.2, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1), 1):
+        state = state.after(score, chosen, done)
         seen.append(round(state.lr, 6))
     assert seen == [1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.008]
     assert state.best == 0.4
     assert state.ended(chosen)
+
+
+def test_a_cosine_falls_to_the_least_rate_whatever_the_score(tmp_path: Path) -> None:
+    chosen = options(tmp_path, lr=1.0, min_lr=0.2, epochs=4, schedule="cosine")
+    state, seen = Schedule(chosen.lr), []
+    for done, score in enumerate((0.5, 0.1, 0.1, 0.1), 1):
+        state = state.after(score, chosen, done)
+        seen.append(state.lr)
+    assert seen == pytest.approx([0.2 + 0.4 * (1 + math.cos(math.pi * share)) for share in (0.25, 0.5, 0.75, 1)])
+    assert seen[-1] == pytest.approx(0.2)
+    assert state.best == 0.5
+    assert not state.ended(chosen)
+
+
+def test_a_cosine_goes_on_as_if_it_had_never_stopped_and_only_to_its_own_end(tmp_path: Path) -> None:
+    class Broken(TinyProblem):
+        def batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
+            if epoch == 2:
+                raise KeyboardInterrupt
+            return super().batches(epoch, shard)
+
+    whole = fit(TinyProblem(), options(tmp_path / "whole", epochs=4, schedule="cosine"))
+    chosen = options(tmp_path / "run", epochs=4, schedule="cosine")
+    with pytest.raises(KeyboardInterrupt):
+        fit(Broken(), chosen)
+    with pytest.raises(UsageError, match="epochs 4 -> 5"):
+        fit(TinyProblem(), replace(chosen, epochs=5))
+    assert curve(fit(TinyProblem(), chosen)) == curve(whole)
 
 
 def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
@@ -240,9 +269,9 @@ def test_weights_that_are_not_there_or_do_not_fit_are_named(tmp_path: Path) -> N
 
 def test_a_score_that_hardly_grows_counts_as_not_better(tmp_path: Path) -> None:
     chosen = options(tmp_path, lr=1.0, patience=2, lr_divide=2, min_gain=0.1)
-    state, seen = Plateau(chosen.lr), []
-    for score in (0.1, 0.25, 0.28, 0.31, 0.36, 0.42, 0.43):
-        state = state.after(score, chosen)
+    state, seen = Schedule(chosen.lr), []
+    for done, score in enumerate((0.1, 0.25, 0.28, 0.31, 0.36, 0.42, 0.43), 1):
+        state = state.after(score, chosen, done)
         seen.append(state.lr)
     assert seen == [1, 1, 1, 0.5, 0.5, 0.5, 0.5]
     assert state.best == 0.43, "what is kept is the best, however little better"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ...runtime.bundle import sha256
 from ...runtime.fetch import cache_folder
@@ -207,20 +205,8 @@ class Batches(Dataset[Batch]):
         images = torch.from_numpy(np.stack([image for image, _ in made]))
         return images, {"boxes": boxes, "landmarks": landmarks, "doubtful": doubtful}
 
-    def stream(self, workers: int) -> Iterator[Batch]:
-        """All batches in order, made ahead of time by `workers` processes (0: in this one)."""
-        ahead = 4 if workers else None
-        loader: DataLoader[Batch] = DataLoader(
-            self, batch_size=None, num_workers=workers, prefetch_factor=ahead, worker_init_fn=_one_thread
-        )
-        yield from loader
-
 
 def _largest(labels: Labels) -> Labels:
     area = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(1)
     kept = np.argsort(-area, kind="stable")[:MOST]
     return Labels(labels.boxes[kept], labels.landmarks[kept], labels.doubtful[kept])
-
-
-def _one_thread(_: int) -> None:
-    cv2.setNumThreads(0)

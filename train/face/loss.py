@@ -9,6 +9,7 @@ their distance over that of the eyes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -40,14 +41,21 @@ class Losses(NamedTuple):
     landmarks: Tensor
 
 
+@lru_cache(maxsize=8)
 def cells(hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Centres (N, 2) x, y in pixels and strides (N,) of the cells, in the network's order."""
+    """Centres (N, 2) x, y in pixels and strides (N,) of the cells, in the network's order. Not to be written to."""
     centres, strides = [], []
     for stride in STRIDES:
         y, x = torch.meshgrid(torch.arange(hw[0] // stride), torch.arange(hw[1] // stride), indexing="ij")
         centres.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
         strides.append(torch.full((len(centres[-1]),), float(stride)))
     return torch.cat(centres), torch.cat(strides)
+
+
+@lru_cache(maxsize=8)
+def _limits(hw: tuple[int, int]) -> Tensor:
+    """(N, 2) least and most of SIZES for each cell."""
+    return torch.tensor([SIZES[int(stride)] for stride in cells(hw)[1]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ def assign(boxes: Tensor, doubtful: Tensor, hw: tuple[int, int]) -> Assigned:
     inside = torch.cat([point - box[..., :2], box[..., 2:] - point], -1).amin(-1) > 0  # (B, N, M)
     area = (box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1)  # (B, 1, M)
     off = (point - (box[..., :2] + box[..., 2:]) / 2).abs().amax(-1)
-    limits = torch.tensor([SIZES[int(s)] for s in strides], device=boxes.device)[None, :, None]  # (1, N, 1, 2)
+    limits = _limits(hw).to(boxes.device)[None, :, None]  # (1, N, 1, 2)
     suits = (area.sqrt() >= limits[..., 0]) & (area.sqrt() < limits[..., 1])
     sure = ~doubtful[:, None]
     claims = inside & (off < RADIUS * stride) & suits & sure

@@ -84,7 +84,7 @@ def collect(seeds: Sequence[int], salt: int, driver: Path | None, workers: int) 
     """
     jobs = [(seed, salt, None if driver is None else str(driver)) for seed in seeds]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _one_thread) as pool:
+    with context.Pool(max(1, workers), _one_thread) as pool:
         yield from pool.imap(_collect_course, jobs, chunksize=1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from torch.utils.data import Dataset
 
 from ...runtime.fetch import cache_folder, locked
 from ...runtime.results import Image
@@ -72,27 +72,26 @@ def samples(n: int, seed: int) -> NDArray[np.uint8]:
     return frames.images[np.random.default_rng(seed).permutation(len(frames))[:n]]
 
 
-class Batches:
-    """The batches of an epoch: a shuffle and augmentation that only the seed and the epoch decide.
+class Batches(Dataset[Batch]):
+    """The batches of an epoch: a shuffle and augmentation that only `key`, the seed and the epoch, decides.
 
     Images (B, 72, 96, 3) uint8 BGR; targets `steer` (B, 1), `collision` (B, 1) and `free` (B, 36, 48), all float32.
     """
 
-    def __init__(self, frames: Frames, seed: int, batch_size: int) -> None:
-        self._frames, self._seed, self._batch_size = frames, seed, batch_size
+    def __init__(self, frames: Frames, key: tuple[int, int], batch_size: int, shard: Shard) -> None:
+        self._frames, self._key, self._batch_size, self._shard = frames, key, batch_size, shard
+        self._order = np.random.default_rng(key).permutation(len(frames))
 
-    def epoch(self, index: int, shard: Shard) -> Iterator[Batch]:
-        order = np.random.default_rng((self._seed, index)).permutation(len(self._frames))
-        for step in range(len(order) // self._batch_size):
-            rows = order[step * self._batch_size : (step + 1) * self._batch_size][shard.rows(self._batch_size)]
-            yield self._batch(index, rows)
+    def __len__(self) -> int:
+        return len(self._order) // self._batch_size
 
-    def _batch(self, epoch: int, rows: NDArray[np.int64]) -> Batch:
-        frames = self._frames
+    def __getitem__(self, step: int) -> Batch:
+        batch = self._order[step * self._batch_size : (step + 1) * self._batch_size]
+        frames, rows = self._frames, batch[self._shard.rows(self._batch_size)]
         images, free = frames.images[rows].copy(), frames.free[rows].astype(np.float32)
         steer = frames.steer[rows].copy()
         for i, row in enumerate(rows):
-            rng = np.random.default_rng((self._seed, epoch, int(row)))
+            rng = np.random.default_rng((*self._key, int(row)))
             if rng.random() < 0.5:
                 images[i], free[i], steer[i] = images[i][:, ::-1], free[i][:, ::-1], -steer[i]
             images[i] = augment(images[i], rng)

@@ -15,6 +15,7 @@ from ...devices.errors import UsageError
 from ...runtime.bundle import TensorSpec, sha256
 from ..problem import Batch, Loss, Options, Shard, Targets
 from ..recipe import fit
+from ..stream import stream
 from .collect import FRAMES_PER_COURSE, Frames, join
 from .data import Batches, Collection, folder, validation_frames
 from .evaluate import DATA, validate
@@ -46,7 +47,7 @@ LIMITS = (
 class NavigateOptions:
     """`seed` and `batch_size` are the recipe's. The expert drives `courses` courses; in each of `rounds` rounds of
     DAgger a network trained so far drives `round_courses` more; last the expert drives `more`, for their looks.
-    `workers` processes collect."""
+    `workers` processes collect, and make batches (0: this one)."""
 
     seed: int = 0
     batch_size: int = 32
@@ -80,7 +81,8 @@ class NavigateProblem:
         return build(**self._config)
 
     def batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
-        return Batches(self._frames, self._options.seed, self._options.batch_size).epoch(epoch, shard)
+        options = self._options
+        return stream(Batches(self._frames, (options.seed, epoch), options.batch_size, shard), options.workers)
 
     def loss(self, model: nn.Module, images: Tensor, targets: Targets) -> Loss:
         return drive_loss(_logits(model, images), targets)
