@@ -24,6 +24,8 @@ from helmsight.runtime.sim.things import ASSEMBLY, BUILT, MESHES, POTTED, STOCK,
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
+from .courses import course_of
+
 ROOM = np.array([[0, 0, 4, 0], [4, 0, 4, 4], [4, 4, 0, 4], [0, 4, 0, 0]], float)
 
 
@@ -46,7 +48,7 @@ def test_splits_share_no_seed_no_texture_and_nothing_that_stands_about_but_the_p
 
 @pytest.mark.parametrize("split", SEEDS)
 def test_what_stands_in_a_course_is_of_its_split_and_each_kind_is_met(split):
-    courses = [make_course(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
+    courses = [course_of(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
     things = {o.kind.partition(":")[0] for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
     assert things == STOCK[split].kinds
     assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY}
@@ -101,7 +103,7 @@ def test_a_loop_visits_each_cell_once_and_closes(seed, blocks):
 @pytest.mark.parametrize("name", ["office", "corridor"])
 @pytest.mark.parametrize("seed", [0, 3, 1000, 2000, 4000])
 def test_a_course_has_a_way_that_a_robot_fits_through(name, seed):
-    course = make_course(name, seed)
+    course = course_of(name, seed)
     assert course.length_m > 15
     assert clearance_m(course.line, course.solids).min() >= 0.75 / 2
     steps = np.linalg.norm(course.line - np.roll(course.line, 1, axis=0), axis=1)
@@ -117,12 +119,12 @@ def test_a_seed_makes_the_same_course_again():
 
 @pytest.mark.parametrize("seed", [2000, 2001, 4000, 4001])
 def test_laps_of_validation_and_test_courses_are_long(seed):
-    assert 75 <= make_course(("office", "corridor")[seed % 2], seed).length_m <= 100
+    assert 75 <= course_of(("office", "corridor")[seed % 2], seed).length_m <= 100
 
 
 def test_blocks_make_a_course_longer_and_have_limits():
-    assert make_course("office", 3, blocks=1).length_m < 17
-    assert make_course("corridor", 3, blocks=9).length_m > 60
+    assert course_of("office", 3, blocks=1).length_m < 17
+    assert course_of("corridor", 3, blocks=9).length_m > 60
     for blocks in (0, 31):
         with pytest.raises(UsageError, match=f"blocks is {blocks}; expected 1 to 30"):
             make_course("office", 3, blocks)
@@ -130,7 +132,7 @@ def test_blocks_make_a_course_longer_and_have_limits():
 
 @pytest.mark.parametrize(("name", "seed"), [("office", 4000), ("corridor", 4003), ("office", 1002)])
 def test_side_ways_lead_nowhere_and_open_where_the_loop_goes_straight_on(name, seed):
-    course = make_course(name, seed)
+    course = course_of(name, seed)
     assert len(course.side_ways) >= 3
     for way in course.side_ways:
         assert len(way.openings) == 1
@@ -185,7 +187,7 @@ def test_one_large_step_equals_many_small_ones():
 
 @pytest.mark.parametrize(("name", "seed"), [("corridor", 1), ("office", 4)])
 def test_the_expert_drives_a_lap_without_touching_anything(name, seed):
-    course = make_course(name, seed)
+    course = course_of(name, seed)
     start, ahead = course.line[0], course.line[4]
     pose = Pose(*start, math.atan2(ahead[1] - start[1], ahead[0] - start[0]))
     way = [pose]
@@ -199,7 +201,7 @@ def test_the_expert_drives_a_lap_without_touching_anything(name, seed):
 
 
 def test_a_collision_ahead_is_seen_at_half_a_metre():
-    course = make_course("corridor", 1)
+    course = course_of("corridor", 1)
     walls = course.solids[: course.wall_count]
     x, low, high = walls[0][0], walls[0][1], walls[0][3]
     middle = (low + high) / 2
@@ -212,7 +214,7 @@ def test_a_collision_ahead_is_seen_at_half_a_metre():
 
 
 def test_occupancy_is_free_on_the_line_and_solid_on_walls_and_obstacles():
-    course = make_course("office", 3)
+    course = course_of("office", 3)
     grid = occupancy(course, 0.05)
     line = grid.pixels(course.line)
     assert (grid.cells[line[:, 1], line[:, 0]] == FREE).all()

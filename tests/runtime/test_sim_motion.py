@@ -10,12 +10,14 @@ import pytest
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.sim import expert
 from helmsight.runtime.sim.check_courses import drive_lap
-from helmsight.runtime.sim.course import course_at, make_course
+from helmsight.runtime.sim.course import course_at
 from helmsight.runtime.sim.motion import Motion
 from helmsight.runtime.sim.movers import WAY_M, Mover
 from helmsight.runtime.sim.robot import RADIUS_M, Pose
 from helmsight.runtime.sim.things import Obstacle
 from helmsight.runtime.sim.world import clearance_m, polygon_segments
+
+from .courses import course_of
 
 BOX = Obstacle("box", 1.0, 0.0, 0.0, 0.4, 0.4, 0.5)
 MOVER = Mover(BOX, way=(0.0, 2.0), speed_mps=0.5, wait_s=1.0, phase_s=0.0)
@@ -23,7 +25,7 @@ MOVER = Mover(BOX, way=(0.0, 2.0), speed_mps=0.5, wait_s=1.0, phase_s=0.0)
 
 @pytest.fixture(scope="module")
 def corridor():
-    return make_course("corridor", 1)
+    return course_of("corridor", 1)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_the_distance_to_a_mover_is_that_to_its_footprint_then():
 
 @pytest.mark.parametrize("seed", range(4000, 4008))
 def test_moving_things_keep_off_what_stands_and_leave_the_way(seed):
-    course = make_course(("office", "corridor")[seed % 2], seed)
+    course = course_of(("office", "corridor")[seed % 2], seed)
     for mover in course.movers:
         assert 0.1 <= mover.speed_mps <= 0.4
         for time_s in np.arange(0, 40, 1.0):
@@ -51,7 +53,7 @@ def test_moving_things_keep_off_what_stands_and_leave_the_way(seed):
 
 
 def test_some_test_courses_move_and_some_do_not():
-    moving = [bool(make_course("office", seed).movers) for seed in range(4000, 4012)]
+    moving = [bool(course_of("office", seed).movers) for seed in range(4000, 4012)]
     assert 2 < sum(moving) < 10
 
 
@@ -149,7 +151,7 @@ def test_help_comes_where_it_is_free(corridor):
 
 @pytest.mark.parametrize(("name", "seed"), [("office", 1002), ("corridor", 1005)])
 def test_the_expert_drives_a_lap_among_moving_things(name, seed):
-    assert make_course(name, seed).movers or seed == 1002
+    assert course_of(name, seed).movers or seed == 1002
     lap = drive_lap(name, seed)
     assert lap.done
     assert not lap.collided

@@ -400,7 +400,10 @@ def test_whatever_ends_helmsight_ends_the_board_too(
         assert running_there
         pid = int(running_there.read_text())
         running.send_signal(ended_by)
-        _, said = running.communicate(timeout=LONG_S)
+        try:
+            _, said = running.communicate(timeout=LONG_S)
+        finally:
+            running.kill()  # else a run that goes on, as where SIGINT is ignored, would be waited for without end
     assert running.returncode == code, said
     assert "Traceback" not in said
     assert [p.bundle for p in load_profiles(record)] == ["face"]
