@@ -93,9 +93,10 @@ def tensor_types(parsed: Parsed) -> dict[str, str]:
         for i in range(layer.num_outputs):
             output = layer.get_output(i)
             said = str(output.dtype).rpartition(".")[2]
-            cast = _kind(layer) in _CASTS and layer.output_type_is_set(i)
-            follows = halves and said == "FLOAT" and not cast and not parsed.strongly_typed
-            found[output.name] = "HALF" if follows else said
+            if halves and said == "FLOAT" and not parsed.strongly_typed:  # TensorRT-RTX has no output_type_is_set
+                cast = _kind(layer) in _CASTS and layer.output_type_is_set(i)
+                said = said if cast else "HALF"
+            found[output.name] = said
     return found
 
 
