@@ -29,18 +29,27 @@ class Job:
     model: Any = None
 
 
-def hand_written(job: Job) -> int:
-    """What a user would write first; returns the number of frames."""
+def hand_written(job: Job, record: bool = False) -> int:
+    """What a user would write first; returns the number of frames. With `record`, a line of text is drawn into each
+    frame, and they are written beside the clip."""
     import cv2
 
-    capture, count = cv2.VideoCapture(job.clip), 0
+    capture, count, writer = cv2.VideoCapture(job.clip), 0, None
     while True:
         ok, frame = capture.read()
         if not ok:
             break
         job.run(frame)
+        if record:
+            if writer is None:
+                size, codec = (frame.shape[1], frame.shape[0]), cv2.VideoWriter.fourcc(*"mp4v")
+                writer = cv2.VideoWriter(str(Path(job.clip).with_name("out.mp4")), codec, 30, size)
+            cv2.putText(frame, f"frame {count}", (8, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (245, 245, 245))
+            writer.write(frame)
         count += 1
     capture.release()
+    if writer is not None:
+        writer.release()
     return count
 
 
@@ -105,6 +114,7 @@ CONTENDERS: dict[str, Callable[[Job], int]] = {
     "loop with a reader thread": reader_thread,
     "streamvision": streamvision,
     "helmsight": helmsight,
+    "hand-written loop, recording": lambda job: hand_written(job, record=True),
     "helmsight, recording": lambda job: helmsight(job, record=True),
 }
 

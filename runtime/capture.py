@@ -6,8 +6,10 @@ has to stop is not decided here but in `watch.py`.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -168,7 +170,9 @@ class Capture:
             try:
                 reader.source.close()
             finally:
-                if not reader.abandoned:
+                if reader.abandoned:
+                    _give_back()
+                else:
                     self._meter.source_is("ended", str(self.error or ""))
                     self._ended()
 
@@ -271,3 +275,11 @@ class Capture:
             reader.source.open()
         finally:
             reader.busy_ns = 0
+
+
+def _give_back() -> None:
+    """Free memory goes to the system: each thread has a heap of its own, which would keep what its source took."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)

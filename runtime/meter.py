@@ -48,10 +48,10 @@ class SourceState:
 class Summary:
     """What happened in a run.
 
-    `overwritten` counts, for each model, the frames that it never looked at, `repeated` those of a camera that showed
-    nothing new and that no model got. `late` counts, for each model with a period, the answers that took longer than
-    that, `shed_steps` how often load was taken off the others for it. `times` has `age` (capture to sink), `capture`,
-    `sinks` and, for each model, its stages.
+    `overwritten` counts, for each model, the frames that it never looked at, for the first one also those whose result
+    no sink saw, `repeated` those of a camera that showed nothing new and that no model got. `late` counts, for each
+    model with a period, the answers that took longer than that, `shed_steps` how often load was taken off the others
+    for it. `times` has `age` (capture to sink), `capture`, `sinks` and, for each model, its stages.
     """
 
     results: int

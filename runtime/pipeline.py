@@ -89,8 +89,13 @@ class Pipeline:
 
     @property
     def overwritten(self) -> dict[str, int]:
-        """For each model, the frames so far that it never looked at."""
-        return {w.model.task.name: w.inbox.overwritten for w in self._workers}
+        """For each model, the frames so far that it never looked at; for the first, also those whose result the next
+        one overtook before a sink took it."""
+        return {w.model.task.name: self._left_out if w is self._leader else w.inbox.overwritten for w in self._workers}
+
+    @property
+    def _left_out(self) -> int:
+        return self._leader.inbox.overwritten + self._leader.outbox.overwritten
 
     def results(self) -> Iterator[Result]:
         """The results, in the order of capture. Raises what the source or a model raised."""
@@ -158,7 +163,7 @@ class Pipeline:
         readings = {r.task: r for w in self._workers if (r := reading if w is self._leader else w.newest)}
         drive = reading.record if isinstance(reading.record, Drive) else None
         age_ms = reading.age_ms(time.perf_counter_ns())
-        overwritten = self._leader.inbox.overwritten
+        overwritten = self._left_out
         if drive is None:
             return Result(frame, readings, None, overwritten)
         if not drive.finite:

@@ -185,8 +185,8 @@ class Result:
     """What a sink receives: a frame, the newest reading of every task, and the command for a robot.
 
     `readings` may hold a reading of an earlier frame when that task runs at a lower rate: compare its
-    `frame_index`. `overwritten` counts the frames, so far, that no task looked at. `command` is None when no
-    task drives. `made_ns` is `time.perf_counter_ns()` when it came out: later than the capture by the age, and a Stop
+    `frame_index`. `overwritten` counts the frames, so far, that have no result. `command` is None when no task drives.
+    `made_ns` is `time.perf_counter_ns()` when it came out: later than the capture by the age, and a Stop
     for silence has an old frame. `map` is the map so far, for those who draw it, where one is made.
     """
 

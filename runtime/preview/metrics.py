@@ -45,7 +45,7 @@ def _run(watched: Watched) -> Iterator[str]:
         return
     meter = running.meter
     left_out = {_labels(model=name): count for name, count in running.overwritten().items()}
-    text = "Frames that a model never looked at, since a newer one came."
+    text = "Frames that a model never looked at, or whose result was overtaken, since a newer one came."
     yield from _metric("helmsight_frames_overwritten_total", "counter", text, left_out)
     text = "Frames of a camera that showed nothing new, given to no model."
     yield from _metric("helmsight_frames_repeated_total", "counter", text, {"": meter.repeated})

@@ -16,6 +16,14 @@ from helmsight.runtime.sources.fake import FakeSource
 from helmsight.runtime.tasks import task_for
 
 
+class Drive(FakeSource):
+    """A live source that is over after its frames."""
+
+    @property
+    def ended(self) -> bool:
+        return self._index == self._count
+
+
 def model(bundle: Bundle, latency_ms: float = 0.0) -> Model:
     return Model(FakeSession(bundle, latency_ms), task_for(bundle.manifest))
 
@@ -59,6 +67,14 @@ def test_a_live_source_is_never_queued_and_what_is_overwritten_is_counted(face_b
     assert results[-1].overwritten + looked_at >= results[-1].frame.index
 
 
+def test_a_result_that_a_slow_sink_never_sees_is_counted_too(face_bundle: Bundle) -> None:
+    pipeline = Pipeline(Drive(60, live=True, interval_s=0.005), [model(face_bundle)])
+    results = pipeline.run([lambda _: time.sleep(0.03)]).results
+    overwritten = pipeline.overwritten["face"]
+    assert overwritten >= 10
+    assert results + overwritten == 60
+
+
 def test_the_slower_model_lends_its_newest_reading(face_bundle: Bundle, navigate_bundle: Bundle) -> None:
     source = FakeSource(100, live=True, interval_s=0.005)
     pipeline = Pipeline(source, [model(face_bundle, latency_ms=40), model(navigate_bundle)])
@@ -82,11 +98,6 @@ def test_a_lost_camera_is_opened_again(face_bundle: Bundle, caplog: pytest.LogCa
 
 
 def test_a_live_source_that_is_over_ends_the_run(face_bundle: Bundle) -> None:
-    class Drive(FakeSource):
-        @property
-        def ended(self) -> bool:
-            return self._index == self._count
-
     pipeline = Pipeline(Drive(5, live=True), [model(face_bundle)])
     assert collect(pipeline)[-1].frame.index == 4
     assert pipeline.summary().reopened == 0
