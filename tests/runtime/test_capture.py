@@ -173,7 +173,6 @@ def test_a_camera_that_stalled_goes_on_though_it_was_left_behind(caplog: pytest.
 def test_those_that_hang_are_given_longer_and_longer_and_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("helmsight.runtime.capture.MOST_HANGING", 4)
     bench = Bench()
-    before = threading.active_count()
     with Watched(bench) as watched:
         watched.until_it_is("open")
         bench.hangs = True
@@ -186,7 +185,7 @@ def test_those_that_hang_are_given_longer_and_longer_and_are_only_so_many(monkey
         until = time.monotonic() + 2.5  # more than the last one may take
         watched.until(lambda: time.monotonic() > until)
         assert bench.opened == 5
-        assert threading.active_count() == before + 5
+        assert [reader.thread.is_alive() for reader in watched.capture._hanging] == [True] * 4
         bench.hangs = False
         bench.let_go.set()
         watched.until_a_new_frame()
