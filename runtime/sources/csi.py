@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from urllib.parse import urlsplit
 
@@ -41,6 +42,11 @@ class CsiSource(LiveCapture):
                 f"--source {self.uri}: OpenCV {cv2.__version__} here has no GStreamer, as all of pip's; on a Jetson "
                 "use JetPack's, in an environment of python3 -m venv --system-site-packages without opencv-python"
             )
+        if not _has_element("nvarguscamerasrc"):  # OpenCV would wait for its pictures for ever
+            raise DeviceMismatch(
+                f"--source {self.uri}: GStreamer here has no nvarguscamerasrc, which JetPack installs "
+                "(nvidia-l4t-gstreamer); a container needs --runtime nvidia; a USB camera is --source 0"
+            )
         self._capture = cv2.VideoCapture(self.pipeline, cv2.CAP_GSTREAMER)
         if not self._capture.isOpened():
             self.close()
@@ -48,3 +54,14 @@ class CsiSource(LiveCapture):
                 f"--source {self.uri}: sensor {self._sensor} gives no pictures of {self._hw[1]}x{self._hw[0]}; see "
                 "that it is connected and not in use, and: sudo systemctl restart nvargus-daemon"
             )
+
+
+def _has_element(name: str) -> bool:
+    """Whether GStreamer has this plugin; True where that cannot be asked."""
+    try:
+        gst = ctypes.CDLL("libgstreamer-1.0.so.0")
+    except OSError:
+        return True
+    gst.gst_init(None, None)
+    gst.gst_element_factory_find.restype = ctypes.c_void_p
+    return gst.gst_element_factory_find(name.encode()) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import struct
@@ -16,7 +17,7 @@ import pytest
 from helmsight.devices.errors import CameraUnavailable, DeviceMismatch, UsageError
 from helmsight.runtime.sources import _v4l2, open_source
 from helmsight.runtime.sources._v4l2 import Mode, modes, users
-from helmsight.runtime.sources.csi import CsiSource
+from helmsight.runtime.sources.csi import CsiSource, _has_element
 
 SIZES = {"MJPG": {(640, 480): (30, 15), (1280, 720): (30,)}, "YUYV": {(640, 480): (30,)}}
 KNOWN = [Mode("MJPG", 640, 480, (30, 15)), Mode("MJPG", 1280, 720, (30,)), Mode("YUYV", 640, 480, (30,))]
@@ -184,9 +185,25 @@ def test_a_csi_camera_needs_gstreamer(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source("csi://0").open()
 
 
+def test_a_csi_camera_needs_jetpacks_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a real GStreamer, where there is one."""
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "    GStreamer:   YES (1.20.3)\n")
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("OpenCV would wait for ever"))
+    try:
+        ctypes.CDLL("libgstreamer-1.0.so.0")
+    except OSError:
+        pytest.skip("no GStreamer")
+    if _has_element("nvarguscamerasrc"):
+        pytest.skip("a Jetson")
+    assert _has_element("fakesink")
+    with pytest.raises(DeviceMismatch, match=r"csi://0: GStreamer here has no nvarguscamerasrc, .*--runtime nvidia"):
+        open_source("csi://0").open()
+
+
 def test_a_csi_camera_through_gstreamer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "    GStreamer:   YES (1.20.3)\n")
     monkeypatch.setattr(cv2, "VideoCapture", Webcam)
+    monkeypatch.setattr("helmsight.runtime.sources.csi._has_element", lambda _: True)
     with open_source("csi://1?size=1920x1080&fps=60&flip=2") as source:
         assert isinstance(source, CsiSource)
         assert source._capture.address == source.pipeline
