@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .drawings import legend, plain_ticks
@@ -21,8 +21,8 @@ Rows = Sequence[tuple[Entry, Look]]
 
 NUMBERED = 8
 """Up to so many rows all have their number beside them; of more, only those that were measured."""
-ROOF_NAMES = 32
-"""As many names fit one above the other at the right of a roofline."""
+ROOF_NAME_PT = 10
+"""From one name at the right of a roofline to the next, in points."""
 
 
 def line_of(entry: Entry) -> str:
@@ -36,12 +36,13 @@ def line_of(entry: Entry) -> str:
 def dots(axes: Axes, rows: Rows, figure: Figure, around: Callable[[Entry], Interval], label: str) -> None:
     """A dot for each row on the line of its device, from the first line down; the bar is the row's interval.
 
-    Where several rows of a bundle stand on one line, each has its number above it.
+    Where several rows of a bundle stand on one line, each has its number above or below it.
     """
     bundles, devices = (list(dict.fromkeys(getattr(e, name) for e, _ in rows)) for name in ("bundle", "device"))
     lines = list(dict.fromkeys(line_of(e) for e, _ in sorted(rows, key=lambda row: devices.index(row[0].device))))
     shared = Counter((line_of(e), e.bundle) for e, _ in rows)
-    for entry, look in rows:
+    sides = _sides([((line_of(e), e.bundle), figure(e) or 0.0) for e, _ in rows])
+    for (entry, look), side in zip(rows, sides, strict=True):
         value = figure(entry)
         if value is None:
             continue
@@ -53,7 +54,7 @@ def dots(axes: Axes, rows: Rows, figure: Figure, around: Callable[[Entry], Inter
         axes.plot([span.low, span.high], [y, y], "|", color=look.colour, ms=5)
         axes.plot(value, y, look.marker, color=look.colour, mfc=look.fill, mew=1.3, ms=6, zorder=3)
         if shared[line_of(entry), entry.bundle] > 1:
-            _number(axes, look, (value, y), (0, 9))
+            _number(axes, look, (value, y), (0, 9 * side))
     axes.set_yticks(range(len(lines)), lines)
     axes.tick_params(axis="y", length=0)
     axes.set(xscale="log", xlabel=label, ylim=(len(lines) - 0.4, -0.6))
@@ -86,7 +87,8 @@ def roofline(axes: Axes, rows: Rows) -> None:
         ridge = min(max(peak / bandwidth, low), high)
         x = [low, ridge, high]
         axes.plot(x, [min(peak, v * bandwidth) for v in x], ls=DASHES[at % len(DASHES)], color=FAINT, lw=0.9)
-    for _, look, work in reached:
+    sides = _sides([((e.bundle, look.hollow), work.gflops) for e, look, work in reached])
+    for (_, look, work), side in zip(reached, sides, strict=True):
         span, gflops = work.gflops_interval, work.gflops
         dash = (0, (2, 1.2)) if look.hollow else "-"
         axes.plot([work.intensity] * 2, [span.low, span.high], ls=dash, color=look.colour, lw=1.1)
@@ -101,7 +103,7 @@ def roofline(axes: Axes, rows: Rows) -> None:
             zorder=3 if look.hollow else 4,
         )
         if not look.hollow or len(reached) <= NUMBERED:
-            _number(axes, look, (work.intensity, gflops), (9, 0))
+            _number(axes, look, (work.intensity, gflops), (9 * side, 0))
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     axes.set(xlabel="operations a byte that must be moved", ylabel="1e9 operations a second")
     plain_ticks(axes, "x")
@@ -133,7 +135,8 @@ def _name_roofs(axes: Axes, ends: dict[str, float]) -> None:
     if not ends:
         return
     low, high = axes.get_ylim()
-    step = (high / low) ** (1 / ROOF_NAMES)
+    height_pt = axes.bbox.height * 72 / axes.figure.dpi  # before the legend takes some of it
+    step = (high / low) ** (ROOF_NAME_PT / height_pt)
     ordered = sorted(ends.items(), key=lambda item: item[1])
     places: list[float] = []
     for _, end in ordered:
@@ -153,6 +156,16 @@ def _name_roofs(axes: Axes, ends: dict[str, float]) -> None:
             name, (right, end), (right * 1.35, place / excess), fontsize=8, va="center", annotation_clip=False,
             arrowprops=line,
         )  # fmt: skip
+
+
+def _sides(rows: Sequence[tuple[Hashable, float]]) -> list[int]:
+    """1 or -1 for each (group, value): in turns by value within a group, so that neighbours' numbers stand apart."""
+    sides = [1] * len(rows)
+    seen: Counter[Hashable] = Counter()
+    for at in sorted(range(len(rows)), key=lambda i: rows[i][1]):
+        sides[at] = 1 if seen[rows[at][0]] % 2 == 0 else -1
+        seen[rows[at][0]] += 1
+    return sides
 
 
 def _number(axes: Axes, look: Look, at: tuple[float, float], beside: tuple[float, float]) -> None:
