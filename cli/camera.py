@@ -94,10 +94,6 @@ def camera(
     for option, value in (("--max-age-ms", max_age_ms), ("--frozen-after-ms", frozen_after_ms)):
         if not isfinite(value):
             raise UsageError(f"{option} {value}: expected milliseconds")
-    if robot == "-" and as_json:
-        raise UsageError("--json: standard output has the commands of --robot -; leave one of them out")
-    if show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
     from ..runtime.camera import CameraOptions
     from ..runtime.pipeline import PipelineOptions
 
@@ -131,28 +127,39 @@ def camera(
             frozen_after_s=frozen_after_ms / 1e3,
         ),
     )
-    with redirect_stdout(sys.stderr) if robot == "-" else nullcontext():
+    _camera(options, as_json)
+
+
+def _camera(options: CameraOptions, as_json: bool) -> None:
+    """Run, say what came of it, and raise for what was to be done and was not."""
+    commands_on_stdout = options.robot == "-"
+    if commands_on_stdout and as_json:
+        raise UsageError("--json: standard output has the commands of --robot -; leave one of them out")
+    if options.show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
+    with redirect_stdout(sys.stderr) if commands_on_stdout else nullcontext():
         report, code = run_camera(options)
         if as_json:
             print_json(report.to_json())
         else:
             print_report(report)
-            for name, path in (("recording", _made(report)), ("log", log), ("map", map_)):
+            for name, path in (("recording", _made(report)), ("log", options.log), ("map", options.map)):
                 if path is not None and path.exists():
                     print(f"{name}: {path}")
-    _check(report, options)
+    _check_written(report, options)
     if code:
         raise typer.Exit(code)
     if options.goal and report.goal != "reached":
         why = "what stands around it or the robot leaves no way" if report.goal == "no way" else "the run ended before"
-        raise HelmsightError(f"--goal {goal}: not reached: {why}; the robot stands")
+        x, y = options.goal
+        raise HelmsightError(f"--goal {x:g},{y:g}: not reached: {why}; the robot stands")
 
 
 def _made(report: CameraReport) -> Path | None:
     return Path(report.recording) if report.recording else None
 
 
-def _check(report: CameraReport, options: CameraOptions) -> None:
+def _check_written(report: CameraReport, options: CameraOptions) -> None:
     """Raise HelmsightError for what was to be sent or written and was not; the first of several."""
     sent = report.robot
     if sent and not sent.stopped:
