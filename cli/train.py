@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..devices.errors import UsageError
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -61,6 +63,11 @@ def train(
         "lr_divide": lr_divide, "min_lr": min_lr, "seed": seed, "ensemble": ensemble, "device": device, "amp": amp,
         "threads": threads, "freeze_norm": freeze_norm, "schedule": schedule,
     }  # fmt: skip
+    without = [name for name in ("patience", "min_gain", "lr_divide") if given[name] is not None]
+    if schedule == "cosine" and without:
+        raise UsageError(
+            f"--{without[0].replace('_', '-')} has no effect with --schedule cosine; leave one of them out"
+        )
     options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)
     options.check()

@@ -37,6 +37,6 @@ class Schedule:
 
 
 def _cosine(options: Options, done: int) -> float:
-    """From `lr` to `min_lr` along half a cosine (Loshchilov and Hutter 2017, SGDR)."""
-    share = min(1.0, done / options.epochs)
+    """From `lr` in the first epoch to `min_lr` in the last, along half a cosine (Loshchilov and Hutter 2017, SGDR)."""
+    share = min(1.0, done / max(1, options.epochs - 1))
     return options.min_lr + (options.lr - options.min_lr) * (1 + math.cos(math.pi * share)) / 2

@@ -27,6 +27,12 @@ def helmsight(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["cat"], "task 'cat' cannot be trained or evaluated here; expected face or navigate"),
         (["face", "--optimizer", "rmsprop"], "--optimizer is rmsprop; expected sgd or adamw"),
         (["face", "--size", "0"], "--size is 0; expected 1 or more"),
+        (["face", "--workers", "-1"], "--workers is -1; expected 0 (none beside this one) to 256"),
+        (["face", "--schedule", "step"], "--schedule is step; expected plateau or cosine"),
+        (
+            ["face", "--schedule", "cosine", "--min-gain", "0.1"],
+            "--min-gain has no effect with --schedule cosine; leave one of them out",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -21,8 +21,8 @@ from helmsight.train.face.photographs import HELD_BACK, Photograph, Photographs,
 from helmsight.train.face.pool import AROUND, Head, cut_heads  # noqa: E402
 from helmsight.train.face.teachers import Labels  # noqa: E402
 from helmsight.train.face.view import SMALLEST, Region, carry, join, show  # noqa: E402
+from helmsight.train.loader import ahead  # noqa: E402
 from helmsight.train.problem import Shard  # noqa: E402
-from helmsight.train.stream import stream  # noqa: E402
 
 BOX, MARKS = (12, 5, 52, 59), ((24, 26), (40, 26), (32, 36), (24, 46), (40, 46))
 
@@ -162,8 +162,8 @@ def test_shards_make_up_the_batch_whatever_makes_it(material: Material) -> None:
             assert torch.equal(mine[:filled], row[:filled])
             assert not mine[filled:].any()
             assert not row[filled:].any()
-    here = list(stream(Batches(material, (0, 5), 4, 3, Shard()), workers=0))
-    there = list(stream(Batches(material, (0, 5), 4, 3, Shard()), workers=1))
+    here = list(ahead(Batches(material, (0, 5), 4, 3, Shard()), workers=0))
+    there = list(ahead(Batches(material, (0, 5), 4, 3, Shard()), workers=1))
     assert [torch.equal(a[0], b[0]) for a, b in zip(here, there, strict=True)] == [True] * 3
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from helmsight.train.loader import ahead
 from helmsight.train.navigate import evaluate, problem
 from helmsight.train.navigate.collect import Frames, join, load_frames
 from helmsight.train.navigate.data import Batches, augment
@@ -16,7 +17,6 @@ from helmsight.train.navigate.loss import drive_loss
 from helmsight.train.navigate.model import IMAGE_HW, MASK_HW, build
 from helmsight.train.navigate.problem import NavigateOptions, NavigateProblem
 from helmsight.train.problem import Options, Shard
-from helmsight.train.stream import stream
 
 from ..bundles import navigate_manifest
 
@@ -76,7 +76,7 @@ def test_the_loss_is_a_mean_over_the_batch():
 
 def test_an_epoch_is_the_same_again_and_another_one_differs():
     first, again, other = (
-        list(stream(Batches(_frames(20), (3, epoch), 4, Shard()), workers))
+        list(ahead(Batches(_frames(20), (3, epoch), 4, Shard()), workers))
         for epoch, workers in ((0, 0), (0, 2), (1, 0))
     )
     assert len(first) == 5
@@ -86,7 +86,7 @@ def test_an_epoch_is_the_same_again_and_another_one_differs():
 
 def test_shards_split_every_batch():
     whole, *halves = (
-        list(stream(Batches(_frames(8), (3, 0), 4, shard), 0)) for shard in (Shard(), Shard(0, 2), Shard(1, 2))
+        list(ahead(Batches(_frames(8), (3, 0), 4, shard), 0)) for shard in (Shard(), Shard(0, 2), Shard(1, 2))
     )
     for i, (images, targets) in enumerate(whole):
         assert torch.equal(images, torch.cat([halves[0][i][0], halves[1][i][0]]))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ...runtime.bundle import Manifest, TensorSpec
 from ...runtime.fetch import cache_folder
+from ..loader import ahead
 from ..problem import Batch, Loss, Shard, Targets
-from ..stream import stream
 from .backgrounds import PHOTOS
 from .calibrate import apply, fit
 from .data import IMAGE_HW, POOL_SIZE, Batches, load_material, validation_set
@@ -82,7 +82,7 @@ class FaceProblem:
         material = load_material(cache_folder(), options.data)
         steps = options.pictures // options.batch_size
         key = (options.seed, epoch)
-        return stream(Batches(material, key, options.batch_size, steps, shard), options.workers)
+        return ahead(Batches(material, key, options.batch_size, steps, shard), options.workers)
 
     def loss(self, model: nn.Module, images: Tensor, targets: Targets) -> Loss:
         return _sum(detection_loss(_logits(model, images), targets, (images.shape[1], images.shape[2])))

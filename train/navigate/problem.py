@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ...devices.errors import UsageError
 from ...runtime.bundle import TensorSpec, sha256
+from ..loader import ahead
 from ..problem import Batch, Loss, Options, Shard, Targets
 from ..recipe import fit
-from ..stream import stream
 from .collect import FRAMES_PER_COURSE, Frames, join
 from .data import Batches, Collection, folder, validation_frames
 from .evaluate import DATA, validate
@@ -82,7 +82,7 @@ class NavigateProblem:
 
     def batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
         options = self._options
-        return stream(Batches(self._frames, (options.seed, epoch), options.batch_size, shard), options.workers)
+        return ahead(Batches(self._frames, (options.seed, epoch), options.batch_size, shard), options.workers)
 
     def loss(self, model: nn.Module, images: Tensor, targets: Targets) -> Loss:
         return drive_loss(_logits(model, images), targets)
