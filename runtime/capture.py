@@ -128,30 +128,34 @@ class Capture:
     def _replace(self, reader: _Reader, now_ns: int) -> None:
         """A fresh reader on a fresh source of the same camera, in place of one that hangs; where that can be."""
         if self._meter.source.name == "opening" and not self._options.wait_for_source:
-            self._give_up(reader)
+            self._give_up(reader, now_ns)
             return
         hanging = [r for r in self._hanging if r.thread.is_alive()]
         source = reader.source.another() if len(hanging) < MOST_HANGING else None
         if source is None:
             return
+        fresh = _Reader(source)
         with self._lock:
-            if self._reader is not reader or not reader.busy_ns:
+            overdrawn_s = reader.hangs_s(now_ns)
+            if self._reader is not reader or not overdrawn_s:
                 return
+            hung_s = overdrawn_s + reader.patience_s
+            self._run(fresh, self._again)
             reader.abandoned = True
-            self._reader, self._hanging = _Reader(source), [*hanging, reader]
-        hung_s = (now_ns - reader.busy_ns) / 1e9
+            self._reader, self._hanging = fresh, [*hanging, reader]
+            self._meter.source_is("lost", f"hangs for {hung_s:.1f} s")
         log.warning("%s hangs for %.1f s; left behind, opening it again", self._uri, hung_s)
-        self._meter.source_is("lost", f"hangs for {hung_s:.1f} s")
-        self._run(self._reader, self._again)
 
-    def _give_up(self, reader: _Reader) -> None:
+    def _give_up(self, reader: _Reader, now_ns: int) -> None:
         """A source that does not open, nor fail to, is not there."""
-        if not self.error:
+        with self._lock:
+            if self.error or not reader.hangs_s(now_ns):
+                return
             reader.abandoned = True
             self.error = CameraUnavailable(
                 f"--source {self._uri}: gave no frame within {self._options.open_patience_s:g} s; is it in use?"
             )
-            self._ended()
+        self._ended()
 
     def _run(self, reader: _Reader, opened: Callable[[_Reader], bool]) -> None:
         reader.thread = threading.Thread(target=self._work, args=(reader, opened), name="capture", daemon=True)
@@ -210,7 +214,8 @@ class Capture:
         one in its place has any takes it back: what stalled is there again, and opening takes longer."""
         with self._lock:
             reader.busy_ns = 0
-            if reader.abandoned and frame and frame.index > self._last_index and self._reader.fresh:
+            replaced = self._reader is not reader  # or given up, for good
+            if replaced and reader.abandoned and frame and frame.index > self._last_index and self._reader.fresh:
                 self._hanging = [r for r in self._hanging if r is not reader] + [self._reader]
                 self._reader.abandoned, reader.abandoned = True, False
                 self._reader = reader

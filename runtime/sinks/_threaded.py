@@ -23,7 +23,7 @@ class ThreadedSink(BaseSink, Generic[T]):
     """Makes an item of each result in the caller's thread and writes it in another.
 
     Of a live source, items that find `queued` others waiting are dropped and counted in `dropped`; of a file they wait.
-    What the first `error` of writing ended is in `dropped` too, and the run goes on.
+    What the first `error` of either ended is in `dropped` too, and the run goes on.
     """
 
     def __init__(self, name: str, queued: int, live: bool) -> None:
@@ -51,13 +51,17 @@ class ThreadedSink(BaseSink, Generic[T]):
             raise RuntimeError("this sink is closed")
         if self.error is not None:
             self.dropped += 1
-        elif not self._live:
-            self._queue.put(self._item(result))
-        else:
-            try:
-                self._queue.put_nowait(self._item(result))
-            except queue.Full:
-                self.dropped += 1
+            return
+        try:
+            item = self._item(result)
+        except Exception as error:  # the robot drives on without it
+            self._fail(error)
+            self.dropped += 1
+            return
+        try:
+            self._queue.put(item, block=not self._live)
+        except queue.Full:
+            self.dropped += 1
 
     def close(self) -> None:
         """Finish: everything that was handed over is written. May be called twice."""

@@ -62,6 +62,7 @@ def _has_element(name: str) -> bool:
         gst = ctypes.CDLL("libgstreamer-1.0.so.0")
     except OSError:
         return True
-    gst.gst_init(None, None)
+    if not gst.gst_init_check(None, None, None):  # gst_init would end the process
+        raise DeviceMismatch("--source csi://: GStreamer here does not start; see what gst-inspect-1.0 says")
     gst.gst_element_factory_find.restype = ctypes.c_void_p
     return gst.gst_element_factory_find(name.encode()) is not None

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -197,6 +198,14 @@ def test_a_csi_camera_needs_jetpacks_plugin(monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip("a Jetson")
     assert _has_element("fakesink")
     with pytest.raises(DeviceMismatch, match=r"csi://0: GStreamer here has no nvarguscamerasrc, .*--runtime nvidia"):
+        open_source("csi://0").open()
+
+
+def test_a_gstreamer_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "    GStreamer:   YES (1.20.3)\n")
+    broken = SimpleNamespace(gst_init_check=lambda *_: 0)
+    monkeypatch.setattr("helmsight.runtime.sources.csi.ctypes", SimpleNamespace(CDLL=lambda _: broken))
+    with pytest.raises(DeviceMismatch, match=r"GStreamer here does not start; see what gst-inspect-1\.0 says"):
         open_source("csi://0").open()
 
 

@@ -127,6 +127,25 @@ def test_a_recorder_that_fails_says_so_and_takes_the_rest(
     assert "out.avi ended: OpenCV cannot write" in caplog.text
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_a_recording_that_cannot_be_drawn_ends_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, live: bool
+) -> None:
+    class Fails(Overlay):
+        def __call__(self, result: Result, now_ns: int | None = None) -> np.ndarray:
+            if result.frame.index == 2:
+                raise ValueError("no such colour")
+            return super().__call__(result, now_ns)
+
+    with Recorder(tmp_path / "out.avi", Fails([]), FakeSource(1, live=live)) as recorder:
+        for i in range(5):
+            recorder(result(i))
+    assert "no such colour" in str(recorder.error)
+    assert recorder.dropped == 3
+    assert "out.avi ended: no such colour; the run goes on" in caplog.text
+    assert len(frames_of(tmp_path / "out.avi")) == recorder.frames > 0
+
+
 @pytest.mark.parametrize(("name", "message"), [("x.gif", r"\.gif is unknown"), ("absent/x.mp4", "no folder")])
 def test_bad_recording_paths(tmp_path: Path, overlay: Overlay, name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
