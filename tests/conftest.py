@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ import pytest
 from helmsight.runtime.bundle import Bundle, write_bundle
 
 from .bundles import face_manifest, navigate_manifest
+
+
+def pytest_configure() -> None:
+    """Whoever starts the tests in the background of a shell has them, and all that they start, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
