@@ -52,9 +52,11 @@ NOTES = (
     "two CUDA events around the same. `no graph` launches each layer by itself.",
     "p99 is the nearest-rank percentile; with 99 % confidence it takes "
     f"{queries_needed(0.99):,} queries of a row to support it.",
-    "`residual` has the shape of ResNet-50 and random weights: a large network beside the two that ship.",
     "cuBLAS's and cuDNN's kernels are left out, as they are for every engine of helmsight's.",
 )
+RESIDUAL = "`residual` has the shape of ResNet-50 and random weights: a large network beside the two that ship."
+Pair = tuple[str, str]
+"""A network's name and the precision that is asked for."""
 
 
 def network(name: str, precision: str, given: Path | None) -> bytes:
@@ -171,16 +173,53 @@ def row(bundle: Bundle, precision: str, seconds: float, frames: int) -> dict[str
     }
 
 
-def rows_of(names: Sequence[str], given: Path | None, seconds: float, frames: int) -> Iterator[dict[str, Any]]:
-    """A row each; what fails is told on stderr, and has none."""
+def pairs_of(names: Sequence[str]) -> list[Pair]:
+    """What is to be measured."""
+    return [(name, precision) for name in names for precision in PRECISIONS[: 2 if name == "residual" else 3]]
+
+
+def rows_of(
+    pairs: Sequence[Pair], given: Path | None, seconds: float, frames: int
+) -> Iterator[tuple[Pair, dict[str, Any] | str]]:
+    """A row for each, or why there is none."""
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["XDG_CACHE_HOME"] = scratch  # so that no engine is there already
-        for name in names:
-            for precision in PRECISIONS[: 2 if name == "residual" else 3]:
-                try:
-                    yield row(draft(name, precision, given, Path(scratch)), precision, seconds, frames)
-                except (HelmsightError, RuntimeError) as error:
-                    print(f"{name} in {precision}: {error}", file=sys.stderr)
+        for name, precision in pairs:
+            try:
+                one = row(draft(name, precision, given, Path(scratch)), precision, seconds, frames)
+            except (HelmsightError, RuntimeError) as error:
+                print(f"{name} in {precision}: {error}", file=sys.stderr)
+                yield (name, precision), str(error)
+            else:
+                yield (name, precision), one
+
+
+def result_of(
+    title: str,
+    options: Mapping[str, Any],
+    pairs: Sequence[Pair],
+    found: Mapping[Pair, dict[str, Any] | str],
+    cores: float | None,
+) -> Result:
+    """All that was asked for: what has no row is told apart, and its goal is not met."""
+    rows = {pair: one for pair, one in found.items() if isinstance(one, dict)}
+    goals = [
+        Goal(
+            f"{name} in {kind}: off ONNX Runtime",
+            rows[name, kind]["off"] if (name, kind) in rows else None,
+            SHARE[kind],
+            False,
+        )
+        for name, kind in pairs
+    ]
+    failed = [
+        {"network": name, "asked for": kind, "failed": found.get((name, kind), "not reached")}
+        for name, kind in pairs
+        if (name, kind) not in rows
+    ]
+    notes = (*NOTES, RESIDUAL) if any(name == "residual" for name, _ in rows) else NOTES
+    more = {"Not measured": failed} if failed else {}
+    return Result("gpu_engines", title, options, list(rows.values()), goals, cores, more, notes)
 
 
 def main() -> None:
@@ -194,22 +233,13 @@ def main() -> None:
     library, gpu = tensorrt(), open_cuda().gpu
     options = {"networks": " ".join(args.networks), "seconds": args.seconds, "frames": args.frames}
     options |= {"library": str(library), "GPU": gpu.name, "compute capability": gpu.compute_capability}
-    title = f"{library} on an {gpu.name}"
-    rows: list[dict[str, Any]] = []
-
-    def write(cores: float | None) -> None:
-        goals = [
-            Goal(f"{r['network']} in {r['asked for']}: off ONNX Runtime", r["off"], SHARE[r["asked for"]], False)
-            for r in rows
-        ]
-        Result("gpu_engines", title, options, rows, goals, cores, notes=NOTES).write(args.out)
-
+    title, pairs = f"{library} on an {gpu.name}", pairs_of(args.networks)
+    found: dict[Pair, dict[str, Any] | str] = {}
     with OthersWatch() as others:
-        for one in rows_of(args.networks, args.made, args.seconds, args.frames):
-            rows.append(one)
-            write(None)
-    if rows:
-        write(others.cores)
+        for pair, one in rows_of(pairs, args.made, args.seconds, args.frames):
+            found[pair] = one
+            result_of(title, options, pairs, found, None).write(args.out)
+    result_of(title, options, pairs, found, others.cores).write(args.out)
 
 
 if __name__ == "__main__":

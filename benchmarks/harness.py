@@ -175,6 +175,8 @@ def _cell(value: Any) -> str:
 
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "Nothing was measured."
     columns = list(rows[0])
     return _table(columns, [[_cell(row[c]) for c in columns] for row in rows])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 from collections.abc import Sequence
 from math import isfinite, nan
 from pathlib import Path
@@ -9,6 +12,8 @@ from pathlib import Path
 from ..devices.errors import UsageError, system_reason
 
 LONGEST_URI = 4096
+
+log = logging.getLogger(__name__)
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -31,18 +36,26 @@ def numbers(option: str, text: str, names: str, meaning: str) -> tuple[float, ..
 
 
 def source_uri(text: str) -> str:
-    """The URI of `--source`, or what stands in FILE of `--source @FILE`: other users see arguments, and a password."""
+    """The URI of `--source`, or what stands in FILE of `--source @FILE`: other users see arguments, and a password.
+
+    Warns where a stream's address stands in a file that is not the user's alone.
+    """
     if not text.startswith("@"):
         return text
+    from ..runtime.sources import is_stream
+
     try:
         with Path(text[1:]).open(encoding="utf-8") as file:
-            lines = file.read(LONGEST_URI + 1).splitlines()
+            lines, mode = file.read(LONGEST_URI + 1).splitlines(), os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
         why = system_reason(error) if isinstance(error, OSError) else "no text"
         raise UsageError(f"--source {text}: {why}; expected a file with the source in it") from None
     if len(lines) != 1 or not 0 < len(lines[0].strip()) <= LONGEST_URI:
         raise UsageError(f"--source {text}: expected one line in it, the source, of at most {LONGEST_URI} characters")
-    return lines[0].strip()
+    uri = lines[0].strip()
+    if is_stream(uri) and stat.S_ISREG(mode) and mode & 0o077:
+        log.warning("--source %s: other users may open it (mode %o); chmod 600 %s", text, mode & 0o777, text[1:])
+    return uri
 
 
 def by_model(option: str, texts: Sequence[str], meaning: str) -> dict[str, float]:

@@ -7,23 +7,27 @@ import shlex
 READY = "helmsight-ready"
 
 # Asks the noted process to end, and after at most 5 s ends its login with all that it started: a process that another
-# one left behind would hold the connection. sshd gives each login a session, the sixth figure of /proc/PID/stat behind
-# its name; where a server does not, the keeper is in it too, and the noted process alone is ended.
+# one left behind would hold the connection. sshd gives each login a session, the sixth figure of /proc/PID/stat; where
+# a server does not, the keeper is in it too, and the noted process alone is ended. By now the number may be another
+# process's, in a stranger's login: only what began at the noted tick, the 22nd figure, is ours.
 _STOP = r"""
-session() {
+look() {
   l= && read -r l 2>/dev/null <"/proc/$1/stat"
   set -- ${l##*) }
-  s=$4
+  session=$4 began=${20}
 }
+ours() { look "$p" && [ -n "$began" ] && [ "$began" = "$noted" ]; }
 stop() {
-  p=$(cat "$1" 2>/dev/null) && [ -n "$p" ] || return 0
-  session $$ && own=$s
-  session "$p" && its=$s
+  p= noted= && read -r p noted 2>/dev/null <"$1"
+  rm -f "$1"
+  look $$ && own=$session
+  [ -n "$p" ] && ours || return 0
+  its=$session
   kill "$p" 2>/dev/null
-  for i in 1 2 3 4 5; do kill -0 "$p" 2>/dev/null || break; sleep 1; done
-  kill -9 "$p" 2>/dev/null
-  [ -n "$its" ] && [ "$its" != "$own" ] || return 0
-  for f in /proc/[0-9]*; do session "${f#/proc/}" && [ "$s" = "$its" ] && kill -9 "${f#/proc/}" 2>/dev/null; done
+  for i in 1 2 3 4 5; do ours || break; sleep 1; done
+  ours && kill -9 "$p" 2>/dev/null
+  [ "$its" != "$own" ] || return 0
+  for f in /proc/[0-9]*; do look "${f#/proc/}" && [ "$session" = "$its" ] && kill -9 "${f#/proc/}" 2>/dev/null; done
 }
 """
 
@@ -54,8 +58,9 @@ gone
 exit 0
 """
 
-# The number of the process is noted, so that it can be stopped.
-_RUN = """cd {folder} && {{ {command} & p=$!; echo $p >pid; wait $p; rc=$?; rm -f pid; exit $rc; }}"""
+# The number of the process and the tick at which it began are noted, so that it can be stopped, and no other.
+_RUN = """cd {folder} && {{ {command} & p=$!
+read -r l </proc/$p/stat; set -- ${{l##*) }}; echo $p ${{20}} >pid; wait $p; rc=$?; rm -f pid; exit $rc; }}"""
 
 
 def keeper(silent_s: int) -> str:

@@ -131,6 +131,10 @@ def _profile_in_python(board: Connection, command: str, bundle: Bundle, options:
         said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip(" │╭╰─╮╯")]
         line = reason_of(RuntimeError(said[-1])) if said else f"helmsight there ended with {done.returncode}"
         kind = _ERRORS.get(done.returncode, DeviceMismatch)
+        if kind is CameraUnavailable and f"@{SOURCE}:" in line:  # it took that for the name of a video
+            raise DeviceMismatch(
+                f"{board.address}: helmsight there is too old to read a stream's address from a file; upgrade it there"
+            )
         raise kind(f"{board.address}: {line.strip('│ ').removeprefix('helmsight: ')}")
     board.warn(done.stderr)
     return _checked(board.read(RECORD), bundle, board.address)

@@ -17,7 +17,8 @@ from ...devices.errors import UsageError
 from ..lens import Lens
 from ..results import Command, Frame, Stop
 
-STREAMS = ("rtsp", "rtsps", "http", "https")
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+"""Of the schemes that are network streams, where an address says none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def open_source(uri: str) -> Source:
 
 def is_stream(uri: str) -> bool:
     """Whether it comes over a network, where an address may hold a password or a token."""
-    return uri.partition("://")[0] in STREAMS and "://" in uri
+    return uri.partition("://")[0] in PORTS and "://" in uri
 
 
 def without_password(uri: str) -> str:

@@ -11,11 +11,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from ...devices.errors import CameraUnavailable, UsageError, need, reason_of, system_reason
 from ..results import Frame
+from . import PORTS
 from ._capture import LiveCapture
 
 log = logging.getLogger(__name__)
 
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 OPEN_MS, READ_MS = 5000, 1000
 """FFmpeg's own limits are 30 s: a stream that hangs would be noticed that late."""
 CONNECT_S = 0.3

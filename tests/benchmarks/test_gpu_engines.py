@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from benchmarks.gpu_engines import OPSET, draft, feeds_of, network, off
+from benchmarks import gpu_engines
+from benchmarks.gpu_engines import OPSET, draft, feeds_of, network, off, pairs_of, result_of, rows_of
 
+from helmsight.devices.errors import DeviceMismatch
 from helmsight.export.to_onnx import read_opset
 from helmsight.runtime.backends import SessionOptions, load
+from helmsight.runtime.bundle import Bundle
 
 
 @pytest.mark.parametrize("name", ["navigate", "residual"])
@@ -28,6 +32,40 @@ def test_residual_has_the_size_of_resnet_50() -> None:
     model = onnx.load_from_string(network("residual", "fp32", None))
     assert sum(int(np.prod(one.dims)) for one in model.graph.initializer) == pytest.approx(25.5e6, rel=0.01)
     assert sum(node.op_type == "Conv" for node in model.graph.node) == 53
+
+
+def test_what_was_not_measured_is_in_the_result_and_meets_no_goal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def row(bundle: Bundle, precision: str, seconds: float, frames: int) -> dict[str, Any]:
+        if precision == "fp16":
+            raise DeviceMismatch("the engine computes none of it so")
+        return {"network": bundle.manifest.name, "asked for": precision, "off": 1e-5}
+
+    monkeypatch.setattr(gpu_engines, "row", row)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pairs = pairs_of(["navigate", "residual"])
+    for name, precision in pairs:
+        (tmp_path / f"{name}-{precision}.onnx").write_bytes(b"not read")
+    found = dict(rows_of(pairs[:3], tmp_path, 0, 1))
+    made = result_of("an engine", {}, pairs, found, None)
+    assert [(one["network"], one["asked for"]) for one in made.rows] == [("navigate", "fp32"), ("navigate", "int8")]
+    assert list(made.more["Not measured"]) == [
+        {"network": "navigate", "asked for": "fp16", "failed": "the engine computes none of it so"},
+        {"network": "residual", "asked for": "fp32", "failed": "not reached"},
+        {"network": "residual", "asked for": "fp16", "failed": "not reached"},
+    ]
+    assert [goal.met for goal in made.goals] == [True, False, True, False, False]
+    assert not any("residual" in note for note in made.notes)
+    made.write(tmp_path)
+    assert "| residual in fp32: off ONNX Runtime | unknown |" in (tmp_path / "gpu_engines.md").read_text()
+
+
+def test_a_run_that_measured_nothing_is_written_too(tmp_path: Path) -> None:
+    result_of("an engine", {}, pairs_of(["face"]), {("face", "fp32"): "no room"}, None).write(tmp_path)
+    text = (tmp_path / "gpu_engines.md").read_text()
+    assert "Nothing was measured." in text
+    assert "| face | fp32 | no room |" in text
 
 
 def test_a_network_that_was_made_elsewhere_is_taken(tmp_path: Path) -> None:

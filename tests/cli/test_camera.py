@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helmsight.cli._options import source_uri
 from helmsight.runtime.bundle import SHIPPED, Bundle, write_bundle
 
 from ..bundles import open_face_manifest, write_block_finder
@@ -48,6 +49,25 @@ def test_a_file_through_two_models_with_recording_and_log(
     assert report["recorded_frames"] == 12
     assert frame_count(video) == 12
     assert [json.loads(line)["frame"] for line in log.read_text().splitlines()] == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("uri", "mode", "warned"),
+    [
+        ("rtsp://me:secret@camera/ball", 0o644, True),
+        ("rtsp://me:secret@camera/ball", 0o600, False),
+        ("clip.mp4", 0o644, False),
+    ],
+)
+def test_a_file_with_a_streams_address_is_the_users_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, uri: str, mode: int, warned: bool
+) -> None:
+    file = tmp_path / "uri"
+    file.write_text(f"{uri}\n")
+    file.chmod(mode)
+    assert source_uri(f"@{file}") == uri
+    said = f"--source @{file}: other users may open it (mode 644); chmod 600 {file}"
+    assert caplog.messages == [said] * warned
 
 
 @pytest.mark.parametrize(

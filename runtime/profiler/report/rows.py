@@ -243,7 +243,7 @@ def _made_by(profile: Profile) -> Iterable[tuple[str, str]]:
         yield "GPU", gpu_in_words(profile.gpu)
     took = profile.energy
     yield "energy a query", f"not available: {took}" if isinstance(took, str) else energy_in_words(took)
-    for name, reading in profile.sensors.get("readings", {}).items():
+    for name, reading in profile.own_sensors.get("readings", {}).items():
         yield name, _reading(reading)
     for key in ("board", "l4t", "power_mode", "governor", "os", "kernel"):
         yield key.replace("_", " "), str(machine.get(key) or "not available")

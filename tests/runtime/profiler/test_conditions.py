@@ -122,6 +122,7 @@ def test_of_several_gpus_only_the_one_that_ran_it_counts() -> None:
     (entry,) = entries_of([one])
     assert sensor(entry, "mhz") == ("gpu1.sm_mhz", [[0.0, 1500], [1.0, 1500]])
     assert ("GPU", "Tesla T4 (gpu1, 00000000:1B:00.0)") in entry.made_by
+    assert [name for name, _ in entry.made_by if name.startswith("gpu")] == ["gpu1.power_w", "gpu1.sm_mhz"]
 
 
 def test_a_gpu_that_is_not_known_is_said() -> None:

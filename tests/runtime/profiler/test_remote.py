@@ -61,11 +61,19 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def noted(file: Path) -> int:
+    """The number of the process, which stands before the tick at which it began."""
+    return int(file.read_text().split()[0])
+
+
 def measuring(board: Board) -> Path | None:
-    """The file with the number of the helmsight that runs there; short commands before it have one too."""
+    """The file with the number of the helmsight that runs there; short commands before it have one too.
+
+    A shell that is about to become one has the folder's name among its arguments, `helmsight.` and six letters.
+    """
     for file in board.tmp.glob("*/pid"):
-        with suppress(OSError, ValueError):
-            if b"helmsight" in Path(f"/proc/{int(file.read_text())}/cmdline").read_bytes():
+        with suppress(OSError, ValueError, IndexError):
+            if b"\0-m\0helmsight\0" in Path(f"/proc/{noted(file)}/cmdline").read_bytes():
                 return file
     return None
 
@@ -150,6 +158,15 @@ def test_the_password_of_a_stream_is_not_among_what_runs_there(board: Board, fac
     assert "secret" not in arguments
     assert (mode, sent) == ("600", source)
     assert list(board.tmp.iterdir()) == []
+
+
+def test_a_helmsight_there_that_reads_no_source_from_a_file(board: Board, face_bundle: Bundle) -> None:
+    (board.bin / "helmsight").write_text("#!/bin/sh\necho 'helmsight: --source @source: no such file' >&2; exit 6\n")
+    (board.bin / "helmsight").chmod(0o755)
+    _, (error,) = measured(board, face_bundle, options=replace(SHORT, source="rtsp://me:secret@camera/ball"))
+    assert isinstance(error, DeviceMismatch)
+    assert "too old" in str(error)
+    assert "upgrade it" in str(error)
 
 
 def test_several_boards_at_once_and_one_that_is_off(board: Board, face_bundle: Bundle) -> None:
@@ -289,6 +306,7 @@ def test_an_answer_without_end(board: Board, monkeypatch: pytest.MonkeyPatch) ->
             with pytest.raises(BadArtefact, match="sends more than 1 MiB"):
                 connection.run(f"sh -c 'cat /dev/zero >&{stream} & echo $! >{left}; wait'", "while it answered")
             wait_for(lambda: not runs(int(left.read_text())))
+            assert not Path(connection.folder, "pid").exists(), "what has ended is not ended again"
         assert connection.run("echo still", "while it answered").stdout == b"still\n"
     assert connection._keeper.returncode == 0, "it ends by itself, and is not waited for until it is killed"
 
@@ -304,6 +322,30 @@ def test_what_a_process_left_behind_ends_with_the_connection(board: Board) -> No
         wait_for(lambda: left.exists() and left.read_text().endswith("\n"))
         connection._end()
     wait_for(lambda: not runs(int(left.read_text())))
+
+
+def test_what_runs_is_stopped_and_its_number_is_forgotten(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    command = ["sh", "-c", keeper.run(str(tmp_path), "sleep 60")]
+    with subprocess.Popen(command, start_new_session=True) as login:
+        wait_for(lambda: pid.exists() and pid.read_text().endswith("\n"))
+        running = noted(pid)
+        subprocess.run(["sh", "-c", keeper.stop(str(tmp_path))], check=False)
+        assert login.wait(LONG_S) != 0
+    assert not runs(running)
+    assert not pid.exists()
+
+
+@pytest.mark.parametrize("began", ["1", ""])
+def test_another_process_that_has_the_number_now_is_left_alone(tmp_path: Path, began: str) -> None:
+    pid = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        pid.write_text(f"{stranger.pid} {began}\n")
+        done = subprocess.run(["sh", "-c", keeper.stop(str(tmp_path))], check=False, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert stranger.poll() is None
+        assert not pid.exists()
+        stranger.kill()
 
 
 def test_a_long_folder_for_temporary_files(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,16 +376,16 @@ def test_a_board_that_hears_nothing_any_more_cleans_up(board: Board, monkeypatch
     monkeypatch.setattr(ssh, "SILENT_S", 4)
     monkeypatch.setattr(ssh, "BEAT_S", 0.5)
     with Connection(parse_address(board.uri)) as connection:
-        running = subprocess.Popen(connection._command(f"cd {connection.folder}; echo $$ >pid; exec sleep 600"))
-        wait_for(lambda: list(board.tmp.glob("*/pid")))
-        pid = int(Path(connection.folder, "pid").read_text())
+        running = subprocess.Popen(connection._command(keeper.run(connection.folder, "sleep 600")))
+        wait_for(lambda: any(file.read_text().endswith("\n") for file in board.tmp.glob("*/pid")))
+        pid = noted(Path(connection.folder, "pid"))
         time.sleep(5)
         assert Path(f"/proc/{pid}").exists(), "it heard from us"
-        keeper = connection._keeper.pid
-        os.kill(keeper, signal.SIGSTOP)
+        ours = connection._keeper.pid
+        os.kill(ours, signal.SIGSTOP)
         wait_for(lambda: not list(board.tmp.iterdir()))
         wait_for(lambda: not Path(f"/proc/{pid}").exists())
-        os.kill(keeper, signal.SIGCONT)
+        os.kill(ours, signal.SIGCONT)
         assert running.wait(LONG_S) != 0
         with pytest.raises(BoardUnavailable, match="the connection was lost while asked"):
             connection.run("true", "while asked")
@@ -367,7 +409,7 @@ def test_a_connection_that_breaks_in_the_middle(
     wait_for(lambda: measuring(board))
     running = measuring(board)
     assert running
-    pid = int(running.read_text())
+    pid = noted(running)
     board.drop()
     worker.join(LONG_S)
     ((found, (error,)),) = result
@@ -398,7 +440,7 @@ def test_whatever_ends_helmsight_ends_the_board_too(
         wait_for(lambda: measuring(board))
         running_there = measuring(board)
         assert running_there
-        pid = int(running_there.read_text())
+        pid = noted(running_there)
         running.send_signal(ended_by)
         try:
             _, said = running.communicate(timeout=LONG_S)
