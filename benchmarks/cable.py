@@ -58,13 +58,17 @@ class Cable:
         if os.geteuid() or not shutil.which("ip"):
             raise FileNotFoundError("no right to make a network namespace")
         self._remove()
-        _ip("netns", "add", SPACE)
-        _ip("link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", SPACE)
-        _ip("addr", "add", f"{NEAR_ADDRESS}/30", "dev", NEAR)
-        _ip("link", "set", NEAR, "up")
-        _ip("-n", SPACE, "addr", "add", f"{FAR_ADDRESS}/30", "dev", FAR)
-        self.plug()
-        self.server.start()
+        try:
+            _ip("netns", "add", SPACE)
+            _ip("link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", SPACE)
+            _ip("addr", "add", f"{NEAR_ADDRESS}/30", "dev", NEAR)
+            _ip("link", "set", NEAR, "up")
+            _ip("-n", SPACE, "addr", "add", f"{FAR_ADDRESS}/30", "dev", FAR)
+            self.plug()
+            self.server.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

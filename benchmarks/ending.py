@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from helmsight.devices.errors import HelmsightError
+from helmsight.runtime.mapping.mapfile import load_map
 from helmsight.runtime.profiler.others import OthersWatch
 from helmsight.runtime.sources import open_source
 
@@ -61,15 +63,20 @@ def _read(stream: Any) -> None:
 
 
 def whole(path: Path) -> bool:
-    """Whether each line of a log is whole, and a recording plays."""
-    if path.suffix == ".jsonl":
-        return all(json.loads(line) for line in path.read_text().splitlines())
-    with open_source(f"replay://{path}" if path.is_dir() else str(path)) as source:
-        return sum(1 for _ in source) > 0
+    """Whether it is there: a log of whole lines, a map that loads with its .yaml, or a recording that plays."""
+    try:
+        if path.suffix == ".jsonl":
+            return len([json.loads(line) for line in path.read_text().splitlines()]) > 0
+        if path.suffix == ".png":
+            return load_map(path.with_suffix(".yaml")).cells.size > 0
+        with open_source(f"replay://{path}" if path.is_dir() else str(path)) as source:
+            return sum(1 for _ in source) > 0
+    except (HelmsightError, OSError, ValueError):
+        return False
 
 
 def once(arguments: Sequence[str], watched: bool) -> dict[str, Any]:
-    """Run, interrupt, and look at what was recorded."""
+    """Run, interrupt, and look at what was asked for: `arguments` are pairs of an option and a path in `{tmp}`."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
         folder = Path(name)
         log = folder / "log.jsonl"
@@ -93,8 +100,8 @@ def once(arguments: Sequence[str], watched: bool) -> dict[str, Any]:
         running.send_signal(signal.SIGINT)
         code = running.wait(GIVE_UP_S)
         ended_s = time.perf_counter() - began_s
-        written = [path for path in folder.iterdir() if path.name != "map.yaml" and path.suffix != ".png"]
-        return {"end s": ended_s, "whole": code == 130 and all(map(whole, written))}
+        asked = [log, *(folder / argument.removeprefix("{tmp}/") for argument in arguments[1::2])]
+        return {"end s": ended_s, "whole": code == 130 and all(map(whole, asked))}
 
 
 def main() -> None:

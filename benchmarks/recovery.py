@@ -144,8 +144,8 @@ def rtsp(how: str, away_s: float) -> Mapping[str, float]:
     """A real server that is killed and started again, which takes it a moment too, or that hangs for a while."""
     server = RtspServer(free_port())
     take, give = (server.kill, server.start) if how == "rebooted" else (server.stop, server.go_on)
-    server.start()
     try:
+        server.start()
         return once(open_source(server.uri), take, give, away_s)
     finally:
         server.kill()

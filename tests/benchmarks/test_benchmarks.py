@@ -1,14 +1,21 @@
 """The benchmarks run on a tiny input and write sane records. No figure of theirs is judged here."""
 
 import json
+import math
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from benchmarks.cable import Cable
+from benchmarks.ending import whole
+from benchmarks.harness import write_clip
+from benchmarks.soak import Watch
 
 from helmsight.runtime.bundle import Bundle
+from helmsight.runtime.mapping.grid import OccupancyGrid
+from helmsight.runtime.mapping.mapfile import save_map
 
 from ..sshd import make_board
 
@@ -120,6 +127,48 @@ def test_overhead(face_bundle: Bundle, tmp_path: Path) -> None:
     assert all(0 < r["CPU ms a frame"] < 1e3 for r in rows[:2])
 
 
+def test_a_return_of_the_camera_after_which_nothing_came_counts() -> None:
+    watch = Watch(1.0, 10)
+    assert watch.back_s([1.0], 10.0) == [math.inf]
+    watch._came_s[:3], watch.results = (0.5, 2.5, 2.6), 3
+    assert watch.back_s([], 10.0) == []
+    assert watch.back_s([0.0, 2.0, 2.6, 4.0, 9.0], 10.0) == [0.5, 0.5, math.inf, math.inf]
+
+
+def test_what_an_end_left_behind_is_whole_or_not(tmp_path: Path) -> None:
+    log, video, map_ = tmp_path / "log.jsonl", tmp_path / "out.mp4", tmp_path / "map.png"
+    assert [whole(path) for path in (log, video, map_, tmp_path / "run")] == [False] * 4
+    log.write_text("")
+    assert not whole(log)
+    log.write_text('{"frame": 1}\n')
+    write_clip(video, 2)
+    save_map(OccupancyGrid(), map_)
+    assert [whole(path) for path in (log, video, map_)] == [True] * 3
+    log.write_text('{"frame": 1}\n{"fra')
+    video.write_bytes(video.read_bytes()[:100])
+    map_.unlink()
+    assert [whole(path) for path in (log, video, map_)] == [False] * 3
+
+
+def test_a_cable_that_cannot_be_had_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def ip(*words: str) -> None:
+        done.append(words[0])
+        if words[0] == "addr":
+            raise FileNotFoundError("ip addr: no")
+
+    monkeypatch.setattr("benchmarks.cable._ip", ip)
+    monkeypatch.setattr("benchmarks.cable.os.geteuid", lambda: 0)
+    monkeypatch.setattr("benchmarks.cable.shutil.which", lambda _: "ip")
+    monkeypatch.setattr(Cable, "_remove", lambda _: done.append("removed"))
+    cable = Cable(1)
+    monkeypatch.setattr(cable.server, "kill", lambda: done.append("killed"))
+    with pytest.raises(FileNotFoundError, match="ip addr: no"):
+        cable.__enter__()
+    assert done == ["removed", "netns", "link", "addr", "killed", "removed"]
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_the_soak_does_not_grow(navigate_bundle: Bundle, tmp_path: Path) -> None:
     """The real pipeline with a back end that costs nothing: a frame kept by mistake is a megabyte.
@@ -131,5 +180,6 @@ def test_the_soak_does_not_grow(navigate_bundle: Bundle, tmp_path: Path) -> None
     parts = record["rows"]
     back_s = record["goals"][-1]["actual"]
     assert (back_s or 0) > 0, "the camera was lost and came back"
+    assert record["notes"][1].startswith("3 returns of the camera"), "the fourth is at the end"
     assert sum(part["results"] for part in parts) > 500
     assert parts[-1]["RSS MB"] - parts[2]["RSS MB"] < 8  # 1,200 frames of 0.9 MB went by meanwhile
