@@ -1,8 +1,9 @@
 """What a network would take on a GPU that is not at hand, with an interval that says how sure that is.
 
 A power law with a fixed cost in front of it: t = a + exp(b . x), x being logarithms of the time at the GPU's peak rate,
-of that peak, and of the time to read the weights, and marks for precision, depthwise convolutions and networks that
-answer for every place of a picture. The larger a GPU, the less of it one picture fills; that is the peak's exponent.
+of its multiprocessors, of the time to read the weights and of the layers, and marks for precision and depthwise
+convolutions. The more multiprocessors, the less of them one picture fills; the more layers, the smaller each is, and
+each is launched.
 `latency_model.json` has the coefficients, fitted by `python -m benchmarks.prediction` to published figures of
 TensorRT at batch 1 (benchmarks/data/published_latency.csv); docs/prediction.md has how far off it is.
 """
@@ -31,13 +32,12 @@ COVERAGE = 0.9
 class Load:
     """What one query of a network asks for: `operations` (two a multiply-accumulate) and weights.
 
-    `dense`: it answers for every place (detection, segmentation), not once for the picture. `depthwise`: a good part of
-    its convolutions are.
+    `layers`: convolutions and matrix products. `depthwise`: a good part of its convolutions are.
     """
 
     operations: float
     parameters: float
-    dense: bool
+    layers: int
     depthwise: bool
 
 
@@ -61,6 +61,15 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a GPU could do at the most in a precision, in 1e9 operations and 1e9 bytes a second."""
+
+    peak_gflops: float
+    bandwidth_gb_s: float
+    multiprocessors: int
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyModel:
     """The coefficients; features are standardised by `mean` and `scale` first.
 
@@ -76,19 +85,20 @@ class LatencyModel:
     operations: tuple[float, float]
     peak_gflops: tuple[float, float]
 
-    def ms(self, load: Load, peak_gflops: float, precision: str, bandwidth_gb_s: float) -> float:
+    def ms(self, load: Load, precision: str, limits: Limits) -> float:
         """The prediction."""
-        x = features(load, peak_gflops, precision, bandwidth_gb_s)
+        x = features(load, precision, limits)
         terms = zip(self.weights, x, self.mean, self.scale, strict=True)
         return self.constant_ms + math.exp(sum(w * (v - mean) / scale for w, v, mean, scale in terms))
 
 
-def features(load: Load, peak_gflops: float, precision: str, bandwidth_gb_s: float) -> tuple[float, ...]:
-    """What the power law is of; the first is always 1. Rates in 1e9 a second."""
-    at_peak_ms = load.operations / peak_gflops / 1e6
-    weights_ms = load.parameters * BYTES[precision] / bandwidth_gb_s / 1e6
-    marks = (precision == "int8", precision == "fp16", load.depthwise, load.dense)
-    return (1.0, math.log(at_peak_ms), math.log(peak_gflops), math.log(weights_ms), *map(float, marks))
+def features(load: Load, precision: str, limits: Limits) -> tuple[float, ...]:
+    """What the power law is of; the first is always 1."""
+    at_peak_ms = load.operations / limits.peak_gflops / 1e6
+    weights_ms = load.parameters * BYTES[precision] / limits.bandwidth_gb_s / 1e6
+    logarithms = map(math.log, (at_peak_ms, limits.multiprocessors, weights_ms, load.layers))
+    marks = (precision == "int8", precision == "fp16", load.depthwise)
+    return (1.0, *logarithms, *map(float, marks))
 
 
 def predict(device: Device, precision: str, load: Load) -> Prediction:
@@ -99,7 +109,7 @@ def predict(device: Device, precision: str, load: Load) -> Prediction:
     """
     if precision not in BYTES:
         raise UsageError(f"precision {precision}: no figures are published; expected {', '.join(BYTES)}")
-    if not load.operations > 0 or not load.parameters > 0:
+    if not load.operations > 0 or not load.parameters > 0 or not load.layers > 0:
         raise UsageError("the network has no operations that could be counted; a prediction needs convolutions or such")
     gpu = device.gpu
     if gpu is None or float(gpu.compute_capability) < FIRST_CAPABILITY:
@@ -107,13 +117,22 @@ def predict(device: Device, precision: str, load: Load) -> Prediction:
             f"--on {device.id}: only GPUs that TensorRT runs on are predicted, and {device.name} has none such; "
             "measure on the board, with `helmsight profile` or the runner of docs/tk1.md"
         )
-    peak = peak_gflops(gpu, precision)
-    if peak is None:
+    limits = limits_of(device, precision)
+    if limits is None:
         raise DeviceMismatch(f"--on {device.id}: {device.name} does not compute in {precision}; expected another")
     model = latency_model()
-    ms = model.ms(load, peak, precision, device.memory.bandwidth_gb_s)
-    outside = tuple(_outside(model, load, peak))
+    ms = model.ms(load, precision, limits)
+    outside = tuple(_outside(model, load, limits.peak_gflops))
     return Prediction(device.id, precision, ms, ms / model.factor, ms * model.factor, COVERAGE, outside)
+
+
+def limits_of(device: Device, precision: str) -> Limits | None:
+    """Of the device's GPU by the catalogue; None where it does not compute in that precision."""
+    gpu = device.gpu
+    peak = None if gpu is None else peak_gflops(gpu, precision)
+    if gpu is None or peak is None or gpu.sm_count is None:
+        return None
+    return Limits(peak, device.memory.bandwidth_gb_s, gpu.sm_count)
 
 
 def peak_gflops(gpu: Gpu, precision: str) -> float | None:

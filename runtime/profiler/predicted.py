@@ -13,6 +13,8 @@ from ..bundle import Bundle
 
 DEPTHWISE_SHARE = 0.25
 """From this share of its convolutions on a network counts as one of depthwise convolutions."""
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators of ONNX that are layers of their own on a GPU; others are mostly joined to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ def load_of(graph: Mapping[str, Any], what: str) -> Load:
     macs, parameters = graph.get("macs"), graph.get("parameters")
     if not macs or not parameters:
         raise UsageError(f"{what}: its operations were not counted, so nothing can be predicted; export it anew")
-    convolutions = graph.get("operators", {}).get("Conv", 0)
+    operators = graph.get("operators", {})
+    convolutions = operators.get("Conv", 0)
     depthwise = graph.get("depthwise", 0) > DEPTHWISE_SHARE * convolutions
-    # Of older bundles it is not known: the networks that ship answer for places.
-    return Load(2 * macs, parameters, graph.get("dense", True), depthwise)
+    layers = sum(operators.get(kind, 0) for kind in PRODUCTS)
+    return Load(2 * macs, parameters, layers, depthwise)
 
 
 def predict_bundle(bundle: Bundle, boards: Sequence[Device]) -> Iterator[Predicted]:
