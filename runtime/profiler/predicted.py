@@ -42,13 +42,11 @@ class Predicted:
 
 def load_of(graph: Mapping[str, Any], what: str) -> Load:
     """The load of a network whose `graph` its export counted; UsageError names `what` where it did not."""
-    macs, parameters = graph.get("macs"), graph.get("parameters")
-    if not macs or not parameters:
-        raise UsageError(f"{what}: its operations were not counted, so nothing can be predicted; export it anew")
-    operators = graph.get("operators", {})
-    convolutions = operators.get("Conv", 0)
-    depthwise = graph.get("depthwise", 0) > DEPTHWISE_SHARE * convolutions
+    macs, parameters, operators = graph.get("macs"), graph.get("parameters"), graph.get("operators", {})
     layers = sum(operators.get(kind, 0) for kind in PRODUCTS)
+    if not macs or not parameters or not layers:
+        raise UsageError(f"{what}: its operations were not counted, so nothing can be predicted; export it anew")
+    depthwise = graph.get("depthwise", 0) > DEPTHWISE_SHARE * operators.get("Conv", 0)
     return Load(2 * macs, parameters, layers, depthwise)
 
 

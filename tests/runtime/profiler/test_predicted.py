@@ -10,15 +10,22 @@ from helmsight.devices.prediction import predict
 from helmsight.runtime.bundle import open_bundle
 from helmsight.runtime.profiler.predicted import Predicted, load_of, memory_bytes, precisions, predict_bundle
 
-GRAPH = {"parameters": 1000, "macs": 5_000_000, "peak_bytes": 4000, "operators": {"Conv": 8, "Gemm": 2, "Relu": 7}, "depthwise": 3}
+GRAPH = {
+    "parameters": 1000,
+    "macs": 5_000_000,
+    "peak_bytes": 4000,
+    "operators": {"Conv": 8, "Gemm": 2, "Relu": 7},
+    "depthwise": 3,
+}
 
 
 def test_load_of_a_graph():
     load = load_of(GRAPH, "mine")
     assert (load.operations, load.parameters, load.layers, load.depthwise) == (1e7, 1000, 10, True)
     assert not load_of(GRAPH | {"depthwise": 2}, "mine").depthwise
-    with pytest.raises(UsageError, match=r"mine.*export it anew"):
-        load_of({"parameters": 1000, "macs": None}, "mine")
+    for missing in ("macs", "parameters", "operators"):
+        with pytest.raises(UsageError, match=r"mine.*export it anew"):
+            load_of({key: value for key, value in GRAPH.items() if key != missing}, "mine")
 
 
 def test_memory_shrinks_with_the_precision():
