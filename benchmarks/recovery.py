@@ -9,6 +9,7 @@ are away for a minute and more are so side by side.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from helmsight.cli.main import OPENCV
 from helmsight.devices.errors import CameraUnavailable
 from helmsight.runtime.driving.guarded import GuardedSinks
 from helmsight.runtime.model import load
@@ -196,6 +198,7 @@ def main() -> None:
     made.add_argument("--away", type=float, nargs="*", default=[5, 60, 300], help="seconds that the camera is away")
     made.add_argument("--rounds", type=int, default=3, help="of the short ones, up to 10 s")
     args = made.parse_args()
+    os.environ.update(OPENCV | dict(os.environ))  # as the command has it
     rows = [row for away_s in args.away for row in lost_for(away_s, args.rounds if away_s <= SHORT_S else 1)]
     goals = [
         Goal("noticed, s, the worst", max(row["noticed s"] for row in rows), 1.0, at_least=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from dataclasses import replace
@@ -21,8 +20,6 @@ OPEN_MS, READ_MS = 5000, 1000
 CONNECT_S = 0.3
 """What connecting to a camera that was lost may take, or thrice what it took before: FFmpeg would wait 5 s for one that
 is away, and meet its return late."""
-FFMPEG = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;5")
-"""OpenCV's own, and the rate is told from 5 frames in place of 20: opening takes half a second less, each time."""
 LONGEST_BACKLOG = 300
 """Frames that may have piled up while the stream was opened, at most."""
 LATEST_S = 5.0
@@ -50,7 +47,6 @@ class StreamSource(LiveCapture):
         self._lateness = Lateness()
         self._was_open = False
         self._connects_s: float | None = None
-        os.environ.setdefault(*FFMPEG)
 
     def open(self) -> None:
         cv2 = need("cv2", "cpu")
