@@ -137,6 +137,8 @@ def _camera(options: CameraOptions, as_json: bool) -> None:
         raise UsageError("--json: standard output has the commands of --robot -; leave one of them out")
     if options.show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
+    made = {"--record": options.record, "--log": options.log, "--map": options.map}
+    there = [f"{option} {path}" for option, path in made.items() if path is not None and path.is_file()]
     with redirect_stdout(sys.stderr) if commands_on_stdout else nullcontext():
         report, code = run_camera(options)
         if as_json:
@@ -146,6 +148,8 @@ def _camera(options: CameraOptions, as_json: bool) -> None:
             for name, path in (("recording", _made(report)), ("log", options.log), ("map", options.map)):
                 if path is not None and path.exists():
                     print(f"{name}: {path}")
+    if there:
+        print(f"helmsight: {', '.join(there)}: was there already and was written over", file=sys.stderr)
     _check_written(report, options)
     if code:
         raise typer.Exit(code)

@@ -231,6 +231,8 @@ def load_profiles(path: Path) -> tuple[Profile, ...]:
         raise
     except FileNotFoundError:
         raise BadArtefact(f"{path} does not exist; expected a file written by `helmsight profile -o`") from None
+    except IsADirectoryError:
+        raise BadArtefact(f"{path} is a folder; expected a file written by `helmsight profile -o`") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, zlib.error) as error:
         raise BadArtefact(
             f"{path} is no profile ({type(error).__name__}: {error}); expected a file written by `helmsight profile -o`"

@@ -246,6 +246,17 @@ def test_a_bad_bundle_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) ->
         assert message in done.stderr
 
 
+def test_what_is_written_over_is_named(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    log = tmp_path / "out.jsonl"
+    runs = [
+        helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--max-frames", 1, "--log", log)
+        for _ in range(2)
+    ]
+    assert [done.returncode for done in runs] == [0, 0]
+    assert "written over" not in runs[0].stderr
+    assert f"--log {log}: was there already and was written over" in runs[1].stderr
+
+
 def test_a_network_that_is_none_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:
     done = helmsight("camera", face_bundle.path, "--source", clip)
     assert done.returncode == 4
