@@ -1,8 +1,11 @@
-"""What the command tells OpenCV before anything else; the library leaves the environment alone."""
+"""The command itself: its version, and what it tells OpenCV; the library leaves the environment alone."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -19,3 +22,9 @@ def test_opencv_is_told_by_the_command_and_the_user_comes_first(monkeypatch: pyt
     command.main()
     assert seen == {**command.OPENCV, "OPENCV_LOG_LEVEL": "INFO"}
     assert "fpsprobesize" in seen["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
+
+
+def test_version_is_that_of_the_package() -> None:
+    done = subprocess.run([sys.executable, "-m", "helmsight", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{version('helmsight')}\n"
+    assert done.stderr == ""
