@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -137,9 +138,8 @@ def _camera(options: CameraOptions, as_json: bool) -> None:
         raise UsageError("--json: standard output has the commands of --robot -; leave one of them out")
     if options.show and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UsageError("--show: there is no screen here (DISPLAY and WAYLAND_DISPLAY are unset); use --record")
-    made = {"--record": options.record, "--log": options.log, "--map": options.map}
-    there = [f"{option} {path}" for option, path in made.items() if path is not None and path.is_file()]
-    with redirect_stdout(sys.stderr) if commands_on_stdout else nullcontext():
+    asked = {"--record": options.record, "--log": options.log, "--map": options.map}
+    with _naming_what_is_lost(asked), redirect_stdout(sys.stderr) if commands_on_stdout else nullcontext():
         report, code = run_camera(options)
         if as_json:
             print_json(report.to_json())
@@ -148,8 +148,6 @@ def _camera(options: CameraOptions, as_json: bool) -> None:
             for name, path in (("recording", _made(report)), ("log", options.log), ("map", options.map)):
                 if path is not None and path.exists():
                     print(f"{name}: {path}")
-    if there:
-        print(f"helmsight: {', '.join(there)}: was there already and was written over", file=sys.stderr)
     _check_written(report, options)
     if code:
         raise typer.Exit(code)
@@ -157,6 +155,27 @@ def _camera(options: CameraOptions, as_json: bool) -> None:
         why = "what stands around it or the robot leaves no way" if report.goal == "no way" else "the run ended before"
         x, y = options.goal
         raise HelmsightError(f"--goal {x:g},{y:g}: not reached: {why}; the robot stands")
+
+
+@contextmanager
+def _naming_what_is_lost(files: Mapping[str, Path | None]) -> Iterator[None]:
+    """Name those of `files`, by option, that were there and have been written over, however the run ends."""
+    before = {f"{option} {path}": (path, _mark(path)) for option, path in files.items() if path and path.is_file()}
+    try:
+        yield
+    finally:
+        lost = [name for name, (path, mark) in before.items() if _mark(path) != mark]
+        if lost:
+            print(f"helmsight: {', '.join(lost)}: was there already and was written over", file=sys.stderr)
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    """What another content of the same name differs in."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _made(report: CameraReport) -> Path | None:

@@ -247,14 +247,18 @@ def test_a_bad_bundle_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) ->
 
 
 def test_what_is_written_over_is_named(face_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
-    log = tmp_path / "out.jsonl"
-    runs = [
-        helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--max-frames", 1, "--log", log)
-        for _ in range(2)
-    ]
-    assert [done.returncode for done in runs] == [0, 0]
-    assert "written over" not in runs[0].stderr
-    assert f"--log {log}: was there already and was written over" in runs[1].stderr
+    log, drawn = tmp_path / "out.jsonl", tmp_path / "map.png"
+    drawn.write_bytes(b"kept: a face has no map")
+    command = ("camera", face_bundle.path, "--device", "fake", "--source", clip, "--max-frames", 1, "--log", log)
+    first, second, mapless = helmsight(*command), helmsight(*command), helmsight(*command, "--map", drawn)
+    refused = helmsight("camera", face_bundle.path, "--device", "fake", "--source", clip, "--record", clip)
+    assert [first.returncode, second.returncode] == [0, 0]
+    assert f"--log {log}: was there already and was written over" in second.stderr
+    for done in (mapless, refused):
+        assert done.returncode == 2
+    for done in (first, mapless, refused):  # what was asked for and not touched is not said to be lost
+        assert "written over" not in done.stderr
+    assert "kept" in drawn.read_text()
 
 
 def test_a_network_that_is_none_is_one_line_and_exit_4(face_bundle: Bundle, clip: Path) -> None:
