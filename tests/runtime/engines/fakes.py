@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -157,63 +158,71 @@ class OldConfig:
         self.features[feature] = enable
 
 
-def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None = PLAN) -> Library:
-    """A library of that version whose builder gives `built`."""
+class _Config:
+    progress_monitor = None
 
-    class Runtime:
-        def __init__(self, log: Any) -> None:
-            self.log = log
+    def __init__(self) -> None:
+        self.flags: set[str] = set()
 
-        def deserialize_cuda_engine(self, plan: bytes) -> Any:
-            if plan != PLAN:
-                self.log.log(_Severity.ERROR, "the magic tag\ndoes not match")
-                return None
-            names = ["y", "x"]
-            return SimpleNamespace(
-                num_io_tensors=2,
-                get_tensor_name=names.__getitem__,
-                get_tensor_mode=lambda name: _Mode.INPUT if name == "x" else _Mode.OUTPUT,
-                get_tensor_dtype=lambda name: "DataType.FLOAT",
-                create_execution_context=lambda: _Context(cuda),
-                create_engine_inspector=lambda: SimpleNamespace(get_engine_information=lambda kind: LAYERS),
-            )
+    def clear_flag(self, flag: str) -> None:
+        self.flags.discard(flag)
 
-    class Config:
-        progress_monitor = None
+    def create_timing_cache(self, data: bytes) -> Any:
+        return SimpleNamespace(serialize=lambda: data + b".")
 
-        def __init__(self) -> None:
-            self.flags: set[str] = set()
+    def set_timing_cache(self, cache: Any, ignore: bool) -> None:
+        self.cache = cache
 
-        def clear_flag(self, flag: str) -> None:
-            self.flags.discard(flag)
+    def get_timing_cache(self) -> Any:
+        return self.cache
 
-        def create_timing_cache(self, data: bytes) -> Any:
-            return SimpleNamespace(serialize=lambda: data + b".")
 
-        def set_timing_cache(self, cache: Any, ignore: bool) -> None:
-            self.cache = cache
+class _Runtime:
+    def __init__(self, cuda: FakeCuda, kind: str, log: Any) -> None:
+        self.cuda, self.kind, self.log = cuda, kind, log
 
-        def get_timing_cache(self) -> Any:
-            return self.cache
+    def deserialize_cuda_engine(self, plan: bytes) -> Any:
+        if plan != PLAN:
+            self.log.log(_Severity.ERROR, "the magic tag\ndoes not match")
+            return None
+        names = ["y", "x"]
+        return SimpleNamespace(
+            num_io_tensors=2,
+            get_tensor_name=names.__getitem__,
+            get_tensor_mode=lambda name: _Mode.INPUT if name == "x" else _Mode.OUTPUT,
+            get_tensor_dtype=lambda name: self.kind,
+            create_execution_context=lambda: _Context(self.cuda),
+            create_engine_inspector=lambda: SimpleNamespace(get_engine_information=lambda kind: LAYERS),
+        )
 
+
+def _network() -> Any:
+    """One convolution."""
     layer = SimpleNamespace(type="LayerType.CONVOLUTION", num_inputs=1, num_outputs=1)
     layer.get_output = lambda i: SimpleNamespace(name="y", dtype="DataType.FLOAT")
     layer.get_input = lambda i: SimpleNamespace(name="x")
-    network = SimpleNamespace(num_inputs=0, num_layers=1, get_layer=lambda i: layer)
+    return SimpleNamespace(num_inputs=0, num_layers=1, get_layer=lambda i: layer)
 
-    def build_serialized_network(network: Any, config: Config) -> bytes | None:
-        watch = config.progress_monitor
-        watch.phase_start("Building", None, 2)
-        for step in range(2):
-            if not watch.step_complete("Building", step):
-                return None
-        watch.phase_finish("Building")
-        return built
 
+def _build(config: _Config, built: bytes | None) -> bytes | None:
+    """Two steps, after each of which the builder asks whether to go on."""
+    watch: Any = config.progress_monitor
+    watch.phase_start("Building", None, 2)
+    for step in range(2):
+        if not watch.step_complete("Building", step):
+            return None
+    watch.phase_finish("Building")
+    return built
+
+
+def fake_library(
+    cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None = PLAN, kind: str = "DataType.FLOAT"
+) -> Library:
+    """A library of that version whose builder gives `built`, an engine of tensors of this kind."""
     builder = SimpleNamespace(
-        create_network=lambda flags: network,
-        create_builder_config=Config,
-        build_serialized_network=build_serialized_network,
+        create_network=lambda flags: _network(),
+        create_builder_config=_Config,
+        build_serialized_network=lambda network, config: _build(config, built),
     )
     module = SimpleNamespace(
         __version__=version,
@@ -226,7 +235,7 @@ def fake_library(cuda: FakeCuda, version: str = "10.3.0.30", built: bytes | None
         ProfilingVerbosity=SimpleNamespace(DETAILED=1),
         LayerInformationFormat=SimpleNamespace(JSON=1),
         IProgressMonitor=type("IProgressMonitor", (), {"__init__": lambda self: None}),
-        Runtime=Runtime,
+        Runtime=partial(_Runtime, cuda, kind),
         TensorIOMode=_Mode,
     )
     return Library("TensorRT", module)

@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ import pytest
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, TensorSpec, open_bundle, write_bundle
-from helmsight.runtime.engines import Library
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.engine import Engine
 from helmsight.runtime.engines.network import own_kernels
@@ -393,21 +391,8 @@ def test_an_engine_of_8_5_takes_no_kernels_of_cublas_and_cudnn() -> None:
 
 
 def test_a_type_that_numpy_does_not_have_is_named(machine: Machine) -> None:
-    def typed(kind: str) -> Library:
-        library = fake_library(machine.cuda)
-        runtime = library.module.Runtime
-
-        class Runtime(runtime):
-            def deserialize_cuda_engine(self, plan: bytes) -> Any:
-                engine = super().deserialize_cuda_engine(plan)
-                engine.get_tensor_dtype = lambda name: kind
-                return engine
-
-        library.module.Runtime = Runtime
-        return library
-
-    with Engine(typed("DataType.HALF"), machine.cuda, PLAN, {"x": (1, 4)}) as engine:
+    with Engine(fake_library(machine.cuda, kind="DataType.HALF"), machine.cuda, PLAN, {"x": (1, 4)}) as engine:
         assert engine.input_dtype("x") == np.float16
     with pytest.raises(DeviceMismatch, match="tensor x is BF16, which NumPy does not have"):
-        Engine(typed("DataType.BF16"), machine.cuda, PLAN, {"x": (1, 4)})
+        Engine(fake_library(machine.cuda, kind="DataType.BF16"), machine.cuda, PLAN, {"x": (1, 4)})
     assert not machine.cuda.memories
