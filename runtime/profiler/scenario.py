@@ -26,9 +26,11 @@ WAIT = "wait"
 WINDOWS, DRAWS = 32, 1000
 _OUTCOMES = {
     SINGLE_STREAM: Fields(),
-    OFFLINE: Fields({"streams": int, "per_s": NUMBER, "low": NUMBER, "high": NUMBER}),
+    OFFLINE: Fields({"streams": int, "per_s": NUMBER, "low": NUMBER, "high": NUMBER}, {"per_s_over": str}),
     CAMERA: Fields({"fps": NUMBER, "deadline_ms": NUMBER, "arrived": int, "overwritten": int, "late": int}),
 }
+WHOLE_RUN = "the whole run"
+"""What a throughput is over. Older records do not say so: theirs leaves out what lies between two queries."""
 MOST_STREAMS, FASTEST_FPS = 64, 10_000.0
 
 
@@ -130,7 +132,7 @@ class Offline:
     def outcome(self, streams: int) -> dict[str, Any]:
         """The scenario with its throughput."""
         found = {key: round(getattr(self, key), 3) for key in ("per_s", "low", "high")}
-        return {"name": OFFLINE, "streams": streams} | found
+        return {"name": OFFLINE, "streams": streams} | found | {"per_s_over": WHOLE_RUN}
 
 
 def offline(streams: Sequence[tuple[Sequence[Any], Sequence[Stage]]], limits: Limits) -> Offline:
@@ -218,10 +220,17 @@ def check_outcome(scenario: Mapping[str, Any]) -> None:
         raise ValueError(f"its scenario has {scenario['arrived']} frames; expected one or more")
 
 
+def kind_in_words(scenario: Mapping[str, Any]) -> str:
+    """The scenario's name, with what makes its figures other ones than this version's."""
+    if scenario["name"] == OFFLINE and scenario.get("per_s_over") != WHOLE_RUN:
+        return "offline by an older version (its throughput leaves out what lies between queries)"
+    return str(scenario["name"])
+
+
 def in_words(scenario: Mapping[str, Any]) -> str:
     """The scenario of a record, without its outcome: what two runs must share to be compared."""
     if scenario["name"] == OFFLINE:
-        return f"offline, {scenario['streams']} stream{'s' * (scenario['streams'] != 1)}"
+        return f"{kind_in_words(scenario)}, {scenario['streams']} stream{'s' * (scenario['streams'] != 1)}"
     if scenario["name"] == CAMERA:
         return f"camera, {scenario['fps']:g} frames/s, deadline {scenario['deadline_ms']:g} ms"
     return str(scenario["name"])

@@ -13,7 +13,7 @@ from ..predicted import load_of, memory_bytes, precisions
 from ..rates import catalogued_peak
 from ..readers.foreign import Foreign
 from ..record import Profile, shapes
-from ..scenario import CAMERA, SINGLE_STREAM, in_words, outcome_in_words
+from ..scenario import CAMERA, SINGLE_STREAM, in_words, kind_in_words, outcome_in_words
 from ..stats import Interval
 from .entry import Entry, Known, Score, Work, one_line
 from .foreign import foreign, layers_of
@@ -53,7 +53,7 @@ def unlike(entries: Sequence[Entry]) -> list[str]:
         inputs = dict.fromkeys(map(shapes, group))
         if len(inputs) > 1:
             said.append(f"{bundle} was fed with {' and with '.join(inputs)}")
-        scenarios = dict.fromkeys(str(p.scenario["name"]) for p in group)
+        scenarios = dict.fromkeys(kind_in_words(p.scenario) for p in group)
         if len(scenarios) > 1:
             said.append(f"{bundle} was measured as {' and as '.join(scenarios)}")
     return said

@@ -23,7 +23,8 @@ from ...bundles import face_manifest
 from ...profiles import a_profile, around
 
 CAMERA = {"name": "camera", "fps": 30.0, "deadline_ms": 33.333, "arrived": 100, "overwritten": 3, "late": 2}
-OFFLINE = {"name": "offline", "streams": 2, "per_s": 400.0, "low": 390.0, "high": 410.0}
+OFFLINE = {"name": "offline", "streams": 2, "per_s": 400.0, "low": 390.0, "high": 410.0, "per_s_over": "the whole run"}
+OLDER = {key: value for key, value in OFFLINE.items() if key != "per_s_over"}
 
 
 class Slept:
@@ -120,6 +121,8 @@ def test_a_bundle_in_each_scenario(tmp_path) -> None:
     assert together.stages == ("inference",)
     assert together.scenario["streams"] == 3
     assert together.scenario["per_s"] < 3 / 0.002
+    assert compare(together, together).unlike == ()
+    assert "older" not in in_words(together.scenario)
     seen = profile(bundle, ProfileOptions(fake, short, stages=True, scenario=Scenario("camera", fps=50)))
     assert seen.stages == ("wait", "prepare", "inference", "decode")
     assert seen.scenario["arrived"] == 20 == len(seen.samples) + seen.scenario["overwritten"]
@@ -193,6 +196,17 @@ def test_scenarios_are_not_compared_with_each_other() -> None:
     one, other = a_profile(around(10**6)), a_profile(around(10**6), scenario=OFFLINE)
     assert compare(one, other).unlike == ("scenario: single-stream against offline, 2 streams",)
     assert unlike(entries_of([one, other])) == ["face was measured as single-stream and as offline"]
+
+
+def test_a_throughput_of_an_older_version_is_unlike_one_of_this(tmp_path) -> None:
+    old, new = (a_profile(around(10**6), scenario=one) for one in (OLDER, OFFLINE))
+    save_profiles(tmp_path / "old.json", [old])
+    (read,) = load_profiles(tmp_path / "old.json")
+    older = "offline by an older version (its throughput leaves out what lies between queries)"
+    assert compare(read, new).unlike == (f"scenario: {older}, 2 streams against offline, 2 streams",)
+    assert unlike(entries_of([read, new])) == [f"face was measured as {older} and as offline"]
+    assert compare(read, old).unlike == ()
+    assert unlike(entries_of([new, new])) == []
 
 
 def test_a_comparison_says_what_was_lost_at_a_cameras_pace() -> None:
