@@ -175,6 +175,22 @@ def read_graph(data: bytes, name: str) -> OnnxGraph:
     return OnnxGraph(tuple(nodes), weights)
 
 
+def read_opset(data: bytes, name: str) -> int:
+    """The version of ONNX's own operator set that a file asks for, 0 where it does not say; `name` as in `read_graph`.
+
+    Raises BadArtefact for what is no protobuf message.
+    """
+    walk = Walk(name)
+    versions = [0]
+    for one in (one for one in fields(memoryview(data), walk) if one.number == 8 and one.wire == BYTES):
+        domain, version = "", 0
+        for part in fields(one.data, walk):
+            domain = text(part.data) if part.number == 1 and part.wire == BYTES else domain
+            version = part.value if part.number == 2 and part.wire == VARINT else version
+        versions.append(version if domain in ("", "ai.onnx") else 0)
+    return max(versions)
+
+
 def ranks_fit(operator: str, first: Sequence[int], second: Sequence[int], out: Sequence[int]) -> bool:
     """Whether shapes may be those of one of WEIGHTED, whose `macs` count then; an engine may add sides of 1 behind."""
     if operator == "MatMul":  # numpy's rule: a vector gets a side, which the output then lacks

@@ -11,6 +11,13 @@ from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, write_bundle
 
 EMPTY_GRAPH = b"\x3a\x00"
 """An ONNX file's outline, of a graph without nodes: for engines that are not real."""
+
+
+def outline(opset: int) -> bytes:
+    """EMPTY_GRAPH in an operator set below 128."""
+    return EMPTY_GRAPH + bytes([0x42, 2, 0x10, opset])
+
+
 FACE_CELLS = 30 * 40 + 15 * 20 + 7 * 10
 
 

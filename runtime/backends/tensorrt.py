@@ -35,7 +35,7 @@ def load(bundle: Bundle, options: SessionOptions) -> Session:
     """
     try:
         library, cuda = tensorrt(), open_cuda()
-        key = engine_key(bundle, network_file(bundle), library, cuda)
+        key = engine_key(bundle, network_file(bundle, library), library, cuda)
         stored = Store().find(key, bundle.manifest.name, rebuild_command(bundle))
         engine = Engine(library, cuda, stored.read(), input_shapes(bundle), profiled=options.layers is not None)
         return EngineSession(bundle, engine, "tensorrt", str(stored.record["precision"]), rebuild_command(bundle))

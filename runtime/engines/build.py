@@ -48,7 +48,7 @@ def build(
     """
     library, cuda = tensorrt(), open_cuda()
     store = store or Store()
-    file = network_file(bundle)
+    file = network_file(bundle, library)
     key = engine_key(bundle, file, library, cuda)
     found = None if force else store.get(key)
     if found:

@@ -61,24 +61,35 @@ def parse(library: Library, model: bytes, what: str) -> Parsed:
 
 
 def configure(parsed: Parsed, shapes: Mapping[str, tuple[int, ...]]) -> Any:
-    """A builder's configuration for inputs of these shapes: no TF32, the graph's own types, layers told in full."""
+    """A builder's configuration for inputs of these shapes: no TF32, the graph's own types, layers told in full.
+
+    Raises BadArtefact for an open input that is not among them, DeviceMismatch for one of another size in the file.
+    """
     trt, network = parsed.product.module, parsed.network
     config = parsed.builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # it computes in less than the graph's float32
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     own_kernels(trt, config)
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    for one in inputs:
+        _check_size(one, shapes)
     if any(-1 in tuple(one.shape) for one in inputs):
         profile = parsed.builder.create_optimization_profile()
         for one in inputs:
-            if one.name not in shapes:
-                raise BadArtefact(f"the network's input {one.name} is open, and is not among {', '.join(shapes)}")
-            shape = shapes[one.name]
-            profile.set_shape(one.name, shape, shape, shape)
+            profile.set_shape(one.name, *[shapes[one.name]] * 3)
         config.add_optimization_profile(profile)
     if not parsed.strongly_typed:
         _hold_types(parsed, config)
     return config
+
+
+def _check_size(found: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    name, shape = found.name, tuple(found.shape)
+    if -1 in shape and name not in shapes:
+        raise BadArtefact(f"the network's input {name} is open, and is not among {', '.join(shapes)}")
+    if -1 not in shape and shape != shapes.get(name, shape):
+        was, wanted = ("x".join(map(str, one)) for one in (shape, shapes[name]))
+        raise DeviceMismatch(f"the file for this TensorRT has one size, {name} {was}, not {wanted}; leave --imgsz out")
 
 
 def tensor_types(parsed: Parsed) -> dict[str, str]:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 from ...devices.errors import BadArtefact, DeviceMismatch
 from ..bundle import Bundle
 from ..onnx_bounds import refuse_external
+from ..onnx_nodes import read_opset
+from . import Library
 
 MODEL = "tensorrt.onnx"
 """What export writes for a target of TensorRT, in its folder `targets/TARGET/`."""
+OLDER_MODEL = "trtexec.onnx"
+"""What it writes for a target of JetPack 4 or 5: an older operator set, at one size."""
+OLDER_TARGET = "jetson-agx-xavier/trtexec"
+"""The target whose file TensorRT 8.5 and 8.6 read, whatever machine they are on."""
+NEWEST_OPSETS = (((10, 15), 24), ((10, 0), 20), ((8, 5), 17))
+"""The newest ONNX operator set that TensorRT reads from that release on: docs/operators.md of onnx-tensorrt at 8.5-GA
+(8.6's says the same), 10.0-GA and 10.15-GA."""
 RTX_ENGINE = "tensorrt-rtx.engine"
 """The same for TensorRT-RTX."""
 
@@ -36,20 +47,65 @@ def input_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
     return {spec.name: tuple(int(side) for side in spec.shape) for spec in bundle.manifest.inputs}
 
 
-def network_file(bundle: Bundle) -> NetworkFile:
-    """The file that export made for TensorRT, the same for all its targets; else the bundle's own `model.onnx`.
+def network_file(bundle: Bundle, library: Library) -> NetworkFile:
+    """The file that `library` builds from: what export made for TensorRT, the same for all its targets; where that is
+    of a newer operator set than it reads, what export made for a board of JetPack 5; else the bundle's `model.onnx`.
 
-    Raises BadArtefact when it was changed after the bundle was opened.
+    Raises BadArtefact when it was changed after the bundle was opened, DeviceMismatch when all are of a newer operator
+    set: TensorRT 8.x reads such a file without an error, and what changed in an operator since is lost.
     """
-    files, parity = bundle.manifest.files, bundle.manifest.parity
-    made = [name for name in sorted(files) if name.startswith("targets/") and name.endswith(f"/{MODEL}")]
-    name = made[0] if made else "model.onnx"
-    data = _checked(bundle, name)
-    record = parity.get(name.split("/")[1] if made else "cpu")
-    if made and isinstance(record, Mapping) and isinstance(record.get("artefacts"), Mapping):
-        record = record["artefacts"].get("tensorrt", record)  # the target's own is `mixed` where its kinds differ
-    stated = record.get("precision", "unknown") if isinstance(record, Mapping) else "unknown"
-    return NetworkFile(name, data, files[name], str(stated))
+    reads = newest_opset(library)
+    made = [_network_file(bundle, name) for name in _made_for(bundle, MODEL)[:1]]
+    made += [_network_file(bundle, name) for name in _made_for(bundle, OLDER_MODEL) if _takes_the_same(bundle, name)]
+    files = made or [_network_file(bundle, "model.onnx")]
+    opsets = [read_opset(file.data, file.name) for file in files]
+    if found := next((file for file, opset in zip(files, opsets, strict=True) if opset <= reads), None):
+        return found
+    raise DeviceMismatch(
+        f"{bundle.path / files[0].name} is of ONNX opset {opsets[0]}, {library} reads up to {reads} and may read what "
+        f"came later as something else without an error; {_older_command(bundle, reads)}"
+    )
+
+
+def newest_opset(library: Library) -> int:
+    """The newest operator set of ONNX that it reads."""
+    return next((opset for release, opset in NEWEST_OPSETS if library.release >= release), NEWEST_OPSETS[-1][1])
+
+
+def _older_command(bundle: Bundle, reads: int) -> str:
+    """What to type where export runs, for a file of an operator set that is read."""
+    if reads > 17:
+        return "export the network again with --opset 18"
+    name, precision = bundle.manifest.name, bundle.manifest.provenance.get("export", {}).get("precision", "fp32")
+    source, lower = (bundle.path, "") if precision == "fp32" else ("ITS-SOURCE", f" --precision {precision}")
+    return (
+        "write one that it reads, of one size, where torch is installed: "
+        f"helmsight export {source} -t {OLDER_TARGET}{lower} -o {name}-trt8.bundle"
+    )
+
+
+def _made_for(bundle: Bundle, kind: str) -> list[str]:
+    """The files of that name which export made, a target each."""
+    return [name for name in sorted(bundle.manifest.files) if name.startswith("targets/") and name.endswith(f"/{kind}")]
+
+
+def _takes_the_same(bundle: Bundle, name: str) -> bool:
+    """Whether a file of JetPack 4 or 5 has the manifest's inputs: that for 8.2 takes bytes as float32."""
+    stated = _record(bundle, name).get("inputs")
+    return stated == {spec.name: spec.dtype for spec in bundle.manifest.inputs}
+
+
+def _network_file(bundle: Bundle, name: str) -> NetworkFile:
+    stated = _record(bundle, name).get("precision", "unknown")
+    return NetworkFile(name, _checked(bundle, name), bundle.manifest.files[name], str(stated))
+
+
+def _record(bundle: Bundle, name: str) -> Mapping[str, Any]:
+    """What the manifest says of a file; of the artefact itself, since a target is `mixed` where its kinds differ."""
+    record: Any = bundle.manifest.parity.get(name.split("/")[1] if "/" in name else "cpu")
+    if isinstance(record, Mapping) and isinstance(record.get("artefacts"), Mapping):
+        record = record["artefacts"].get(PurePath(name).stem, record)
+    return record if isinstance(record, Mapping) else {}
 
 
 def rtx_engine(bundle: Bundle, compute_capability: str, version: str) -> NetworkFile:

@@ -7,7 +7,7 @@ from math import prod
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE, OnnxGraph, macs, ranks_fit, read_graph
+from helmsight.runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE, OnnxGraph, macs, ranks_fit, read_graph, read_opset
 
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
 helper = onnx.helper
@@ -139,6 +139,13 @@ def test_shapes_of_another_layer(
 )
 def test_products_with_vectors(first: tuple[int, ...], second: tuple[int, ...], out: tuple[int, ...]) -> None:
     assert ranks_fit("MatMul", first, second, out)
+
+
+def test_the_operator_set_is_onnx_own() -> None:
+    sets = [helper.make_opsetid("com.microsoft", 99), helper.make_opsetid("", 17)]
+    model = helper.make_model(helper.make_graph([], "g", [], []), opset_imports=sets)
+    assert read_opset(model.SerializeToString(), "m.onnx") == 17
+    assert read_opset(b"\x3a\x00", "m.onnx") == 0
 
 
 def test_what_is_cut_off_is_refused(network: OnnxGraph) -> None:

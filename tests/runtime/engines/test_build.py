@@ -164,7 +164,7 @@ def test_another_network_or_none_is_refused(bundle: Bundle, machine: Machine, tm
         load(bundle, TENSORRT)
     build(bundle)
     other = write_bundle(tmp_path / "o.bundle", bundle.manifest, {"model.onnx": EMPTY_GRAPH + b"\x08\x09"})
-    old, new = (network_file(one).sha256[:12] for one in (bundle, other))
+    old, new = (network_file(one, machine.product).sha256[:12] for one in (bundle, other))
     with pytest.raises(DeviceMismatch, match=rf"built for ONNX file {old}\.\.\. \(here {new}\.\.\.\)"):
         load(other, TENSORRT)
 
@@ -279,18 +279,21 @@ def test_a_bundle_without_a_file_for_tensorrt_that_is_not_taken_says_how_to_get_
     assert said in str(caught.value)
 
 
-def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, tmp_path: Path) -> None:
-    assert (network_file(bundle).name, network_file(bundle).precision) == ("model.onnx", "fp32")
+def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
+    assert (network_file(bundle, machine.product).name, network_file(bundle, machine.product).precision) == (
+        "model.onnx",
+        "fp32",
+    )
     both = {"tensorrt": {"precision": "int8"}, "tensorrt-rtx": {"precision": "fp16"}}
     parity = {"cpu": {"precision": "fp32"}, "dgx-a100": {"precision": "mixed", "artefacts": both}}
     casts_first = EMPTY_GRAPH + b"\x08\x09"
     files: dict[str, Path | bytes] = {"model.onnx": EMPTY_GRAPH, "targets/dgx-a100/tensorrt.onnx": casts_first}
     made = write_bundle(tmp_path / "t.bundle", replace(bundle.manifest, parity=parity), files)
-    found = network_file(made)
+    found = network_file(made, machine.product)
     assert (found.name, found.data, found.precision) == ("targets/dgx-a100/tensorrt.onnx", casts_first, "int8")
     (made.path / found.name).write_bytes(b"swapped")
     with pytest.raises(BadArtefact, match="was changed after it was checked"):
-        network_file(made)
+        network_file(made, machine.product)
 
 
 def child(code: str) -> tuple[str, ...]:
@@ -339,7 +342,7 @@ from tests.runtime.engines.fakes import FakeCuda
 
 data = Path(sys.argv[2]).read_bytes()
 module.tensorrt, module.open_cuda = tensorrt_rtx, FakeCuda
-module.network_file = lambda bundle: NetworkFile("model.onnx", data, "0" * 64, "fp32")
+module.network_file = lambda bundle, library: NetworkFile("model.onnx", data, "0" * 64, "fp32")
 told = []
 
 def report(state):

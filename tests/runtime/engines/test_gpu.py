@@ -11,7 +11,6 @@ import math
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.engines import _cuda, tensorrt, tensorrt_rtx
 from helmsight.runtime.engines.build import build
+from helmsight.runtime.engines.source import newest_opset
 from helmsight.runtime.engines.store import Store
 from helmsight.runtime.profiler import ProfileOptions
 from helmsight.runtime.profiler.layers import profile_layers
@@ -63,11 +63,18 @@ def frames(bundle: Bundle, n: int = 4) -> list[dict[str, np.ndarray]]:
     return feeds
 
 
+def reads_older() -> bool:
+    """Whether TensorRT here reads no operator set that export writes by itself: 8.5 and 8.6."""
+    try:
+        return newest_opset(tensorrt()) < 18
+    except DeviceMismatch:
+        return False
+
+
 def in_precision(name: str, precision: str, folder: Path) -> Bundle:
-    """The network that ships in another precision, as export writes it for TensorRT."""
+    """The network that ships in another precision, with what export writes for the TensorRT of this machine."""
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
     from helmsight.export.lowering import lower_to
-    from helmsight.export.nvidia import cast_first
 
     full = open_bundle(name)
     model = onnx.load(full.model)
@@ -75,12 +82,26 @@ def in_precision(name: str, precision: str, folder: Path) -> Bundle:
         work = folder / "work"
         work.mkdir()
         model = lower_to(precision, model, frames(full, 16), work, for_nvidia=True)()
-    parity: dict[str, Any] = {"cpu": {"precision": precision}, "dgx-a100": {"precision": precision}}
-    files: dict[str, Path | bytes] = {
-        "model.onnx": model.SerializeToString(),
-        "targets/dgx-a100/tensorrt.onnx": cast_first(model).SerializeToString(),
-    }
-    return write_bundle(folder / f"{name}-{precision}.bundle", replace(full.manifest, parity=parity), files)
+    manifest = replace(full.manifest, parity={"cpu": {"precision": precision}})
+    draft = write_bundle(folder / "draft.bundle", manifest, {"model.onnx": model.SerializeToString()})
+    target = "jetson-agx-xavier/trtexec" if reads_older() else "dgx-a100/tensorrt"
+    return made_for(draft, target, precision, folder / f"{name}-{precision}.bundle")
+
+
+def made_for(draft: Bundle, target: str, precision: str, path: Path) -> Bundle:
+    """`draft` with what export makes for a target."""
+    from helmsight.export.artefacts import Order, make_all
+    from helmsight.export.gates import tolerance
+    from helmsight.export.targets import check_targets
+
+    (asked,) = check_targets([target], precision)
+    folder = path.parent / "targets" / asked.name
+    folder.mkdir(parents=True)
+    made = make_all(Order(draft, asked, folder, frames(draft), tolerance(precision), lambda line: None))
+    files: dict[str, Path | bytes] = {"model.onnx": draft.model}
+    files |= {f"targets/{asked.name}/{file.name}": file for file in folder.iterdir()}
+    parity = {**draft.manifest.parity, asked.name: made}
+    return write_bundle(path, replace(draft.manifest, parity=parity), files)
 
 
 def compare(bundle: Bundle, device: str, share: float) -> None:
@@ -141,7 +162,20 @@ def test_the_layers_of_an_engine_have_times_modules_and_operations(tmp_path: Pat
 
 @pytest.mark.tensorrt
 @pytest.mark.usefixtures("real")
+def test_a_file_of_a_newer_operator_set_is_refused(tmp_path: Path) -> None:
+    if not reads_older():
+        pytest.skip(f"{tensorrt()} reads what export writes")
+    with pytest.raises(DeviceMismatch, match=r"opset 18, TensorRT 8\.\S+ reads up to 17 .* helmsight export "):
+        build(open_bundle("navigate"))
+
+
+@pytest.mark.tensorrt
+@pytest.mark.usefixtures("real")
 def test_a_size_that_is_chosen_has_an_engine(tmp_path: Path) -> None:
+    if reads_older():
+        with pytest.raises(DeviceMismatch, match=r"has one size, image 1x240x320x3, not 1x256x192x3; leave --imgsz"):
+            build(in_precision("face", "fp32", tmp_path).resized((256, 192)))
+        return
     bundle = in_precision("face", "fp32", tmp_path).resized((256, 192))
     build(bundle)
     compare(bundle, "tensorrt", SHARE["fp32"])
@@ -220,23 +254,12 @@ def test_buffers_come_from_either_package(package: str, tmp_path: Path, monkeypa
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_engine_of_tensorrt_rtx_built_ahead_of_time_runs(gpu: _cuda.Cuda, precision: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'helmsight[rtx]'")
-    from helmsight.export.artefacts import Order, make_all
-    from helmsight.export.gates import Tolerance
-    from helmsight.export.targets import RTX_CAPABILITIES, Target, row
+    from helmsight.export.targets import RTX_CAPABILITIES
 
     if gpu.gpu.compute_capability not in RTX_CAPABILITIES:
         pytest.skip(f"TensorRT-RTX does not build for compute capability {gpu.gpu.compute_capability}, which is here")
     name = f"rtx-sm{gpu.gpu.compute_capability.replace('.', '')}"
-    draft = in_precision("navigate", precision, tmp_path)
-    folder = tmp_path / "targets" / name
-    folder.mkdir(parents=True)
-    parity = {
-        **draft.manifest.parity,
-        name: make_all(Order(draft, Target(row(name), precision), folder, [], Tolerance(), lambda line: None)),
-    }
-    files: dict[str, Path | bytes] = {"model.onnx": draft.model}
-    files |= {f"targets/{name}/{file.name}": file for file in folder.iterdir()}
-    bundle = write_bundle(tmp_path / "rtx.bundle", replace(draft.manifest, parity=parity), files)
+    bundle = made_for(in_precision("navigate", precision, tmp_path), name, precision, tmp_path / "rtx.bundle")
     assert importlib.import_module("tensorrt_rtx").__version__ == tensorrt_rtx().version
     compare(bundle, "tensorrt-rtx", SHARE[precision])
     in_threads([bundle, bundle], "tensorrt-rtx")
