@@ -155,10 +155,16 @@ def _suppress(xyxy: Floats, score: Floats, iou: float, cut_off: NDArray[np.bool_
 
 def _same(kept: Floats, xyxy: Floats, iou: float) -> NDArray[np.bool_]:
     """(K, N) which of all boxes are of the face of each kept one."""
-    shared = np.minimum(kept[:, None, 2:], xyxy[None, :, 2:]) - np.maximum(kept[:, None, :2], xyxy[None, :, :2])
-    inner = shared.clip(min=0).prod(-1)
-    area = (xyxy[:, 2:] - xyxy[:, :2]).prod(-1)
-    return np.asarray(inner >= iou * ((kept[:, 2:] - kept[:, :2]).prod(-1)[:, None] + area[None] - inner))
+    inner: Any = 1.0
+    for low, high in ((0, 2), (1, 3)):  # an axis at a time: an array whose last axis has two elements is slow
+        shared = np.minimum(kept[:, None, high], xyxy[:, high]) - np.maximum(kept[:, None, low], xyxy[:, low])
+        inner *= np.maximum(shared, 0, out=shared)
+    return np.asarray(inner >= iou * (_areas(kept)[:, None] + _areas(xyxy) - inner))
+
+
+def _areas(xyxy: Floats) -> Floats:
+    """(N,)"""
+    return np.asarray((xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1]))
 
 
 def _cut_off(xyxy: Floats, inner: Floats) -> NDArray[np.bool_]:
