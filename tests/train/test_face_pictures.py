@@ -13,35 +13,26 @@ torch = pytest.importorskip("torch")
 
 from helmsight.devices.errors import BadArtefact, UsageError  # noqa: E402
 from helmsight.runtime.fetch import Package  # noqa: E402
-from helmsight.train.face import loss, photographs  # noqa: E402
+from helmsight.train.face import data, loss, photographs  # noqa: E402
 from helmsight.train.face.annotations import Labelled  # noqa: E402
-from helmsight.train.face.data import IMAGE_HW, Batches, Material, load_material, make_picture  # noqa: E402
+from helmsight.train.face.data import (  # noqa: E402
+    IMAGE_HW,
+    TURNED_OFTEN,
+    Batches,
+    Material,
+    load_material,
+    make_picture,
+)
+from helmsight.train.face.landmarks import is_turned  # noqa: E402
 from helmsight.train.face.model import build  # noqa: E402
 from helmsight.train.face.photographs import HELD_BACK, Photograph, Photographs, albums, from_set  # noqa: E402
-from helmsight.train.face.pool import AROUND, Head, cut_heads  # noqa: E402
+from helmsight.train.face.pool import AROUND, Head, Pool, cut_heads  # noqa: E402
 from helmsight.train.face.teachers import Labels  # noqa: E402
-from helmsight.train.face.view import SMALLEST, Region, carry, join, show  # noqa: E402
+from helmsight.train.face.view import SMALLEST, join  # noqa: E402
 from helmsight.train.loader import ahead  # noqa: E402
 from helmsight.train.problem import Shard  # noqa: E402
 
-BOX, MARKS = (12, 5, 52, 59), ((24, 26), (40, 26), (32, 36), (24, 46), (40, 46))
-
-
-def draw_head(seed: int, side: int = 64) -> np.ndarray:
-    """An oval with eyes and a mouth on some colour."""
-    rng = np.random.default_rng(seed)
-    face = np.full((64, 64, 3), rng.integers(0, 256, 3), np.uint8)
-    cv2.ellipse(face, (32, 32), (20, 27), 0, 0, 360, tuple(map(int, rng.integers(120, 256, 3))), -1)
-    for at in MARKS[:2]:
-        cv2.circle(face, at, 4, (20, 20, 20), -1)
-    cv2.line(face, MARKS[3], MARKS[4], (40, 20, 90), 3)
-    return cv2.resize(face, (side, side))
-
-
-def labels_of(scale: float = 1.0, doubtful: bool = False) -> Labels:
-    return Labels(
-        np.array([BOX], np.float32) * scale, np.array([MARKS], np.float32) * scale, np.array([doubtful], bool)
-    )
+from .heads import BOX, MARKS, draw_head, labels_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -52,64 +43,6 @@ def material() -> Material:
     faces = tuple(Photograph(draw_head(i, 128), labels_of(2)) for i in range(10))
     others = tuple(Photograph(wall, join([])) for wall in walls)
     return Material(heads, cut_heads(faces), Photographs(faces, others, "drawn"), walls, {})
-
-
-def test_a_face_is_carried_with_its_picture() -> None:
-    region = Region(100, 50, 300, 200)
-    matrix = np.array([[2.0, 0, 10], [0, 2, 20]])
-    carried = carry(labels_of(), matrix, (64, 64), region)
-    assert carried.boxes[0] == pytest.approx([100 + 34, 50 + 30, 100 + 114, 50 + 138])
-    assert carried.landmarks[0, 2] == pytest.approx([100 + 74, 50 + 92])
-    assert not carried.doubtful[0]
-
-
-def test_a_mirrored_face_has_its_left_eye_on_the_left() -> None:
-    flipped = carry(labels_of(), np.array([[-1.0, 0, 64], [0, 1, 0]]), (64, 64), Region(0, 0, 64, 64))
-    assert flipped.landmarks[0, 0, 0] < flipped.landmarks[0, 1, 0]
-    assert flipped.landmarks[0, 3, 0] < flipped.landmarks[0, 4, 0]
-    assert flipped.landmarks[0, :, 1] == pytest.approx([26, 26, 36, 46, 46])
-
-
-def test_a_turned_face_has_the_box_around_its_ellipse() -> None:
-    turned = carry(labels_of(), np.array([[0.0, -1, 64], [1, 0, 0]]), (64, 64), Region(0, 0, 64, 64))
-    assert turned.boxes[0] == pytest.approx([5, 12, 59, 52])
-
-
-@pytest.mark.parametrize(
-    ("scale", "shift", "kept", "doubtful"),
-    [(1.0, 0.0, True, False), (1.0, -35.0, True, True), (1.0, -50.0, False, True), (SMALLEST / 60, 0.0, True, True)],
-)
-def test_what_is_cut_or_tiny_is_doubtful_and_then_gone(scale: float, shift: float, kept: bool, doubtful: bool) -> None:
-    matrix = np.array([[scale, 0, shift], [0, scale, 0]])
-    carried = carry(labels_of(), matrix, (64, 64), Region(0, 0, 64, 64))
-    assert len(carried.boxes) == kept
-    assert not kept or carried.doubtful[0] == doubtful
-
-
-def test_what_is_shown_lies_where_its_label_says() -> None:
-    """The oval is white on black, nothing else is: its extent must be that of the box."""
-    image = np.zeros((64, 64, 3), np.uint8)
-    cv2.ellipse(image, (32, 32), (20, 27), 0, 0, 360, (255, 255, 255), -1)
-    labels = Labels(np.array([[11.5, 4.5, 53, 60]], np.float32), np.array([MARKS], np.float32), np.zeros(1, bool))
-    seen = 0
-    for seed in range(60):
-        canvas = np.zeros((200, 240, 3), np.uint8)
-        found = show(np.random.default_rng(seed), (image, labels), canvas, Region(20, 10, 200, 180))
-        if not len(found.boxes) or found.doubtful[0] or found.boxes[0, 3] - found.boxes[0, 1] < 20:
-            continue
-        ys, xs = np.nonzero(canvas[..., 0] > 127)
-        extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
-        assert found.boxes[0] == pytest.approx(extent, abs=0.05 * (extent[3] - extent[1]) + 1.5)
-        seen += 1
-    assert seen > 20
-
-
-def test_a_person_cut_out_leaves_what_is_behind() -> None:
-    layers = np.dstack([np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64), np.uint8)])
-    layers[20:44, 20:44, 3] = 255
-    canvas = np.full((64, 64, 3), 77, np.uint8)
-    show(np.random.default_rng(3), (layers, join([])), canvas, Region(0, 0, 64, 64))
-    assert {77, 255} <= set(np.unique(canvas).tolist())
 
 
 def test_heads_are_cut_with_their_surroundings_and_labels() -> None:
@@ -197,6 +130,36 @@ def test_it_learns_one_batch_by_heart(material: Material) -> None:
         optimizer.step()
         losses.append(cost.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_face_from_the_side_is_told_however_it_lies_in_the_picture() -> None:
+    marks = np.array(MARKS, np.float32)
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]], np.float32)
+    for off, turned in ((0, False), (3, False), (4, True), (-4, True)):  # of eyes 16 apart
+        moved = marks + np.array([[0, 0], [0, 0], [off, 0], [0, 0], [0, 0]], np.float32)
+        assert is_turned(moved) is turned
+        assert is_turned(moved @ turn.T * 3) is turned
+    assert not is_turned(np.full((5, 2), np.nan, np.float32))
+
+
+def test_faces_from_the_side_are_shown_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = labels_of()
+    side.landmarks[0, 2, 0] += 8
+    shelf = Photographs(
+        (Photograph(draw_head(0), labels_of()), Photograph(draw_head(1), side)),
+        (Photograph(draw_head(2), join([])),),
+        "drawn",
+    )
+    marks = np.stack([labels_of().landmarks[0], side.landmarks[0]])
+    pool = Pool(np.stack([draw_head(0), draw_head(1)]), np.array([BOX, BOX], np.float32), marks, "drawn")
+    monkeypatch.setattr(data, "load_photographs", lambda cache: shelf)
+    monkeypatch.setattr(data, "face_pool", lambda cache, size: pool)
+    monkeypatch.setattr(data, "load_backgrounds", lambda cache: [])
+    made = load_material.__wrapped__(tmp_path)
+    for heads in (made.generated, made.cut):
+        assert [is_turned(head.landmarks) for head in heads].count(True) == TURNED_OFTEN
+        assert len(heads) == 1 + TURNED_OFTEN
+    assert [p.weight for p in made.photographs.faces] == [1, TURNED_OFTEN]
 
 
 def test_training_and_validation_share_no_photograph(material: Material) -> None:

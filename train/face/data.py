@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from ...runtime.tasks import Letterbox
 from ..problem import Batch, Shard
 from .annotations import Troubles, data_folder, read_folder
 from .backgrounds import draw_background, load_backgrounds
+from .landmarks import is_turned
 from .photographs import Photographs, flat, from_set, load_photographs
 from .pool import Head, cut_heads, face_pool
 from .scene import Scene, compose, photograph
@@ -37,6 +38,8 @@ SIZE_SHARES = (0.2, 0.2, 0.5, 0.1)
 """Some batches are of smaller pictures: for the same work more faces are seen in them. Near faces need the larger."""
 PLAIN = 0.5
 """Share of single photographs that are shown as sharp as they are and undressed: landmarks are learnt from these."""
+TURNED_OFTEN = 3
+"""Faces in half profile are shown so many times as often as they come: they are few, and the hardest to mark."""
 MOST_CUT = 2000
 """Photographs, from the first, that heads are cut out of."""
 MOST = 256
@@ -75,12 +78,20 @@ def load_material(cache: Path, data: str | None = None, pool_size: int = POOL_SI
     pool = face_pool(cache, pool_size)
     ours = photographs if data else photographs.split(validation=False)
     return Material(
-        pool.heads,
-        cut_heads(ours.faces[:MOST_CUT]),
-        ours,
+        _favour_turned(pool.heads),
+        _favour_turned(cut_heads(ours.faces[:MOST_CUT])),
+        replace(ours, faces=tuple(replace(p, weight=p.weight * _often(p.labels)) for p in ours.faces)),
         load_backgrounds(cache),
         {"generated": pool.sha256, "photographs": photographs.sha256},
     )
+
+
+def _favour_turned(heads: list[Head]) -> list[Head]:
+    return heads + [h for h in heads if is_turned(h.landmarks)] * (TURNED_OFTEN - 1)
+
+
+def _often(labels: Labels) -> float:
+    return TURNED_OFTEN if any(map(is_turned, labels.landmarks[~labels.doubtful])) else 1.0
 
 
 def load_annotated(data: str) -> Photographs:

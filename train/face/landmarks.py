@@ -16,6 +16,8 @@ from .boxes import overlap
 
 LOOSE_IOU = 0.3
 """From here on a detection is of that face, whatever its box convention."""
+TURNED = 0.2
+"""How far off the nose of a face in half profile is, in distances of the eyes."""
 
 
 class Found(Protocol):
@@ -68,3 +70,13 @@ def distance(a: Floats, b: Floats) -> float:
 def eyes(points: Floats) -> float:
     """Distance of the first two of the points (k, 2)."""
     return max(1e-6, float(np.linalg.norm(points[0] - points[1])))
+
+
+def is_turned(points: Floats) -> bool:
+    """Whether a face (5, 2) is seen from the side: its nose is off the middle of the eyes by a fifth of their distance.
+
+    Along the line of the eyes. False where the points are not known.
+    """
+    across = points[1] - points[0]
+    off = (points[2] - (points[0] + points[1]) / 2) @ across
+    return bool(abs(off) > TURNED * (across @ across))

@@ -26,7 +26,7 @@ EXPECTED = 8.0
 """About the number of answering cells in a picture. Sums are divided by it and by the number of pictures, not by the
 cells counted: the loss of a batch stays the mean over its pictures, also when they are split over processes."""
 BOX_WEIGHT = 2.0
-POINT_WEIGHT = 6.6
+POINT_WEIGHT = 12.0
 CLOSE_EYES = 0.2
 """Of a face from the side the eyes are close: as if they were at least this share of its size apart."""
 NEAR = 64.0
