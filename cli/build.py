@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -114,9 +114,20 @@ def _print(built: Built) -> None:
         ("of", f"{record['network']}, SHA-256 {short(key['onnx_sha256'])}"),
         ("for", f"{key['product']} {key['version']}, {record['gpu']}, compute capability {key['compute_capability']}"),
         ("computes in", f"{record['precision']} (layers: {layers}); exported in {record['asked']}"),
+        ("compared", _compared(record["compared"])),
         ("first runs", f"{record['gpu_ms']:.3g} ms on the GPU, which is no measure of speed"),
     ]
     table(record["bundle"], ("", ""), rows)
+
+
+def _compared(found: Mapping[str, Any]) -> str:
+    if not found["n"]:
+        return f"NOT compared with ONNX Runtime: {found['why']}"
+    n = found["n"]
+    return (
+        f"with {found['reference']}, on {n} input{'s' * (n != 1)} ({found['inputs']}): off by at most "
+        f"{found['max_rel']:.2g} of an output's largest value"
+    )
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def export(
     from ..devices.errors import UsageError
     from ..export.build import ExportOptions
     from ..export.build import export as build
-    from ..export.gates import tolerance
     from ..runtime.inspection import describe
+    from ..runtime.parity import tolerance
     from ._bundle import print_description
     from ._options import share
 

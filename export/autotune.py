@@ -18,13 +18,11 @@ from ..devices.processor import processor
 from ..runtime.backends import Feeds, OnnxRuntimeSettings, Session, SessionOptions, load
 from ..runtime.backends.onnxruntime import chosen_optimisation
 from ..runtime.bundle import Bundle
+from ..runtime.parity import Run, check_parity, plain_onnx_run, tolerance
 from ..runtime.profiler.measure import ProfileOptions, network_feeds
 from ..runtime.profiler.others import OthersWatch
 from ..runtime.profiler.stats import percentile_ms
 from ..runtime.tuning import Row, Tuning, Way, key_of, thread_counts
-from .gates import check_parity, tolerance
-from .reference import plain_onnx_run
-from .source import Run
 from .timing import latencies_ms
 
 USUAL = OnnxRuntimeSettings()

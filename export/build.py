@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from ..devices.errors import UsageError, need
 from ..runtime.backends.openvino import find_openvino
 from ..runtime.bundle import Bundle, Manifest, write_bundle
+from ..runtime.parity import Run, Tolerance, plain_onnx_run, tolerance
 from ..runtime.signature import signer
 from .artefacts import Order, check_tools, make_all
 from .bf16 import OPENVINO, in_bf16
 from .card import model_card
 from .convert import to_model, with_outputs
-from .gates import Tolerance, tolerance
 from .graph import GraphSummary, summarise
 from .inputs import CALIBRATION, COUNT, Feeds, Inputs, gather_inputs
 from .judge import Judge, Limits
@@ -28,9 +28,9 @@ from .lowered import Attempt, Lowering, Say
 from .output import check_output, write_output
 from .precision import Precision, check_is, check_wish, read_precision
 from .quantise import FORMAT, NVIDIA_FORMAT
-from .reference import one_torch_thread, plain_onnx_run, torch_run
+from .reference import one_torch_thread, torch_run
 from .sizes import at_usual_size
-from .source import Run, Source, load_source
+from .source import Source, load_source
 from .targets import CPU, NVIDIA, Target, check_memory, check_targets
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 from ..devices.errors import BadArtefact, GateFailed
 from ..runtime.backends import SessionOptions, load
 from ..runtime.bundle import Bundle
-from .gates import Metrics, Parity, Tolerance, check_parity, check_score, measure
+from ..runtime.parity import Parity, Run, Tolerance, check_parity, plain_onnx_run
+from .gates import Metrics, check_score, measure
 from .inputs import Inputs
-from .reference import plain_onnx_run
 from .sizes import other_sizes, resize_feeds
-from .source import Run, Source
+from .source import Source
 from .targets import CPU
 
 SIZE_COUNT = 4

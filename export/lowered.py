@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ..devices.errors import GateFailed
 from ..runtime.bundle import Bundle, Manifest, write_bundle
 from ..runtime.inspection import in_words
+from ..runtime.parity import plain_onnx_run
 from .convert import stamp
 from .inputs import Feeds
 from .judge import Judge, Verdict
 from .lowering import Lower, lower_to
 from .precision import Precision, check_is, read_computed, read_precision
 from .quiet import output_to
-from .reference import plain_onnx_run
 from .repair import fewest, most_kept, rank
 from .source import Source
 from .timing import WORTH_IT, fastest_optimisation, times_as_fast

@@ -1,20 +1,19 @@
-"""What an exported file is compared with: the PyTorch network itself, or an ONNX file run as it was written."""
+"""A PyTorch network as exported files are compared with it: run as a session would be, and what it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..devices.errors import BadArtefact, UsageError, need
+from ..devices.errors import UsageError, need
 from ..runtime.bundle import TensorSpec
+from ..runtime.parity import Run
 from .input_spec import advice
 from .loading import first_line
-from .source import Run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,21 +48,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def plain_onnx_run(file: Path, outputs: Sequence[TensorSpec]) -> Run:
-    """Run an ONNX file with every optimisation of ONNX Runtime off: the nearest to the file's own meaning."""
-    ort = need("onnxruntime", "cpu")
-    settings = ort.SessionOptions()
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = 1  # the same sums each time, as with `one_torch_thread`
-    try:
-        session = ort.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises a class of its own for each status code
-        raise BadArtefact(f"{file.name} does not load in ONNX Runtime ({first_line(error)})") from error
-    names = [spec.name for spec in outputs]
-    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
 def probe_outputs(module: nn.Module, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:

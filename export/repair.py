@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.bundle import TensorSpec
+from ..runtime.parity import Run, plain_onnx_run
 from .inputs import Feeds
 from .lowering import Lower
-from .reference import plain_onnx_run
-from .source import Run
 
 RANK_COUNT = 8
 """Inputs on which a layer's own error is measured."""

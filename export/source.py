@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from ..devices.errors import UsageError
 from ..runtime.bundle import Manifest, TensorSpec, sha256
+from ..runtime.parity import Run
 from .input_spec import parse_inputs
 from .loading import build_module, load_weights, source_sha256
 
 if TYPE_CHECKING:
     from torch import nn
-
-Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
-"""Anything that takes feeds by name and gives outputs by name, as a session does."""
 
 log = logging.getLogger(__name__)
 

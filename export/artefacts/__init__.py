@@ -17,7 +17,7 @@ from ...devices.errors import BadArtefact, HelmsightError
 from ...runtime.bundle import Bundle
 from ...runtime.engines import tensorrt_rtx as find_tensorrt_rtx  # a module beside this one has its name
 from ...runtime.onnx_nodes import read_graph
-from ..gates import Tolerance
+from ...runtime.parity import Tolerance
 from ..inputs import Feeds
 from ..native import find_tools
 from ..ncnn_model import find_pnnx

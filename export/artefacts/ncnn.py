@@ -19,11 +19,10 @@ import numpy as np
 from ...devices.errors import BadArtefact, GateFailed, need
 from ...runtime.backends import SessionOptions, load
 from ...runtime.bundle import Bundle, TensorSpec
-from ..gates import Parity, check_parity
+from ...runtime.parity import Parity, Run, check_parity
 from ..inputs import Feeds
 from ..native import LAYERS, LICENCES, NAME, Platform, needed_glibc, platform_for, runner, versions
 from ..ncnn_model import check_layers, convert, pnnx_version, the_picture
-from ..source import Run
 from . import Order
 
 SCHEMA = 1

@@ -8,10 +8,9 @@ from typing import Any
 from ...devices.errors import DeviceMismatch, need
 from ...runtime.bundle import sha256
 from ...runtime.engines.source import MODEL
-from ..gates import check_parity
+from ...runtime.parity import check_parity, plain_onnx_run
 from ..nvidia import cast_first
 from ..precision import read_precision
-from ..reference import plain_onnx_run
 from ..to_onnx import read_opset
 from . import Order
 

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from ...devices.errors import BadArtefact, need
 from ...runtime.bundle import Manifest, sha256
-from ..gates import check_parity
+from ...runtime.parity import check_parity, plain_onnx_run
 from ..inputs import Feeds
 from ..nvidia import at_fixed_size, cast_first, with_float_inputs
 from ..older import to_opset
 from ..precision import read_precision
-from ..reference import plain_onnx_run
 from ..to_onnx import read_opset
 from . import Order
 

@@ -1,4 +1,4 @@
-"""`helmsight build`: an engine of TensorRT for this machine's GPU, tried once and kept, or nothing is changed."""
+"""`helmsight build`: an engine of TensorRT for this machine's GPU, tried, compared and kept, or nothing is changed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ..bundle import Bundle
 from ..onnx_nodes import read_graph
 from . import Library, tensorrt
 from ._cuda import Cuda, open_cuda
+from .compared import compare
+from .engine import Engine
 from .inspector import read_layers
 from .network import Parsed, configure, graph_types, name_of, parse
 from .progress import Progress, State, monitor
@@ -44,7 +46,8 @@ def build(
     """Build the engine of `bundle`, at the size of its manifest, for the first GPU; `force` also where it is there.
 
     Raises DeviceMismatch without TensorRT or a GPU, or when the engine does not run; BadArtefact with the nodes that
-    TensorRT does not take; GateFailed when the engine has nothing of the precision that was exported.
+    TensorRT does not take; GateFailed when the engine has nothing of the precision that was exported, or computes
+    something else than its file says.
     """
     library, cuda = tensorrt(), open_cuda()
     store = store or Store()
@@ -54,15 +57,11 @@ def build(
     if found:
         return Built(found, fresh=False)
     parsed = _parsed(library, file, bundle)
-    config = configure(parsed, dict(key.shapes))
-    timings = store.timing_cache(library.name, library.version, key.compute_capability)
-    cache = config.create_timing_cache(store.read(timings))
-    config.set_timing_cache(cache, False)
     started = perf_counter()
-    with cuda.current():
-        plan = compile_network(parsed, config, report)
+    plan = _compiled(parsed, key, (store, cuda), report)
     took = perf_counter() - started
-    store.write(timings, bytes(config.get_timing_cache().serialize()))
+    facts = _tried(store, key, plan, file.precision)
+    compared = compare(bundle, file, lambda: Engine(library, cuda, plan, key.shapes))
     record = {
         "bundle": bundle.manifest.name,
         "rebuild": rebuild_command(bundle),
@@ -71,8 +70,10 @@ def build(
         "asked": file.precision,
         "graph": graph_types(parsed),
         "build_s": round(took, 3),
+        **facts,
+        "compared": compared,
     }
-    return Built(_tried(store, key, plan, record), fresh=True)
+    return Built(store.put(key, plan, record), fresh=True)
 
 
 def engine_key(bundle: Bundle, file: NetworkFile, library: Library, cuda: Cuda) -> EngineKey:
@@ -100,6 +101,19 @@ def _parsed(library: Library, file: NetworkFile, bundle: Bundle) -> Parsed:
             f"{said}; the bundle has no file for TensorRT: export it with -t for this board "
             "(`helmsight export --list-targets`), where torch is installed"
         ) from error
+
+
+def _compiled(parsed: Parsed, key: EngineKey, on: tuple[Store, Cuda], report: Report) -> bytes:
+    """The engine, built with what was timed before, which is kept."""
+    store, cuda = on
+    config = configure(parsed, dict(key.shapes))
+    timings = store.timing_cache(key.product, key.version, key.compute_capability)
+    cache = config.create_timing_cache(store.read(timings))
+    config.set_timing_cache(cache, False)
+    with cuda.current():
+        plan = compile_network(parsed, config, report)
+    store.write(timings, bytes(config.get_timing_cache().serialize()))
+    return plan
 
 
 def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: None) -> bytes:
@@ -139,8 +153,11 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
     return bytes(made[0])
 
 
-def _tried(store: Store, key: EngineKey, plan: bytes, record: Mapping[str, Any]) -> Stored:
-    """Kept only once a child process has loaded and run it, with what its inspector says that it computes in."""
+def _tried(store: Store, key: EngineKey, plan: bytes, asked: str) -> Mapping[str, Any]:
+    """What of the record a child process found that loaded and ran it: what its inspector says that it computes in.
+
+    Raises GateFailed for an engine that computes nothing in the precision `asked` for.
+    """
     work = store.write(f"{key.id}.trial", plan)
     try:
         found = try_engine(work, hashlib.sha256(plan).hexdigest(), key.shapes)
@@ -150,7 +167,6 @@ def _tried(store: Store, key: EngineKey, plan: bytes, record: Mapping[str, Any])
         types = read_layers(str(found["layers"]))
     except (ValueError, KeyError, TypeError) as error:
         raise BadArtefact(f"the engine inspector tells nothing of its layers ({error}); nothing was kept") from error
-    asked = str(record["asked"])
     if asked in ("fp16", "int8") and types and asked not in types and "unknown" not in types:
         counts = ", ".join(f"{n} in {kind}" for kind, n in types.items())
         raise GateFailed(
@@ -158,5 +174,4 @@ def _tried(store: Store, key: EngineKey, plan: bytes, record: Mapping[str, Any])
         )
     if asked in ("fp16", "int8") and (not types or "unknown" in types):
         log.warning("the engine inspector does not tell every layer's type: that it computes in %s is not known", asked)
-    facts = {"precision": name_of(types), "real": types, "gpu_ms": found["gpu_ms"], "cuda_graph": found["graph"]}
-    return store.put(key, plan, {**record, **facts})
+    return {"precision": name_of(types), "real": types, "gpu_ms": found["gpu_ms"], "cuda_graph": found["graph"]}

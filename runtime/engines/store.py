@@ -16,7 +16,8 @@ from typing import Any
 from ...devices.errors import BadArtefact, DeviceMismatch
 from ..fetch import cache_folder, write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: with `compared`. An engine of before is none, and is built anew."""
 NAMES = {
     "onnx_sha256": "ONNX file",
     "product": "library",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from helmsight.cli.build import _compared
 from helmsight.cli.main import app
 from helmsight.devices.errors import DeviceMismatch, UsageError
 
@@ -47,3 +48,13 @@ def test_the_record_of_a_build_is_printed(machine: Machine, bundle: Path) -> Non
     record = json.loads(again.stdout)
     assert record["fresh"] is False
     assert record["real"] == {"fp32": 1}
+    assert record["compared"]["n"] == 0
+
+
+def test_what_a_comparison_found_is_told() -> None:
+    found = {"n": 32, "reference": "ONNX Runtime 1.32 of tensorrt.onnx", "inputs": "32 frames of sample://corridor"}
+    assert _compared(found | {"max_rel": 2.934e-5}) == (
+        "with ONNX Runtime 1.32 of tensorrt.onnx, on 32 inputs (32 frames of sample://corridor): off by at most "
+        "2.9e-05 of an output's largest value"
+    )
+    assert _compared({"n": 0, "why": "it is not here"}) == "NOT compared with ONNX Runtime: it is not here"

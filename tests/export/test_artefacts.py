@@ -15,10 +15,10 @@ from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, Mi
 from helmsight.export.artefacts import Order, check_tools, make, make_all
 from helmsight.export.artefacts.trtexec import VERSIONS, trtexec_line
 from helmsight.export.build import ExportOptions, export
-from helmsight.export.gates import Tolerance
 from helmsight.export.precision import read_precision
 from helmsight.export.targets import Target, row
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
+from helmsight.runtime.parity import Tolerance
 
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
 pytest.importorskip("onnxruntime", reason="needs the cpu extra")

@@ -11,12 +11,12 @@ import pytest
 
 from helmsight.devices.errors import DeviceMismatch, GateFailed, UsageError
 from helmsight.export.build import ExportOptions, export
-from helmsight.export.gates import Tolerance
 from helmsight.export.precision import read_precision
 from helmsight.export.targets import check_targets, row
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.backends.openvino import find_openvino
 from helmsight.runtime.bundle import open_bundle
+from helmsight.runtime.parity import Tolerance
 
 if importlib.util.find_spec("openvino") is None:  # to import it here would send its message
     pytest.skip("openvino is not installed (extra openvino)", allow_module_level=True)

@@ -9,13 +9,12 @@ import pytest
 
 from helmsight.devices.errors import BadArtefact, GateFailed, UsageError
 from helmsight.export.build import ExportOptions, export
-from helmsight.export.gates import Tolerance
 from helmsight.export.half import Half
 from helmsight.export.lowering import fold
 from helmsight.export.precision import read_precision
-from helmsight.export.reference import plain_onnx_run
 from helmsight.runtime.backends import load
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
+from helmsight.runtime.parity import Tolerance, plain_onnx_run
 
 from .conftest import write_checkpoint
 

@@ -19,10 +19,10 @@ from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, Mi
 from helmsight.export import native  # noqa: E402
 from helmsight.export.artefacts import Order, ncnn  # noqa: E402
 from helmsight.export.build import ExportOptions, export  # noqa: E402
-from helmsight.export.gates import Tolerance  # noqa: E402
 from helmsight.export.ncnn_model import check_layers, convert, cut_head, planes, the_picture  # noqa: E402
 from helmsight.export.targets import check_targets  # noqa: E402
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle, write_bundle  # noqa: E402
+from helmsight.runtime.parity import Tolerance  # noqa: E402
 from helmsight.runtime.tasks import task_for  # noqa: E402
 
 helper = onnx.helper

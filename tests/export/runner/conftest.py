@@ -15,10 +15,10 @@ import pytest
 
 from helmsight.export.artefacts import Order
 from helmsight.export.artefacts.ncnn import emulated, make
-from helmsight.export.gates import Tolerance
 from helmsight.export.native import NAME, PLATFORMS, cached_runner
 from helmsight.export.targets import check_targets
 from helmsight.runtime.bundle import Bundle, open_bundle
+from helmsight.runtime.parity import Tolerance
 from helmsight.runtime.results import Image
 from helmsight.runtime.tasks import task_for
 

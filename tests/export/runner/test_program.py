@@ -13,11 +13,11 @@ import pytest
 
 from helmsight.export.artefacts import Order
 from helmsight.export.artefacts.ncnn import emulated, make, run_program
-from helmsight.export.gates import Tolerance
 from helmsight.export.native import MOST_BYTES, NAME, PLATFORMS, cached_runner, needed_glibc
 from helmsight.export.targets import check_targets
 from helmsight.runtime.backends import MOST_THREADS, SessionOptions, load
 from helmsight.runtime.bundle import Manifest, TensorSpec, write_bundle
+from helmsight.runtime.parity import Tolerance
 from helmsight.runtime.results import Command, Drive, Image
 from helmsight.runtime.tasks import task_for
 

@@ -190,7 +190,7 @@ def test_a_record_of_another_key_or_cut_off_is_no_engine(bundle: Bundle, machine
     stored = build(bundle).stored
     record = stored.file.with_suffix(".json")
     whole = record.read_text()
-    for text in (whole[: len(whole) // 2], "[]", whole.replace('"schema_version": 1', '"schema_version": 2')):
+    for text in (whole[: len(whole) // 2], "[]", whole.replace('"schema_version": 2', '"schema_version": 1')):
         record.write_text(text)
         with pytest.raises(DeviceMismatch, match="no engine of doubler"):
             load(bundle, TENSORRT)

@@ -91,8 +91,8 @@ def in_precision(name: str, precision: str, folder: Path) -> Bundle:
 def made_for(draft: Bundle, target: str, precision: str, path: Path) -> Bundle:
     """`draft` with what export makes for a target."""
     from helmsight.export.artefacts import Order, make_all
-    from helmsight.export.gates import tolerance
     from helmsight.export.targets import check_targets
+    from helmsight.runtime.parity import tolerance
 
     (asked,) = check_targets([target], precision)
     folder = path.parent / "targets" / asked.name
@@ -132,6 +132,8 @@ def test_an_engine_computes_what_onnx_runtime_does_in_its_precision(name: str, p
         assert set(real) == {precision}
     assert built.stored.record["graph"] == {precision: sum(built.stored.record["graph"].values())}
     assert math.isfinite(built.stored.record["gpu_ms"])
+    assert built.stored.record["compared"]["n"] == 32
+    assert 0 < built.stored.record["compared"]["max_rel"] < 1
     compare(bundle, "tensorrt", SHARE[precision])
 
 
