@@ -20,7 +20,7 @@ from .engine import Engine
 from .inspector import read_layers
 from .network import Parsed, configure, graph_types, name_of, parse
 from .progress import Progress, State, monitor
-from .source import NetworkFile, input_shapes, network_file
+from .source import NetworkFile, input_shapes, network_file, older_command, reads_older
 from .store import EngineKey, Store, Stored
 from .trial import try_engine
 
@@ -90,11 +90,15 @@ def rebuild_command(bundle: Bundle) -> str:
 
 
 def _parsed(library: Library, file: NetworkFile, bundle: Bundle) -> Parsed:
-    """The network; where the bundle has no file for TensorRT and its own is not taken, an error says how to get one."""
+    """The network; where it is not taken, an error says how to get one that may be: with a file for TensorRT, and for
+    8.x of one size.
+    """
     try:
         return parse(library, file.data, str(bundle.path / file.name))
     except BadArtefact as error:
         said = f"{error}{read_graph(file.data, file.name).places(str(error))}"
+        if reads_older(library) and any(spec.multiple for spec in bundle.manifest.inputs):
+            raise BadArtefact(f"{said}; its picture's size is open: {older_command(bundle, library)}") from error
         if file.name != "model.onnx":
             raise BadArtefact(said) from error
         raise BadArtefact(

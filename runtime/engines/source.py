@@ -63,7 +63,7 @@ def network_file(bundle: Bundle, library: Library) -> NetworkFile:
         return found
     raise DeviceMismatch(
         f"{bundle.path / files[0].name} is of ONNX opset {opsets[0]}, {library} reads up to {reads} and may read what "
-        f"came later as something else without an error; {_older_command(bundle, reads)}"
+        f"came later as something else without an error; {older_command(bundle, library)}"
     )
 
 
@@ -72,9 +72,14 @@ def newest_opset(library: Library) -> int:
     return next((opset for release, opset in NEWEST_OPSETS if library.release >= release), NEWEST_OPSETS[-1][1])
 
 
-def _older_command(bundle: Bundle, reads: int) -> str:
-    """What to type where export runs, for a file of an operator set that is read."""
-    if reads > 17:
+def reads_older(library: Library) -> bool:
+    """Whether it reads nothing that export writes but for JetPack 5: 8.5 and 8.6."""
+    return newest_opset(library) < 18
+
+
+def older_command(bundle: Bundle, library: Library) -> str:
+    """What to type where export runs, for a file that `library` reads: an older operator set, and for 8.x one size."""
+    if not reads_older(library):
         return "export the network again with --opset 18"
     name, precision = bundle.manifest.name, bundle.manifest.provenance.get("export", {}).get("precision", "fp32")
     source, lower = (bundle.path, "") if precision == "fp32" else ("ITS-SOURCE", f" --precision {precision}")

@@ -24,7 +24,7 @@ from helmsight.runtime.engines.source import network_file
 from helmsight.runtime.engines.store import EngineKey, Store
 from helmsight.runtime.engines.trial import try_engine
 
-from ...bundles import EMPTY_GRAPH
+from ...bundles import EMPTY_GRAPH, open_face_manifest
 from .conftest import Machine
 from .fakes import PLAN, FakeCuda, OldConfig, fake_library
 
@@ -277,6 +277,19 @@ def test_a_bundle_without_a_file_for_tensorrt_that_is_not_taken_says_how_to_get_
         build(bundle)
     said = "node 'permute' (Transpose: it has type UInt8); the bundle has no file for TensorRT: export it with -t for"
     assert said in str(caught.value)
+
+
+def test_8_x_that_does_not_take_an_open_size_says_how_to_fix_it(machine: Machine, tmp_path: Path) -> None:
+    error = SimpleNamespace(desc=lambda: "", node=lambda: 58)
+    machine.product = fake_library(machine.cuda, "8.5.3.1")
+    machine.product.module.OnnxParser = lambda network, log: SimpleNamespace(
+        parse=lambda data: False, num_errors=1, get_error=lambda i: error
+    )
+    made = write_bundle(tmp_path / "f.bundle", open_face_manifest(), {"model.onnx": EMPTY_GRAPH})
+    with pytest.raises(
+        BadArtefact, match=r"node 58 \(not supported\); its picture's size is open: .* -t jetson-agx-xav"
+    ):
+        build(made)
 
 
 def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, machine: Machine, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.engines import _cuda, tensorrt, tensorrt_rtx
 from helmsight.runtime.engines.build import build
-from helmsight.runtime.engines.source import newest_opset
+from helmsight.runtime.engines.source import reads_older
 from helmsight.runtime.engines.store import Store
 from helmsight.runtime.profiler import ProfileOptions
 from helmsight.runtime.profiler.layers import profile_layers
@@ -63,10 +63,10 @@ def frames(bundle: Bundle, n: int = 4) -> list[dict[str, np.ndarray]]:
     return feeds
 
 
-def reads_older() -> bool:
-    """Whether TensorRT here reads no operator set that export writes by itself: 8.5 and 8.6."""
+def needs_older() -> bool:
+    """Whether TensorRT here is 8.5 or 8.6."""
     try:
-        return newest_opset(tensorrt()) < 18
+        return reads_older(tensorrt())
     except DeviceMismatch:
         return False
 
@@ -84,7 +84,7 @@ def in_precision(name: str, precision: str, folder: Path) -> Bundle:
         model = lower_to(precision, model, frames(full, 16), work, for_nvidia=True)()
     manifest = replace(full.manifest, parity={"cpu": {"precision": precision}})
     draft = write_bundle(folder / "draft.bundle", manifest, {"model.onnx": model.SerializeToString()})
-    target = "jetson-agx-xavier/trtexec" if reads_older() else "dgx-a100/tensorrt"
+    target = "jetson-agx-xavier/trtexec" if needs_older() else "dgx-a100/tensorrt"
     return made_for(draft, target, precision, folder / f"{name}-{precision}.bundle")
 
 
@@ -165,7 +165,7 @@ def test_the_layers_of_an_engine_have_times_modules_and_operations(tmp_path: Pat
 @pytest.mark.tensorrt
 @pytest.mark.usefixtures("real")
 def test_a_file_of_a_newer_operator_set_is_refused(tmp_path: Path) -> None:
-    if not reads_older():
+    if not needs_older():
         pytest.skip(f"{tensorrt()} reads what export writes")
     with pytest.raises(DeviceMismatch, match=r"opset 18, TensorRT 8\.\S+ reads up to 17 .* helmsight export "):
         build(open_bundle("navigate"))
@@ -174,7 +174,7 @@ def test_a_file_of_a_newer_operator_set_is_refused(tmp_path: Path) -> None:
 @pytest.mark.tensorrt
 @pytest.mark.usefixtures("real")
 def test_a_size_that_is_chosen_has_an_engine(tmp_path: Path) -> None:
-    if reads_older():
+    if needs_older():
         with pytest.raises(DeviceMismatch, match=r"has one size, image 1x240x320x3, not 1x256x192x3; leave --imgsz"):
             build(in_precision("face", "fp32", tmp_path).resized((256, 192)))
         return
