@@ -31,12 +31,18 @@ class Part:
 
 @lru_cache(maxsize=256)
 def assembly(kind: str) -> tuple[Part, ...]:
-    """The blocks of `assembly:SEED`: stacked, on legs, of boards, or high at one end, in one to three colours."""
+    """The parts of `assembly:SEED`: stacked, round, on legs, of boards, or high at one end, in one to three colours."""
     rng = np.random.default_rng((int(kind.removeprefix(PREFIX)), 59))
-    makers = (_stack, _on_legs, _boards, _stepped)
-    shapes = list(makers[rng.integers(len(makers))](rng))
+    makers = (_stack, _stack, _on_legs, _on_legs, _boards, _stepped)
+    make = makers[rng.integers(len(makers))]
+    shapes = list(make(rng))
+    rounded = make is _stack and rng.random() < 0.5
     paints = [_paint(rng) for _ in range(rng.integers(1, 4))]
-    return tuple(Part(low, high, *paints[rng.integers(len(paints))]) for low, high in shapes)
+    parts = []
+    for shape in shapes:
+        paint = paints[rng.integers(len(paints))]
+        parts += [Part(low, high, *paint) for low, high in (_rounded(shape) if rounded else (shape,))]
+    return tuple(parts)
 
 
 Shape = tuple[Share, Share]
@@ -45,7 +51,7 @@ Shape = tuple[Share, Share]
 def _paint(rng: np.random.Generator) -> tuple[str, Share]:
     tint = rng.uniform(0.15, 1, 3) if rng.random() < 0.5 else np.repeat(rng.uniform(0.1, 1), 3)
     kind = rng.random()
-    texture = "white_1" if kind < 0.5 else f"{PATTERN}{rng.integers(2**31)}" if kind < 0.85 else ""
+    texture = "white_1" if kind < 0.4 else f"{PATTERN}{rng.integers(2**31)}" if kind < 0.7 else ""
     return texture, (float(tint[0]), float(tint[1]), float(tint[2]))
 
 
@@ -63,9 +69,17 @@ def _stack(rng: np.random.Generator) -> Iterator[Shape]:
         yield (x0, y0, base), (x1, y1, top)
 
 
+def _rounded(shape: Shape) -> Iterator[Shape]:
+    """A block without its corners, nearly: three that touch the ellipse in it, as columns, bins and balls do."""
+    (x0, y0, z0), (x1, y1, z1) = shape
+    for along, across in ((0.0, 0.29), (0.15, 0.15), (0.29, 0.0)):
+        cut_x, cut_y = along * (x1 - x0), across * (y1 - y0)
+        yield (x0 + cut_x, y0 + cut_y, z0), (x1 - cut_x, y1 - cut_y, z1)
+
+
 def _on_legs(rng: np.random.Generator) -> Iterator[Shape]:
     """A top, thin or thick, on four legs, two, or a post with a foot."""
-    under, thick = float(rng.uniform(0.2, 0.95)), float(rng.uniform(0.05, 0.2))
+    under, thick = float(rng.uniform(0.2, 0.97)), float(rng.uniform(0.03, 0.16))
     yield (0.0, 0.0, under), (1.0, 1.0, 1.0)
     kind = rng.random()
     if kind < 0.6:

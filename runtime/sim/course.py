@@ -13,6 +13,7 @@ from .furnish import SIDES, furnish, narrow, scatter, wall_spots, without_crossi
 from .layout import LINE_STEP_M, Cell, PlanSizes, Points, Rect, middle_line, plan, random_loop, resample
 from .looks import Look, Split, make_look, split_of
 from .movers import Mover, place_movers
+from .rugs import Rug, lay
 from .side_ways import add_side_ways
 from .things import STOCK, Obstacle, Stock
 from .world import Segments, clearance_m, polygon_segments, relax
@@ -33,6 +34,9 @@ LONG_LAP_M = (79.0, 98.0)
 MOST_BLOCKS = 30
 GAP_M = {"corridor": 4.5, "office": 7.0}
 """One small thing in the way about every so many metres."""
+
+RUG_SHARE = 0.35
+"""Of the rectangles, where a course has rugs."""
 
 PAINTINGS = ("hans_holbein1", "giovanni_bellini1", "parmigianino1", "velazquez_diego1", "francisco_goya_lucientes1")
 """Portraits in MiniWorld's textures by painters dead for more than 150 years."""
@@ -90,6 +94,7 @@ class Course:
     obstacles: tuple[Obstacle, ...]
     movers: tuple[Mover, ...]
     pictures: tuple[Picture, ...]
+    rugs: tuple[Rug, ...]
     solids: Segments
     wall_count: int
     line: Points
@@ -130,6 +135,7 @@ def make_course(name: str, seed: int, blocks: int | None = None) -> Course:
         small = []
     obstacles, line = _clear_line(furniture + small, middle, walls)
     solids = _solids(walls, obstacles)
+    look = make_look(seed)
     return Course(
         name=name,
         seed=seed,
@@ -139,10 +145,11 @@ def make_course(name: str, seed: int, blocks: int | None = None) -> Course:
         obstacles=tuple(obstacles),
         movers=_movers(more, line, solids, stock, recipe),
         pictures=tuple(_hang(rng, rects) if name == "office" else ()),
+        rugs=lay(more, rects, look.rugs, RUG_SHARE) if look.rugs else (),
         solids=solids,
         wall_count=len(walls),
         line=line,
-        look=make_look(seed),
+        look=look,
     )
 
 

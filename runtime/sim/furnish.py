@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from .layout import LINE_STEP_M, Points, Rect, Side
-from .things import Obstacle, Sized, Stock
+from .things import Obstacle, Sized, Stock, one_of
 from .world import Segments, clearance_m, crosses, free_ahead_m, polygon_segments
 
 SIDES: tuple[Side, ...] = ("east", "north", "west", "south")
@@ -30,22 +32,25 @@ def wall_spots(rects: list[Rect], wanted_m: float) -> list[tuple[float, float, f
 def furnish(rng: np.random.Generator, rects: list[Rect], line: Points, walls: Segments, stock: Stock) -> list[Obstacle]:
     """Desks with seats and storage along the walls of rooms, plants in their corners, all clear of the way."""
     placed: list[Obstacle] = []
+    seats = set()
     for rect in (r for r in rects if r.kind == "room"):
         for x, y, facing in wall_spots([rect], 2.0):
             if rng.random() < 0.6:
-                desk = _against(rng, stock.desk, x, y, facing, 0.05)
+                desk = _against(rng, one_of(rng, stock.desk), x, y, facing, 0.05)
                 placed.append(desk)
-                if stock.seat is not None:
-                    before = desk.length_m + 0.05 + 0.35
-                    placed.append(_against(rng, stock.seat, x, y, facing, before, np.pi + rng.uniform(-0.6, 0.6)))
+                if stock.seat:
+                    before, turn = desk.length_m + 0.05 + 0.35, np.pi + rng.uniform(-0.6, 0.6)
+                    placed.append(_against(rng, one_of(rng, stock.seat), x, y, facing, before, turn))
+                    seats.add(placed[-1])
             else:
-                placed.append(_against(rng, stock.storage, x, y, facing, 0.05))
+                placed.append(_against(rng, one_of(rng, stock.storage), x, y, facing, 0.05))
         for cx, cy in ((rect.x0, rect.y0), (rect.x1, rect.y0), (rect.x1, rect.y1), (rect.x0, rect.y1)):
             if rng.random() < 0.4:
                 x, y = cx + np.sign(rect.x0 + rect.x1 - 2 * cx) * 0.55, cy + np.sign(rect.y0 + rect.y1 - 2 * cy) * 0.55
                 heading = rng.uniform(0, 6.28)
-                placed.append(Obstacle(stock.plant.draw_kind(rng), float(x), float(y), heading, *stock.plant.draw(rng)))
-    return _without_overlaps(placed, line, walls, 0.75, stock.seat)
+                plant = one_of(rng, stock.plant)
+                placed.append(Obstacle(plant.draw_kind(rng), float(x), float(y), heading, *plant.draw(rng)))
+    return _without_overlaps(placed, line, walls, 0.75, seats)
 
 
 def _against(
@@ -114,11 +119,11 @@ def without_crossings(first: list[Obstacle], second: list[Obstacle]) -> list[Obs
 
 
 def _without_overlaps(
-    placed: list[Obstacle], line: Points, walls: Segments, way_m: float, seat: Sized | None = None
+    placed: list[Obstacle], line: Points, walls: Segments, way_m: float, seats: Container[Obstacle] = ()
 ) -> list[Obstacle]:
     """Those that stand free of the walls and leave `way_m` to the middle line, the first of those that overlap.
 
-    A `seat` may stand close to its desk.
+    One of the `seats` may stand close to its desk.
     """
     kept: list[Obstacle] = []
     for thing in placed:
@@ -129,8 +134,7 @@ def _without_overlaps(
         in_wall = clearance_m(corners, walls).min() < 0.02 or clearance_m(centre, walls)[0] < 0.15
         in_wall = in_wall or any(crosses(a, b, walls) for a, b in zip(corners, np.roll(corners, 1, 0), strict=True))
         others = [np.hypot(thing.x - o.x, thing.y - o.y) - max(o.length_m, o.width_m) / 2 for o in kept]
-        seated = seat is not None and thing.kind == seat.kind
-        close = not seated and bool(others) and min(others) < reach
+        close = thing not in seats and bool(others) and min(others) < reach
         if not (in_way or in_wall or close):
             kept.append(thing)
     return kept

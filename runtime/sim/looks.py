@@ -6,8 +6,8 @@ all textures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -74,6 +74,11 @@ TRIMS: tuple[Colour, ...] = ((0.93, 0.93, 0.9), (0.3, 0.32, 0.35), (0.55, 0.4, 0
 PATTERNED = 0.6
 """Share of a training course's floors, walls and boxes that have a pattern of their own, see patterns.py."""
 
+PATCHWORK, RUGS = 0.4, 0.5
+"""Shares of training courses whose rectangles have floors of their own, and whose floors have rugs."""
+HIDDEN = {"box": 0.35, "wall": 0.12, "trim": 0.25}
+"""Shares of training courses in which boxes, walls or skirting look nearly like the floor before them."""
+
 Limits = tuple[float, float]
 """Lowest and highest."""
 
@@ -87,7 +92,7 @@ class CameraLimits:
     pitch_deg: Limits = (0.0, 10.0)
 
 
-CAMERAS: dict[Split, CameraLimits] = {"train": CameraLimits((64.0, 96.0), (0.18, 0.45), (-3.0, 13.0))}
+CAMERAS: dict[Split, CameraLimits] = {"train": CameraLimits((64.0, 96.0), (0.18, 0.45), (-4.0, 14.0))}
 """Wider in training, so that a camera of the other splits, mounted a little askew, is still nothing new."""
 AMBIENT, LAMP = (0.35, 0.65), (0.35, 0.8)
 DARK_SHARE, DARKEST = 0.25, 0.5
@@ -104,16 +109,26 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The surfaces of corridors and rooms, the light, and the camera."""
+    """The surfaces of corridors and rooms, the light, and the camera.
+
+    Where there is a `patchwork`, the course's rectangles have these floors in turn in place of `floors`; `rugs` are
+    what may lie on them.
+    """
 
     floors: dict[str, Surface]
     walls: dict[str, Surface]
     ceiling: Surface
     box: Surface
-    trim: Colour
+    trim: Surface
     ambient: float
     lamp: float
     camera: CameraGeometry
+    patchwork: tuple[Surface, ...] = ()
+    rugs: tuple[Surface, ...] = ()
+
+    def floor(self, kind: str, number: int) -> Surface:
+        """The floor of the course's rectangle `number`, which is of a `kind`."""
+        return self.patchwork[number % len(self.patchwork)] if self.patchwork else self.floors[kind]
 
 
 def split_of(seed: int) -> Split:
@@ -135,15 +150,41 @@ def make_look(seed: int) -> Look:
         return names[rng.integers(len(names))]
 
     kinds = ("corridor", "room")
-    return Look(
+    look = Look(
         floors={kind: Surface(pick(textures.floors), _tint(rng, 0.25 if wild else 0.06)) for kind in kinds},
         walls={kind: Surface(pick(textures.walls), _tint(rng, 0.35 if wild else 0.12)) for kind in kinds},
         ceiling=Surface(pick(textures.ceilings, PATTERNED / 3), _tint(rng, 0.15 if wild else 0.03)),
         box=Surface(pick(textures.boxes), _tint(rng, 0.3 if wild else 0.1)),
-        trim=_tint(rng, 0.8) if wild else TRIMS[rng.integers(len(TRIMS))],
+        trim=Surface("white_1", _tint(rng, 0.8) if wild else TRIMS[rng.integers(len(TRIMS))]),
         ambient=_light(rng, AMBIENT, dark),
         lamp=_light(rng, LAMP, dark),
         camera=_camera(rng, CAMERAS.get(split, CameraLimits())),
+    )
+    return _harder(look, lambda: Surface(pick(textures.floors), _tint(rng, 0.35)), rng) if split == "train" else look
+
+
+def _harder(look: Look, floor: Callable[[], Surface], rng: np.random.Generator) -> Look:
+    """The look with floors that change, rugs on them, and things that hardly differ from the floor, in its shares."""
+    some = [floor() for _ in range(rng.integers(2, 5))]
+    patchwork = tuple(some[rng.integers(len(some))] for _ in range(11)) if rng.random() < PATCHWORK else ()
+    plain = Surface("white_1", _tint(rng, 0.9))
+    rugs = tuple(plain if rng.random() < 0.3 else floor() for _ in range(3)) if rng.random() < RUGS else ()
+    floors = patchwork or tuple(look.floors.values())
+
+    def hidden(what: str, usual: Surface) -> Surface:
+        if rng.random() >= HIDDEN[what]:
+            return usual
+        like = floors[rng.integers(len(floors))]
+        red, green, blue = np.clip(like.tint * rng.uniform(0.85, 1.15, 3), 0, 1)
+        return Surface(like.texture, (float(red), float(green), float(blue)))
+
+    return replace(
+        look,
+        patchwork=patchwork,
+        rugs=rugs,
+        box=hidden("box", look.box),
+        walls={kind: hidden("wall", wall) for kind, wall in look.walls.items()},
+        trim=hidden("trim", look.trim),
     )
 
 

@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 from .course import Course, Picture
 from .furnish import FACING, SIDES
 from .layout import Rect, Side
-from .looks import AMBIENT, LAMP, Colour, Surface
+from .looks import AMBIENT, LAMP, Surface
+from .rugs import Rug
 from .things import POT_M, POTTED, Obstacle, blocks
 from .world import Segments, clearance_m, close_to
 
 TILE_M = 0.5
+LAMP_M = 6.0
+"""So far a lamp shines."""
+RUG_M = 0.004
+"""Height of a rug: enough for the depth buffer to tell it from the floor."""
 TEXELS_PER_M = 512
 DIMMEST = AMBIENT[0] + LAMP[0]
 """Below this sum of ambient light and lamp a course is dark, and its pictures with it."""
@@ -43,8 +48,10 @@ def patches(course: Course) -> list[Patch]:
     """Everything in the course that is not a mesh."""
     light = _Light(course)
     made: list[Patch] = []
-    for rect in course.rects:
-        made += _shell(course, rect, light)
+    for number, rect in enumerate(course.rects):
+        made += _shell(course, rect, course.look.floor(rect.kind, number), light)
+    for rug in course.rugs:
+        made.append(_rug(rug, light))
     for thing in course.obstacles:
         made += _thing(thing, light)
     for picture in course.pictures:
@@ -87,10 +94,12 @@ class _Light:
     def shade(self, points: Vector, normal: Vector) -> NDArray[np.float64]:
         """Brightness (N,) of points (N, 3) of a surface with `normal` (3,)."""
         level = np.full(len(points), self.look.ambient)
-        for lamp in self.lamps:
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        aside = np.maximum(np.maximum(low - self.lamps[:, :2], self.lamps[:, :2] - high), 0)
+        for lamp in self.lamps[np.hypot(*aside.T) < LAMP_M]:
             way = lamp - points
             distance = np.linalg.norm(way, axis=1)
-            near = np.flatnonzero(distance < 6)
+            near = np.flatnonzero(distance < LAMP_M)
             if not len(near):
                 continue
             facing = np.clip((way[near] @ normal) / distance[near], 0.12, 1)
@@ -149,18 +158,24 @@ def _patch(surface: Surface, points: Vector, uv: Vector, shade: NDArray[np.float
     return Patch(surface.texture, xyz.astype(np.float32), uv.astype(np.float32), rgb.astype(np.float32))
 
 
-def _shell(course: Course, rect: Rect, light: _Light) -> Iterator[Patch]:
+def _rug(rug: Rug, light: _Light) -> Patch:
+    along = _heading(rug.heading_rad) * rug.length_m
+    across = _heading(rug.heading_rad + np.pi / 2) * rug.width_m
+    return _quads(_v(rug.x, rug.y, RUG_M) - (along + across) / 2, along, across, rug.surface, light)
+
+
+def _shell(course: Course, rect: Rect, floor: Surface, light: _Light) -> Iterator[Patch]:
     """Floor, ceiling, walls with skirting, the wall over doors, and door frames of one rectangle."""
     look, top = course.look, course.sizes.ceiling
     wide, deep = rect.x1 - rect.x0, rect.y1 - rect.y0
-    yield _quads(_v(rect.x0, rect.y0, 0), _v(wide, 0, 0), _v(0, deep, 0), look.floors[rect.kind], light)
+    yield _quads(_v(rect.x0, rect.y0, 0), _v(wide, 0, 0), _v(0, deep, 0), floor, light)
     yield _quads(_v(rect.x0, rect.y1, top), _v(wide, 0, 0), _v(0, -deep, 0), look.ceiling, light)
     for side in SIDES:
         for low, high in rect.walls(side):
             corner, along = _wall(rect, side, low, high)
             yield _quads(corner, along, _v(0, 0, top), look.walls[rect.kind], light)
             inward = _heading(FACING[side])
-            yield _quads(corner + inward * 0.012, along, _v(0, 0, 0.09), Surface("white_1", look.trim), light)
+            yield _quads(corner + inward * 0.012, along, _v(0, 0, 0.09), look.trim, light)
         for gap in (o for o in rect.openings if o.side == side and o.top_m < top):
             corner, along = _wall(rect, side, gap.low, gap.high)
             yield _quads(corner + _v(0, 0, gap.top_m), along, _v(0, 0, top - gap.top_m), look.walls[rect.kind], light)
@@ -182,16 +197,15 @@ def _wall(rect: Rect, side: Side, low: float, high: float) -> tuple[Vector, Vect
     return start, end - start
 
 
-def _door_frame(corner: Vector, along: Vector, top: float, trim: Colour, light: _Light) -> Iterator[Patch]:
+def _door_frame(corner: Vector, along: Vector, top: float, trim: Surface, light: _Light) -> Iterator[Patch]:
     length = float(np.linalg.norm(along))
     unit = along / length
     angle = float(np.arctan2(unit[1], unit[0]))
-    surface = Surface("white_1", trim)
     for at in (0.0, length):
         x, y, _ = corner + unit * at
-        yield from _block(Obstacle("post", x, y, angle, 0.08, 0.14, top), surface, light)
+        yield from _block(Obstacle("post", x, y, angle, 0.08, 0.14, top), trim, light)
     x, y, _ = corner + along / 2
-    yield from _block(Obstacle("lintel", x, y, angle, length + 0.08, 0.14, 0.08), surface, light, base_m=top)
+    yield from _block(Obstacle("lintel", x, y, angle, length + 0.08, 0.14, 0.08), trim, light, base_m=top)
 
 
 def _block(thing: Obstacle, surface: Surface, light: _Light, base_m: float = 0.0) -> Iterator[Patch]:

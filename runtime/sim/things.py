@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -147,43 +146,47 @@ class Sized:
         return length_m, (_between(rng, self.width_m) if self.width_m[1] else length_m), _between(rng, self.height_m)
 
 
+def one_of(rng: np.random.Generator, choices: tuple[Sized, ...]) -> Sized:
+    """Any of them; where there is but one, nothing is drawn."""
+    return choices[rng.integers(len(choices))] if len(choices) > 1 else choices[0]
+
+
 def _between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
     return float(rng.uniform(*limits)) if limits[0] < limits[1] else limits[0]
 
 
 @dataclass(frozen=True)
 class Stock:
-    """What a split has: `desk` with `seat` before it, `storage` along walls, plants in corners, small things in the
-    way, and what moves."""
+    """What a split has: a desk with a seat before it, storage along walls, plants in corners, small things in the
+    way, and what moves; each one of several, or none."""
 
-    desk: Sized
-    seat: Sized | None
-    storage: Sized
-    plant: Sized
+    desk: tuple[Sized, ...]
+    seat: tuple[Sized, ...]
+    storage: tuple[Sized, ...]
+    plant: tuple[Sized, ...]
     small: tuple[Sized, ...]
     moving: tuple[Sized, ...]
 
     @cached_property
     def kinds(self) -> frozenset[str]:
         """The names of all of them."""
-        alone: tuple[Any, ...] = (self.desk, self.seat, self.storage, self.plant)
-        return frozenset(s.kind for s in (*alone, *self.small, *self.moving) if s is not None)
+        furniture = (*self.desk, *self.seat, *self.storage, *self.plant)
+        return frozenset(sized.kind for sized in (*furniture, *self.small, *self.moving))
 
 
 _BOX = Sized("box", (0.2, 0.7), (0.25, 0.5))
 _DESK = Sized("office_desk", (1.3, 1.3))
 _CHAIR = Sized("office_chair", (0.95, 0.95))
-_CABINET = Sized("cabinet", (0.8, 1.7), (0.42, 0.42), (0.8, 1.4))
-_TREE = Sized("tree", (1.2, 1.7), (0.36, 0.36))
 STOCK: dict[Split, Stock] = {
     "train": Stock(
-        desk=_DESK,
-        seat=_CHAIR,
-        storage=Sized(ASSEMBLY, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),
-        plant=_TREE,
+        desk=(_DESK, *[Sized(ASSEMBLY, (0.5, 1.0), (0.5, 0.9), (0.9, 1.8))] * 2),
+        seat=(_CHAIR, Sized(ASSEMBLY, (0.35, 1.0), (0.3, 0.6))),
+        storage=(Sized(ASSEMBLY, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),),
+        plant=(Sized("tree", (1.2, 1.7), (0.36, 0.36)), Sized(ASSEMBLY, (0.4, 1.7), (0.3, 0.45))),
         small=(
             _BOX,
-            *[Sized(ASSEMBLY, (0.12, 1.0), (0.2, 0.6), (0.2, 0.9))] * 5,
+            _BOX,
+            *[Sized(ASSEMBLY, (0.12, 1.0), (0.2, 0.6), (0.2, 0.9))] * 8,
             Sized("cone", (0.35, 0.7)),
             Sized("barrel", (0.45, 0.75)),
             Sized("medkit", (0.2, 0.4)),
@@ -194,26 +197,26 @@ STOCK: dict[Split, Stock] = {
         moving=(Sized("barrel", (0.55, 0.75)), *[Sized(ASSEMBLY, (0.4, 1.6), (0.3, 0.6), (0.3, 0.45))] * 2),
     ),
     "validation": Stock(
-        desk=Sized("table", (0.7, 0.78), (0.6, 0.75), (1.1, 1.6)),
-        seat=Sized("stool", (0.42, 0.5), (0.34, 0.38)),
-        storage=Sized("table", (0.7, 0.95), (0.4, 0.5), (0.8, 1.2)),
-        plant=Sized("tree_pine", (1.2, 1.6), (0.36, 0.36)),
+        desk=(Sized("table", (0.7, 0.78), (0.6, 0.75), (1.1, 1.6)),),
+        seat=(Sized("stool", (0.42, 0.5), (0.34, 0.38)),),
+        storage=(Sized("table", (0.7, 0.95), (0.4, 0.5), (0.8, 1.2)),),
+        plant=(Sized("tree_pine", (1.2, 1.6), (0.36, 0.36)),),
         small=(_BOX, _BOX, Sized("potion", (0.35, 0.6)), Sized("stool", (0.42, 0.5), (0.34, 0.38))),
         moving=(Sized("bin", (0.7, 1.2), (0.35, 0.45)), Sized("box", (0.5, 1.4), (0.3, 0.45))),
     ),
     "test": Stock(
-        desk=Sized("sofa", (0.7, 0.85), (0.75, 0.9), (1.3, 1.8)),
-        seat=None,
-        storage=Sized("shelf", (1.0, 1.8), (0.32, 0.42), (0.8, 1.2)),
-        plant=Sized("hedge", (0.8, 1.2), (0.36, 0.44)),
+        desk=(Sized("sofa", (0.7, 0.85), (0.75, 0.9), (1.3, 1.8)),),
+        seat=(),
+        storage=(Sized("shelf", (1.0, 1.8), (0.32, 0.42), (0.8, 1.2)),),
+        plant=(Sized("hedge", (0.8, 1.2), (0.36, 0.44)),),
         small=(_BOX, _BOX, Sized("duckie", (0.25, 0.4)), Sized("barrier", (0.2, 0.26))),
         moving=(Sized("trolley", (0.7, 1.0), (0.5, 0.6), (0.35, 0.42)), Sized("box", (0.5, 1.4), (0.3, 0.45))),
     ),
     "free": Stock(
-        desk=_DESK,
-        seat=_CHAIR,
-        storage=_CABINET,
-        plant=Sized("tree", (1.0, 1.5), (0.36, 0.36)),
+        desk=(_DESK,),
+        seat=(_CHAIR,),
+        storage=(Sized("cabinet", (0.8, 1.7), (0.42, 0.42), (0.8, 1.4)),),
+        plant=(Sized("tree", (1.0, 1.5), (0.36, 0.36)),),
         small=(_BOX, _BOX, Sized("cone", (0.5, 0.5)), Sized("barrel", (0.65, 0.65))),
         moving=(Sized("barrel", (0.6, 0.7)), Sized("box", (0.5, 1.2), (0.3, 0.45))),
     ),

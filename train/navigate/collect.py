@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from ...runtime.results import Image
 from ...runtime.sim import expert
-from ...runtime.sim.course import make_course
+from ...runtime.sim.course import Course, make_course
+from ...runtime.sim.looks import split_of
 from ...runtime.sim.robot import RADIUS_M, Pose, wrap
 from ...runtime.sim.simulator import Simulator
+from ...runtime.sim.things import Obstacle
 from ...runtime.sim.world import clearance_m, free_ahead_m
 from ...runtime.tasks._picture import resize
 from .model import IMAGE_HW, MASK_HW
@@ -32,6 +34,14 @@ FRAMES_PER_COURSE = 40
 """Few: another course with another look teaches more than another frame of the same."""
 NEAR_SHARE = 0.35
 """Share of frames from robots set down at odd angles close to things, which good driving never shows."""
+THING_FRAMES = 16
+"""More of a training course that the expert drives, from robots set down around what stands and moves about."""
+STRETCH = 8
+"""Frames of a training course before the robot starts elsewhere; those of other courses see longer stretches."""
+ASKEW_RAD, OFF_LINE_M = 1.5, 0.9
+"""Such a robot is at most so far from the line and its direction: the expert's steering means little beyond."""
+THING_M, LATER_S = 1.4, 6.0
+"""It is up to so far from a thing; what moves has gone on for up to so long."""
 COURSES = ("office", "corridor")
 
 Driver = Callable[[Image], tuple[float, float]]
@@ -101,9 +111,12 @@ def _collect_course(job: tuple[int, int, str | None]) -> Frames:
     with Simulator(course, seed=salt) as simulator:
         recorder = _Recorder(simulator)
         near = round(FRAMES_PER_COURSE * NEAR_SHARE)
+        training = split_of(seed) == "train"
         if driver is None:
-            _drive_with_noise(recorder, rng, FRAMES_PER_COURSE - near)
+            _drive_with_noise(recorder, rng, FRAMES_PER_COURSE - near, STRETCH if training else 40)
             _set_down(recorder, rng, near)
+            if training:
+                _look_at_things(recorder, rng, THING_FRAMES)
         else:
             _drive_by(recorder, _network(driver), rng, FRAMES_PER_COURSE)
         return recorder.frames()
@@ -133,8 +146,11 @@ class _Recorder:
         return Frames(np.stack(images), np.array(steer, np.float32), np.array(collision), np.stack(free))
 
 
-def _drive_with_noise(recorder: _Recorder, rng: np.random.Generator, frames: int) -> None:
-    """The expert at the wheel, pushed around by slow noise, so that the pictures show how to come back."""
+def _drive_with_noise(recorder: _Recorder, rng: np.random.Generator, frames: int, stretch: int) -> None:
+    """The expert at the wheel, pushed around by slow noise, so that the pictures show how to come back.
+
+    After every `stretch` frames the robot starts elsewhere.
+    """
     simulator, noise = recorder.simulator, 0.0
     course = simulator.course
     _start(simulator, rng)
@@ -145,7 +161,7 @@ def _drive_with_noise(recorder: _Recorder, rng: np.random.Generator, frames: int
         noise += -0.2 * noise + 0.32 * rng.standard_normal()
         steer = expert.steer(course, simulator.pose, simulator.nearest) + noise
         simulator.step(steer, max(0.25, expert.speed(course, simulator.pose)), PERIOD_S)
-        if simulator.collided or step % 120 == 119:
+        if simulator.collided or (step + 1) % (3 * stretch) == 0:
             _start(simulator, rng)
 
 
@@ -155,17 +171,55 @@ def _set_down(recorder: _Recorder, rng: np.random.Generator, frames: int) -> Non
     solids = simulator.course.solids
     while len(recorder) < wanted:
         base = simulator.pose_on_line(int(rng.integers(len(simulator.course.line))))
-        across, turn = rng.normal(0, 0.35), rng.uniform(-1.5, 1.5)
+        across, turn = rng.normal(0, 0.35), rng.uniform(-ASKEW_RAD, ASKEW_RAD)
         x = base.x - across * np.sin(base.heading_rad)
         y = base.y + across * np.cos(base.heading_rad)
         pose = Pose(float(x), float(y), wrap(base.heading_rad + float(turn)))
         here = np.array([pose.x, pose.y])
-        if clearance_m(here[None], solids)[0] < RADIUS_M + 0.02 or abs(across) > 0.9:
+        if clearance_m(here[None], solids)[0] < RADIUS_M + 0.02 or abs(across) > OFF_LINE_M:
             continue
         free = free_ahead_m(here, pose.heading_rad, RADIUS_M, solids, 1.2)
         if free < (expert.COLLISION_M if rng.random() < 0.7 else 1.2):
             simulator.place(pose)
             recorder.record()
+
+
+def _look_at_things(recorder: _Recorder, rng: np.random.Generator, frames: int) -> None:
+    """The robot around what stands and moves about, looking at it or just past it, half of the time too near.
+
+    As often at each thing as the place and the heading allow: not far from the line and not against the way.
+    """
+    simulator, wanted = recorder.simulator, len(recorder) + frames
+    for attempt in range(200 * frames):
+        if len(recorder) == wanted or not simulator.course.obstacles:
+            return
+        if attempt % 20 == 0:
+            simulator.step(0.0, 0.0, float(rng.uniform(0, LATER_S)))
+        course = simulator.course
+        pose = _pose_before(_some_thing(course, rng), rng)
+        here = np.array([pose.x, pose.y])
+        off_m = np.hypot(*(course.line - here).T)
+        way = simulator.pose_on_line(int(off_m.argmin()))
+        if off_m.min() > OFF_LINE_M or abs(wrap(pose.heading_rad - way.heading_rad)) > ASKEW_RAD:
+            continue
+        if clearance_m(here[None], course.solids)[0] < RADIUS_M + 0.02:
+            continue
+        if rng.random() < 0.5 or expert.collision_ahead(course, pose):
+            simulator.place(pose)
+            recorder.record()
+
+
+def _some_thing(course: Course, rng: np.random.Generator) -> Obstacle:
+    """Any thing of the course; what moves, last among them, more often than its share."""
+    things, moving = course.obstacles, len(course.movers)
+    return things[-rng.integers(1, moving + 1)] if moving and rng.random() < 0.3 else things[rng.integers(len(things))]
+
+
+def _pose_before(thing: Obstacle, rng: np.random.Generator) -> Pose:
+    around, turn = rng.uniform(-np.pi, np.pi), rng.uniform(-0.8, 0.8)
+    away_m = max(thing.length_m, thing.width_m) / 2 + RADIUS_M + rng.uniform(0.02, THING_M)
+    x, y = thing.x + away_m * np.cos(around), thing.y + away_m * np.sin(around)
+    return Pose(float(x), float(y), wrap(float(around + np.pi + turn)))
 
 
 def _drive_by(recorder: _Recorder, driver: Driver, rng: np.random.Generator, frames: int) -> None:
