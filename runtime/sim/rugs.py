@@ -26,7 +26,9 @@ class Rug:
     surface: Surface
 
 
-def lay(rng: np.random.Generator, rects: Sequence[Rect], surfaces: tuple[Surface, ...], share: float) -> tuple[Rug, ...]:
+def lay(
+    rng: np.random.Generator, rects: Sequence[Rect], surfaces: tuple[Surface, ...], share: float
+) -> tuple[Rug, ...]:
     """One on the floor of a `share` of the rectangles, as they come; none reaches under a wall."""
     rugs = []
     for rect in rects:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from helmsight.runtime.sim import expert
 from helmsight.runtime.sim.assemblies import assembly
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.layout import random_loop
-from helmsight.runtime.sim.looks import SEEDS, TEXTURES, make_look, split_of
+from helmsight.runtime.sim.looks import SEEDS, TEXTURES, Surface, make_look, split_of
 from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
-from helmsight.runtime.sim.things import ASSEMBLY, BUILT, MESHES, POTTED, STOCK, TURNED_DEG
+from helmsight.runtime.sim.things import ASSEMBLY, BUILT, MESHES, POTTED, STOCK, TURNED_DEG, Obstacle
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
@@ -83,12 +84,44 @@ def test_a_mesh_keeps_its_proportions(kind):
 def test_a_look_keeps_to_the_textures_of_its_split(split):
     for seed in list(SEEDS[split])[:20]:
         look = make_look(seed)
-        surfaces = [*look.floors.values(), *look.walls.values(), look.ceiling, look.box]
+        surfaces = [*look.floors.values(), *look.walls.values(), look.ceiling, look.box, look.trim]
+        surfaces += [*look.patchwork, *look.rugs]
         assert split_of(seed) == split
         names = {s.texture for s in surfaces}
         patterns = {n for n in names if n.startswith(PREFIX)}
-        assert names - patterns <= TEXTURES[split].all
+        assert names - patterns <= TEXTURES[split].all | {BLANK}
         assert not patterns or split == "train"
+
+
+def test_only_training_courses_have_floors_that_change_rugs_and_things_like_the_floor():
+    looks = {split: [make_look(seed) for seed in SEEDS[split][:60]] for split in SEEDS}
+    alike = {
+        split: [look.box.texture in {f.texture for f in (*look.floors.values(), *look.patchwork)} for look in some]
+        for split, some in looks.items()
+    }
+    for split in ("validation", "test"):
+        assert not any(look.patchwork or look.rugs for look in looks[split])
+        assert not any(alike[split])
+    assert 10 < sum(alike["train"]) < 50
+    assert 10 < sum(bool(look.patchwork) for look in looks["train"]) < 50
+    assert 10 < sum(bool(look.rugs) for look in looks["train"]) < 50
+
+
+def test_rugs_lie_on_the_floor_of_one_rectangle():
+    courses = [course_of(("office", "corridor")[seed % 2], seed) for seed in SEEDS["train"][:8]]
+    rugs = [(course, rug) for course in courses for rug in course.rugs]
+    assert len(rugs) > 10
+    for course, rug in rugs:
+        corners = Obstacle("rug", rug.x, rug.y, rug.heading_rad, rug.length_m - 1e-6, rug.width_m - 1e-6, 0).corners
+        assert any(all(rect.holds(x, y) for x, y in corners) for rect in course.rects)
+
+
+def test_a_rectangle_has_the_floor_of_its_kind_unless_there_is_a_patchwork():
+    floors = {kind: Surface(kind) for kind in ("room", "corridor")}
+    look = replace(make_look(0), floors=floors)
+    assert [look.floor("room", n).texture for n in range(3)] == ["room"] * 3
+    changing = replace(look, patchwork=(Surface("a"), Surface("b")))
+    assert [changing.floor("room", n).texture for n in range(3)] == ["a", "b", "a"]
 
 
 @given(st.integers(0, 10_000), st.integers(1, 8))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from helmsight.devices.errors import CameraUnavailable, MissingExtra, UsageError
 from helmsight.runtime.results import Command, Stop
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.furnish import wall_spots
+from helmsight.runtime.sim.looks import Surface
 from helmsight.runtime.sim.robot import RADIUS_M, Pose
+from helmsight.runtime.sim.rugs import Rug
 from helmsight.runtime.sim.simulator import Simulator, SimulatorOptions
 from helmsight.runtime.sim.world import free_ahead_m
 from helmsight.runtime.sources import CameraGeometry, Robot, open_source, simulator
@@ -79,6 +82,20 @@ def test_free_space_ends_where_geometry_says(simulated, corridor):
     focal = 120 / np.tan(np.radians(40))
     expected = 120 + focal * LEVEL.height_m / 1.0
     assert np.flatnonzero(column)[0] == pytest.approx(expected, abs=10)
+
+
+def test_a_rug_is_seen_and_is_floor(corridor, simulated):
+    rug = Rug(*corridor.line[20], 0.3, 1.0, 0.6, Surface("white_1", (0.0, 0.0, 0.0)))
+    with Simulator(replace(corridor, rugs=(rug,)), options=SimulatorOptions(LEVEL)) as other:
+        pictures, masks = [], []
+        for simulator in (simulated, other):
+            simulator.place(simulator.pose_on_line(0))
+            pictures.append(simulator.render(HW).astype(int))
+            masks.append(simulator.drivable_mask())
+    seen = np.abs(pictures[0] - pictures[1]).max(2) > 20
+    assert seen.mean() > 0.02
+    assert masks[1][seen].all()
+    assert (masks[0] == masks[1]).mean() > 0.999
 
 
 def test_driving_into_a_wall_is_a_collision_and_stops_there(simulated, corridor):

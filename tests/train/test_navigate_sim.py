@@ -7,7 +7,9 @@ import pytest
 
 from helmsight.devices.errors import MissingExtra
 from helmsight.runtime.sim.course import make_course
+from helmsight.runtime.sim.robot import RADIUS_M
 from helmsight.runtime.sim.simulator import Simulator
+from helmsight.runtime.sim.world import clearance_m, polygon_segments
 from helmsight.train.navigate import collect, drive
 from helmsight.train.navigate.model import IMAGE_HW, MASK_HW
 
@@ -25,9 +27,10 @@ def _graphics():
 def test_a_course_gives_the_same_labelled_frames_again(monkeypatch):
     monkeypatch.setattr(collect, "FRAMES_PER_COURSE", 20)
     first, again = (collect._collect_course((1001, 0, None)) for _ in range(2))
-    assert len(first) == 20
-    assert first.images.shape == (20, *IMAGE_HW, 3)
-    assert first.free.shape == (20, *MASK_HW)
+    frames = 20 + collect.THING_FRAMES
+    assert len(first) == frames
+    assert first.images.shape == (frames, *IMAGE_HW, 3)
+    assert first.free.shape == (frames, *MASK_HW)
     assert np.array_equal(first.images, again.images)
     assert np.array_equal(first.steer, again.steer)
     assert first.collision.sum() >= 2
@@ -35,10 +38,27 @@ def test_a_course_gives_the_same_labelled_frames_again(monkeypatch):
     assert np.abs(first.steer).max() <= 1
 
 
+def test_around_things_the_robot_stands_free_and_half_of_the_time_too_near():
+    with Simulator(make_course("office", 1002), 0) as simulator:
+        recorder, poses, near = collect._Recorder(simulator), [], []
+        rng = np.random.default_rng(0)
+        for wanted in range(1, 11):
+            collect._look_at_things(recorder, rng, 1)
+            assert len(recorder) == wanted
+            assert not simulator.collided
+            here = np.array([[simulator.pose.x, simulator.pose.y]])
+            outlines = np.concatenate([polygon_segments(o.corners) for o in simulator.course.obstacles])
+            near.append(clearance_m(here, outlines)[0])
+            poses.append(simulator.pose)
+        assert len(set(poses)) == 10
+        assert max(near) < RADIUS_M + collect.THING_M + 1  # a thing's corner, seen from its longer side
+        assert 2 <= recorder.frames().collision.sum() <= 9
+
+
 @pytest.mark.slow
 def test_workers_give_the_frames_in_the_order_of_the_seeds(monkeypatch):
     parts = list(collect.collect([1001, 1003], 0, None, workers=2))
-    assert [len(p) for p in parts] == [collect.FRAMES_PER_COURSE] * 2
+    assert [len(p) for p in parts] == [collect.FRAMES_PER_COURSE + collect.THING_FRAMES] * 2
     assert not np.array_equal(parts[0].images[0], parts[1].images[0])
 
 
