@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
     from ..runtime.profiler import Profile, ProfileOptions
     from ..runtime.profiler.layer_profile import Layer, LayerProfile
+    from ..runtime.profiler.trace import Process
 
 SHOWN = 10
 
 
-def check_layers(device: str, there: Sequence[str], trace: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was measured: `where` is a board's address, "" for here. `trace` has its layers over time."""
+
+    where: str
+    profile: Profile
+    trace: Process = ()
+
+
+def check_layers(device: str, trace: Path | None) -> None:
     """What can be known before anything is measured; UsageError."""
     from ..runtime.profiler.layers import DEVICES
 
-    if there:
-        raise UsageError(f"--layers and --trace are of this machine, not of {there[0]}; run helmsight on that board")
     if device not in DEVICES:
         raise UsageError(f"--layers: --device {device} does not time its layers; expected {', '.join(DEVICES)}")
     if trace and trace.suffix.lower() != ".json":
@@ -35,34 +43,44 @@ def check_layers(device: str, there: Sequence[str], trace: Path | None) -> None:
         raise UsageError(f"--trace {trace}: there is no folder {trace.parent}; make it first")
 
 
-def with_layers(
-    bundles: Sequence[Bundle], profiles: Sequence[Profile], options: ProfileOptions, trace: Path | None
-) -> list[Profile]:
-    """`profiles` with the layers of their `bundles`; writes the `trace`."""
+def with_layers(bundles: Sequence[Bundle], runs: Sequence[Run], options: ProfileOptions) -> list[Run]:
+    """`runs` with the layers of their `bundles`, timed now if they ran here: elsewhere they were timed then."""
     from ..runtime.profiler.layers import profile_layers
+    from ..runtime.profiler.trace import process_of
+
+    if any(run.where for run in runs):
+        return list(runs)
+    print("timing the layers, in a run of its own", file=sys.stderr)
+    made = []
+    for bundle, run in zip(bundles, runs, strict=True):
+        layers, timeline = profile_layers(bundle, options)
+        trace = process_of(timeline, bundle.manifest.name)
+        made.append(Run("", replace(run.profile, layers=layers), trace))
+    return made
+
+
+def write_layers(trace: Path, runs: Sequence[Run]) -> None:
+    """The layers of `runs` over time."""
     from ..runtime.profiler.trace import write_trace
 
-    print("timing the layers, in a run of its own", file=sys.stderr)
-    found = [profile_layers(bundle, options) for bundle in bundles]
-    if trace:
-        write_trace(trace, [timeline for _, timeline in found])
-        print(f"wrote {trace}; open it at ui.perfetto.dev or in chrome://tracing", file=sys.stderr)
-    return [replace(profile, layers=layers) for profile, (layers, _) in zip(profiles, found, strict=True)]
+    write_trace(trace, [run.trace for run in runs])
+    print(f"wrote {trace}; open it at ui.perfetto.dev or in chrome://tracing", file=sys.stderr)
 
 
-def print_layers(profiles: Sequence[Profile]) -> None:
-    """The slowest layers of each profile that has some, and what must be known to read them."""
-    for profile in profiles:
-        layers = profile.layers
+def print_layers(runs: Sequence[Run]) -> None:
+    """The slowest layers of each run that has some, and what must be known to read them."""
+    for run in runs:
+        layers = run.profile.layers
         if layers is None:
             continue
+        name = run.profile.bundle + (f" on {run.where}" if run.where else "")
         slowest = layers.slowest(SHOWN)
         table(
-            f"layers of {profile.bundle}: the {len(slowest)} slowest of {len(layers.layers)}",
+            f"layers of {name}: the {len(slowest)} slowest of {len(layers.layers)}",
             ("module", "layer", "operator", "ms", "share", "operations", "bytes", "of the roofline"),
             [_cells(layers, layer) for layer in slowest],
         )
-        print("\n".join(_lines(profile, layers)))
+        print("\n".join(_lines(name, run.profile, layers)))
 
 
 def _cells(layers: LayerProfile, layer: Layer) -> list[str]:
@@ -89,7 +107,7 @@ def _count(value: int | None) -> str:
     return str(value)
 
 
-def _lines(profile: Profile, layers: LayerProfile) -> list[str]:
+def _lines(name: str, profile: Profile, layers: LayerProfile) -> list[str]:
     shown = sum(layer.ms for layer in layers.slowest(SHOWN)) / layers.layers_ms
     alone = next((s.percentiles[0].ms for s in profile.summaries if s.stage == "inference"), None)
     beside = "" if alone is None else f", {alone:.3f} ms without it"
@@ -99,7 +117,7 @@ def _lines(profile: Profile, layers: LayerProfile) -> list[str]:
         for name, value, unit in (("peak", peak, "operations"), ("bandwidth", bandwidth, "bytes"))
     )
     return [
-        f"{profile.bundle}: medians of {layers.runs} runs with {layers.profiler} on, which costs time: a run took "
+        f"{name}: medians of {layers.runs} runs with {layers.profiler} on, which costs time: a run took "
         f"{layers.run_ms:.3f} ms{beside}; {layers.layers_ms:.3f} ms in layers, {shown:.0%} of that in those shown",
-        f"{profile.bundle}: {rates} ({layers.rates.origin})",
+        f"{name}: {rates} ({layers.rates.origin})",
     ]

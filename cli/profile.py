@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
     from ..runtime.profiler import Profile, ProfileOptions, Scenario
     from ..runtime.profiler.predicted import Predicted
+    from ._layers import Run
 
     Keep = Callable[[Sequence[Profile]], None]
-    Found = tuple[list[tuple[str, Profile]], list[HelmsightError]]
-    """Where, and what was measured there; and what failed."""
+    Found = tuple[list[Run], list[HelmsightError]]
+    """What was measured, and what failed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -90,14 +91,14 @@ def profile(
     from ..runtime.profiler import Limits, ProfileOptions
     from ._options import image_size, source_uri
 
-    outputs.check(device, there)
+    outputs.check(device)
     source = None if source is None else source_uri(source)
     limits = Limits(duration, queries)
     options = ProfileOptions(SessionOptions(device, threads), limits, stages, source, scenario=arriving)
     opened = [open_bundle(b) for b in bundles]
     if imgsz:
         opened = resize_bundles(opened, image_size(imgsz))
-    measure = partial(_measure_there, there) if there else _measure_here
+    measure = partial(_measure_there, there, bool(layers or trace)) if there else _measure_here
     found, failed = measure(opened, options, outputs.keep)
     _write(outputs, opened, options, found, predicted)
     for error in failed[:-1]:
@@ -120,7 +121,7 @@ class _Outputs:
         """The options, with something true where they are given."""
         return {"--output": self.record, "--plot": self.plot, "--trace": self.trace, "--layers": self.layers}
 
-    def check(self, device: str, there: Sequence[str]) -> None:
+    def check(self, device: str) -> None:
         """Raise UsageError for what cannot be made."""
         from ..runtime.profiler.plot import check_path
         from ._layers import check_layers
@@ -133,7 +134,7 @@ class _Outputs:
         if self.plot:
             check_path(self.plot)
         if self.layers or self.trace:
-            check_layers(device, there, self.trace)
+            check_layers(device, self.trace)
 
     def keep(self, profiles: Sequence[Profile]) -> None:
         """Write what was measured so far."""
@@ -156,48 +157,52 @@ def _write(
     outputs: _Outputs,
     bundles: Sequence[Bundle],
     options: ProfileOptions,
-    found: Sequence[tuple[str, Profile]],
+    found: Sequence[Run],
     predicted: Sequence[Predicted],
 ) -> None:
     """The picture, the layers and what is printed, of all that was measured."""
     from ..runtime.profiler.plot import plot_profiles
-    from ._layers import print_layers, with_layers
+    from ._layers import print_layers, with_layers, write_layers
 
-    profiles: Sequence[Profile] = [one for _, one in found]
-    if outputs.plot and profiles:
-        plot_profiles(profiles, outputs.plot)
+    if outputs.plot and found:
+        plot_profiles([one.profile for one in found], outputs.plot)
     try:
         if outputs.layers or outputs.trace:
-            profiles = with_layers(bundles[: len(profiles)], profiles, options, outputs.trace)
-            outputs.keep(profiles)
+            found = with_layers(bundles[: len(found)], found, options)
+            outputs.keep([one.profile for one in found])
+        if outputs.trace and found:
+            write_layers(outputs.trace, found)
     finally:  # what was measured is printed also where the layers cannot be
-        named = [(where, one) for (where, _), one in zip(found, profiles, strict=True)]
-        print_measured(named, predicted, outputs.as_json)
+        print_measured([(one.where, one.profile) for one in found], predicted, outputs.as_json)
     if outputs.layers and not outputs.as_json:
-        print_layers(profiles)
+        print_layers(found)
 
 
 def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
     """One after the other; where a later one fails, what was measured before is kept."""
     from ..devices.errors import HelmsightError
     from ..runtime.profiler import profile as measure
+    from ._layers import Run
 
-    found: list[tuple[str, Profile]] = []
+    found: list[Run] = []
     for bundle in bundles:
         print(f"measuring {bundle.manifest.name} for at least {options.limits.duration_s:g} s", file=sys.stderr)
         try:
-            found.append(("", measure(bundle, options)))
+            found.append(Run("", measure(bundle, options)))
         except HelmsightError as error:
             if not found:
                 raise
             return found, [error]
-        keep([one for _, one in found])
+        keep([one.profile for one in found])
     return found, []
 
 
-def _measure_there(there: Sequence[str], bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep) -> Found:
+def _measure_there(
+    there: Sequence[str], layers: bool, bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep
+) -> Found:
     from ..runtime.profiler.address import parse_address
     from ..runtime.profiler.remote import profile_on
+    from ._layers import Run
 
     addresses = [parse_address(text) for text in there]
     boards = [one.board for one in addresses]
@@ -207,9 +212,9 @@ def _measure_there(there: Sequence[str], bundles: Sequence[Bundle], options: Pro
     for address in addresses:
         print(f"measuring {names} on {address} for at least {options.limits.duration_s:g} s each", file=sys.stderr)
     found, failed = profile_on(
-        addresses, bundles, options, lambda done: keep([one for _, one in done]), ask=sys.stdin.isatty()
+        addresses, bundles, options, lambda done: keep([one.profile for one in done]), sys.stdin.isatty(), layers
     )
-    return [(str(address), one) for address, one in found], failed
+    return [Run(str(one.address), one.profile, one.trace) for one in found], failed
 
 
 def _scenario(name: str, offline: Mapping[str, int | None], camera: Mapping[str, float | None]) -> Scenario:

@@ -78,10 +78,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A stored tensor: its shape, and the bytes that its numbers take."""
+    """A stored tensor: its shape, the bytes that its numbers take, and those where they are stored in one piece."""
 
     shape: tuple[int, ...]
     size_bytes: int
+    data: memoryview | None = None
 
 
 # Without slots: what is looked up is kept in the instance's dict.
@@ -256,6 +257,7 @@ def _module_of_name(name: str) -> str | None:
 def _weight(data: memoryview, walk: Walk) -> tuple[str, Weight]:
     dims: list[int] = []
     called, kind = "", 0
+    raw: memoryview | None = None
     for one in fields(data, walk):
         if one.number == 1:
             dims += numbers(one, walk)
@@ -263,4 +265,6 @@ def _weight(data: memoryview, walk: Walk) -> tuple[str, Weight]:
             kind = one.value
         elif one.number == 8 and one.wire == BYTES:
             called = text(one.data)
-    return called, Weight(tuple(dims), prod(dims) * DTYPE_BYTES.get(_DTYPES.get(kind, ""), 0))
+        elif one.number == 9 and one.wire == BYTES:
+            raw = one.data
+    return called, Weight(tuple(dims), prod(dims) * DTYPE_BYTES.get(_DTYPES.get(kind, ""), 0), raw)

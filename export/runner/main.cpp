@@ -205,7 +205,7 @@ void run_profile(Model& model, const Options& options) {
     std::vector<std::uint8_t> data(model.input.size() * (model.input.dtype == "uint8" ? 1 : sizeof(float)));
     while (read_tensor(data)) tensors.push_back(data);
     if (tensors.empty()) throw Failure(Code::no_frames, "stdin has no tensor to measure with");
-    const std::string record = profile(model, tensors, options.duration_s, options.queries);
+    const std::string record = profile(model, tensors, options);
     std::fwrite(record.data(), 1, record.size(), stdout);
     if (std::fflush(stdout) != 0) throw Failure(Code::usage, "stdout cannot be written");
 }

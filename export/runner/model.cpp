@@ -113,6 +113,11 @@ void Model::load(const std::string& folder, const Json& files) {
     }
 }
 
+LayerClock& Model::clock_layers() {
+    if (!clock_) clock_ = std::make_unique<LayerClock>(net_);
+    return *clock_;
+}
+
 Outputs Model::run(const std::vector<float>& values) {
     const int channels = input.channels();
     const int pixels = input.height() * input.width();

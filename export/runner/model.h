@@ -4,10 +4,12 @@
 #include <net.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "json.h"
+#include "layers.h"
 
 // An input or output as the bundle's manifest has it; `blob` is its name in model.param.
 struct TensorSpec {
@@ -31,6 +33,10 @@ public:
     // `values`: one float32 a value of the input, in its own layout. The outputs by name, in the order of their shapes.
     Outputs run(const std::vector<float>& values);
 
+    // From here on every layer is timed, which costs some of each run's time.
+    LayerClock& clock_layers();
+
+    const ncnn::Option& option() const { return net_.opt; }
     int threads() const { return net_.opt.num_threads; }
 
     std::string name, task, precision;
@@ -43,5 +49,6 @@ private:
 
     // ncnn refers to it, so that weights are in memory once.
     std::string weights_;
+    std::unique_ptr<LayerClock> clock_;
     ncnn::Net net_;
 };

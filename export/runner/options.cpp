@@ -26,6 +26,7 @@ const char* const kHelp =
     "  --profile            tensors on stdin, then the network alone on them, over and over; every time as JSON\n"
     "  --duration SECONDS   how long --profile lasts at the least (10)\n"
     "  --queries N          how many runs --profile has at the least (100)\n"
+    "  --layers N           after that --profile times each layer in N runs, and the processor's peak (0)\n"
     "  --help\n"
     "\n"
     "Exit codes: 0 done, 2 usage, 4 a file of the model is broken, 6 no frames, 130 SIGINT, 143 SIGTERM.\n";
@@ -111,6 +112,8 @@ void set(Options& options, const std::string& option, const std::string& value) 
         options.duration_s = number(option, value, 0, 1e6);
     } else if (option == "--queries") {
         options.queries = long(number(option, value, 1, 1e8));
+    } else if (option == "--layers") {
+        options.layers = long(number(option, value, 0, 1e4));
     } else {
         refuse("there is no option " + option);
     }
@@ -124,12 +127,12 @@ void check_used(const std::set<std::string>& given, const Options& options) {
         const char* with;
     };
     const bool shows = !options.values && !options.profile;
-    for (const Rule& rule : {Rule{"--duration", options.profile, "--profile"},
-                             Rule{"--queries", options.profile, "--profile"},
-                             Rule{"--size", !options.camera.empty(), "a camera"},
-                             Rule{"--max-age-ms", !options.camera.empty(), "a camera"},
-                             Rule{"--max-frames", shows, "frames, not with tensors on stdin"},
-                             Rule{"--show-input", shows, "frames, not with tensors on stdin"}}) {
+    for (const Rule& rule :
+         {Rule{"--duration", options.profile, "--profile"}, Rule{"--queries", options.profile, "--profile"},
+          Rule{"--layers", options.profile, "--profile"}, Rule{"--size", !options.camera.empty(), "a camera"},
+          Rule{"--max-age-ms", !options.camera.empty(), "a camera"},
+          Rule{"--max-frames", shows, "frames, not with tensors on stdin"},
+          Rule{"--show-input", shows, "frames, not with tensors on stdin"}}) {
         if (given.count(rule.option) != 0 && !rule.used) {
             refuse(std::string(rule.option) + " has an effect only with " + rule.with + "; leave it out");
         }
@@ -165,8 +168,8 @@ Options parse(int count, char** arguments) {
             refuse(argument + " lacks its value, or there is no such option");
         }
     }
-    const int sources = !options.camera.empty() + !options.pictures.empty() + options.from_stdin + options.values +
-                        options.profile;
+    const int sources =
+        !options.camera.empty() + !options.pictures.empty() + options.from_stdin + options.values + options.profile;
     if (sources != 1) refuse("expected one source: pictures, --source /dev/video0, or --raw WxH:FORMAT");
     check_used(given, options);
     return options;

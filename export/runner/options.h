@@ -15,6 +15,7 @@ struct Options {
     bool profile = false;
     double duration_s = 10;
     long queries = 100;
+    long layers = 0;
     bool help = false;
     Raw raw;
     Raw size{640, 480, Format::yuyv};

@@ -6,6 +6,7 @@
 
 #include "json.h"
 #include "source.h"
+#include "speed.h"
 
 namespace {
 
@@ -16,6 +17,7 @@ constexpr double kTolerance = 0.05;
 constexpr double kWarmUpLimitS = 10;
 constexpr double kOverheadS = 0.2;
 constexpr long kOverheadQueries = 1000;
+constexpr std::size_t kLeastRuns = 10;
 
 using Times = std::vector<std::int64_t>;
 using Query = std::function<void(std::size_t)>;
@@ -67,10 +69,18 @@ std::string overhead() {
            ", \"in_sample_us\": " + rounded(double(median(times)) / 1e3, 3) + "}";
 }
 
+// A member more of the record: what the layers took, and what the processor could do.
+std::string layers(Model& model, const Query& query, long runs) {
+    LayerClock& clock = model.clock_layers();
+    clock.run(query, kLeastRuns, std::size_t(runs));
+    const Speed speed = measured_speed(model.option());
+    return ", \"layers\": {" + clock.record() + ", \"speed\": {\"gflops\": " + rounded(speed.gflops, 3) +
+           ", \"gb_s\": " + rounded(speed.gb_s, 3) + "}}";
+}
+
 }  // namespace
 
-std::string profile(Model& model, const std::vector<std::vector<std::uint8_t>>& tensors, double duration_s,
-                    long queries) {
+std::string profile(Model& model, const std::vector<std::vector<std::uint8_t>>& tensors, const Options& options) {
     std::vector<float> values(model.input.size());
     const bool bytes = model.input.dtype == "uint8";
     const Query query = [&](std::size_t count) {
@@ -84,11 +94,11 @@ std::string profile(Model& model, const std::vector<std::vector<std::uint8_t>>& 
     };
     const std::string loop = overhead(), warmed = warm_up(query);
     const std::int64_t begin = now_ns();
-    const Times times = single_stream(query, duration_s, queries);
+    const Times times = single_stream(query, options.duration_s, options.queries);
     const std::string took = rounded(seconds_since(begin), 3);
     std::string samples;
     for (const std::int64_t ns : times) samples += (samples.empty() ? "" : ", ") + std::to_string(ns);
     return "{\"precision\": " + quoted(model.precision) + ", \"threads\": " + std::to_string(model.threads()) +
            ", \"warm_up\": " + warmed + ", \"overhead\": " + loop + ", \"duration_s\": " + took +
-           ", \"samples_ns\": [" + samples + "]}\n";
+           ", \"samples_ns\": [" + samples + "]" + (options.layers ? layers(model, query, options.layers) : "") + "}\n";
 }

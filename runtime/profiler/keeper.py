@@ -58,8 +58,9 @@ gone
 exit 0
 """
 
-# The number of the process and the tick at which it began are noted, so that it can be stopped, and no other.
-_RUN = """cd {folder} && {{ {command} & p=$!
+# What runs writes its own temporary files there too, as ONNX Runtime does, so that they go with the folder. The number
+# of the process and the tick at which it began are noted, so that it can be stopped, and no other.
+_RUN = """cd {folder} && {{ TMPDIR={folder}; export TMPDIR; {command} & p=$!
 read -r l </proc/$p/stat; set -- ${{l##*) }}; echo $p ${{20}} >pid; wait $p; rc=$?; rm -f pid; exit $rc; }}"""
 
 

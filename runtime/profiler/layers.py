@@ -24,7 +24,7 @@ from ..bundle import Bundle
 from ..onnx_nodes import WEIGHTED, Node, OnnxGraph, macs, ranks_fit, read_graph
 from .layer_profile import Layer, LayerProfile
 from .measure import ProfileOptions, Workload, workload
-from .rates import rates_of
+from .rates import Rates, rates_of
 
 WARM_UP = 5
 RUNS = 50
@@ -36,7 +36,7 @@ EVENTS = 50_000
 SECONDS = 10.0
 """After so long the run ends, once it has the least number of runs."""
 
-_UNCOUNTED = re.compile(r"Conv|Gemm|MatMul|Attention|LSTM|GRU|RNN|Einsum")
+_UNCOUNTED = re.compile(r"[Cc]onv|Gemm|MatMul|InnerProduct|Attention|SDPA|LSTM|GRU|RNN|Einsum")
 """Operators that multiply and accumulate, though how often is not known unless they are among WEIGHTED."""
 
 
@@ -47,11 +47,18 @@ class Timeline:
     `stages` has the spans of each query, by the stage's name; `runs` are the engine's, moved to the same clock.
     """
 
-    bundle: str
     stages: tuple[Mapping[str, Span], ...]
     runs: tuple[EngineRun, ...]
     layers: Mapping[str, Layer]
     """By the key of their events."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRuns:
+    """The spans of each query's stages, by our clock, and the engine's run of each, by a clock of its own."""
+
+    stages: Sequence[Mapping[str, Span]]
+    runs: Sequence[EngineRun]
 
 
 def profile_layers(bundle: Bundle, options: ProfileOptions) -> tuple[LayerProfile, Timeline]:
@@ -60,7 +67,6 @@ def profile_layers(bundle: Bundle, options: ProfileOptions) -> tuple[LayerProfil
     Raises what `profile` raises, and UsageError for a back end without such a profiler.
     """
     graph = read_graph(bundle.read_model(), str(bundle.model))
-    most = max(LEAST_RUNS, min(RUNS, EVENTS // max(len(graph.nodes), 1)))
     with (
         TemporaryDirectory(prefix="helmsight-") as folder,
         load(bundle, replace(options.session, layers=Path(folder))) as session,
@@ -70,19 +76,28 @@ def profile_layers(bundle: Bundle, options: ProfileOptions) -> tuple[LayerProfil
                 f"--layers: --device {session.device} does not time its layers; expected {', '.join(DEVICES)}"
             )
         work = workload(bundle, session, options)
-        stages = _run(work, WARM_UP + most)
+        stages = _run(work, most_runs(graph))
         runs = session.layer_runs()
         device, precision, profiler = session.device, session.precision, session.layer_profiler
     if len(runs) != len(stages) or not runs[0].layers:
         raise BadArtefact(f"{profiler} told of {len(runs)} runs of {len(stages)}; expected all, with their layers")
-    stages, runs = stages[WARM_UP:], runs[WARM_UP:]
-    layers = _layers(graph, runs)
     threads = options.session.threads or processor().usable_cores
     board = next((one for one in catalog() if one.id == here().device), None)
-    run_ms = median(run.span.duration_us for run in runs) / 1e3
-    rates = rates_of(device, precision, threads, board)
-    found = LayerProfile(profiler, len(runs), run_ms, rates, tuple(layers.values()))
-    return found, _timeline(bundle.manifest.name, stages, runs, layers)
+    timed = LayerRuns(stages[WARM_UP:], runs[WARM_UP:])
+    return summarise(graph, timed, profiler, rates_of(device, precision, threads, board))
+
+
+def summarise(graph: OnnxGraph, timed: LayerRuns, profiler: str, rates: Rates) -> tuple[LayerProfile, Timeline]:
+    """The layers of what an engine timed, by `graph`, whose nodes are called as the engine names its layers."""
+    layers = _layers(graph, timed.runs)
+    run_ms = median(run.span.duration_us for run in timed.runs) / 1e3
+    found = LayerProfile(profiler, len(timed.runs), run_ms, rates, tuple(layers.values()))
+    return found, _timeline(timed, layers)
+
+
+def most_runs(graph: OnnxGraph) -> int:
+    """How often a network is run at the most, the first WARM_UP runs among them."""
+    return WARM_UP + max(LEAST_RUNS, min(RUNS, EVENTS // max(len(graph.nodes), 1)))
 
 
 def _run(work: Workload, most: int) -> list[dict[str, Span]]:
@@ -148,10 +163,9 @@ def _operations(graph: OnnxGraph, event: LayerEvent, nodes: Sequence[Node]) -> i
     return 2 * macs(weighted[0].operator, first, second, out)
 
 
-def _timeline(
-    bundle: str, stages: Sequence[Mapping[str, Span]], runs: Sequence[EngineRun], layers: Mapping[str, Layer]
-) -> Timeline:
+def _timeline(timed: LayerRuns, layers: Mapping[str, Layer]) -> Timeline:
     """On one clock: each run lies within its inference stage, which bounds how far the engine's clock is from ours."""
+    stages, runs = timed.stages, timed.runs
     inference = [query["inference"] for query in stages]
     least = max(span.begin_us - run.span.begin_us for span, run in zip(inference, runs, strict=True))
     most = min(span.end_us - run.span.end_us for span, run in zip(inference, runs, strict=True))
@@ -162,7 +176,7 @@ def _timeline(
         EngineRun(_moved(run.span, shift), tuple(replace(e, span=_moved(e.span, shift)) for e in run.layers))
         for run in runs
     )
-    return Timeline(bundle, ours, moved, layers)
+    return Timeline(ours, moved, layers)
 
 
 def _moved(span: Span, by_us: float) -> Span:

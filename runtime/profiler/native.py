@@ -20,8 +20,12 @@ from ...devices.here import FILES, there
 from ..bundle import Bundle
 from ..json_form import NUMBER, Fields, Rows, check_form
 from ..limits import RANK
+from ..onnx_nodes import OnnxGraph, read_graph
 from ..strict_json import parse_json
+from .layer_profile import LayerProfile
+from .layers import Timeline, most_runs
 from .measure import ProfileOptions, network_feeds
+from .native_layers import FORM, check_layers, layers_in, named_by_ncnn
 from .record import Profile
 from .sampled import LOG, SCRIPT, TIMES, script, sensors_during, unread
 from .scenario import SINGLE_STREAM
@@ -40,7 +44,8 @@ _FORM = Fields(
         "overhead": Fields({"per_query_us": NUMBER, "in_sample_us": NUMBER}),
         "duration_s": NUMBER,
         "samples_ns": Rows(int, 1, 1 << 28),
-    }
+    },
+    {"layers": FORM},
 )
 _MODEL = Fields({"input": Fields({"shape": Rows(int, most=RANK)})})
 _LARGEST = 1e8
@@ -68,9 +73,12 @@ def find_program(bundle: Bundle, machine: str) -> Program | None:
     return None
 
 
-def profile_native(board: Connection, program: Program, bundle: Bundle, options: ProfileOptions) -> Profile:
+def profile_native(
+    board: Connection, program: Program, bundle: Bundle, options: ProfileOptions, layers: bool = False
+) -> tuple[Profile, Timeline | None]:
     """Measure the network alone on a connected board, its sensors beside it. What else runs there is not known.
 
+    With `layers` they are timed too, in runs after those that are measured, and their timeline is there.
     Raises UsageError and DeviceMismatch for options that the program has not, or no room; BoardUnavailable when the
     board is lost; BadArtefact where the program does not answer as expected.
     """
@@ -83,8 +91,10 @@ def profile_native(board: Connection, program: Program, bundle: Bundle, options:
     modes = {name: 0o755 if name.endswith(f"/{PROGRAM}") else 0o644 for name in files}
     board.send([(FEEDS, sent, 0o644)])
     board.send((name, bundle.read(name), mode) for name, mode in modes.items())
-    said, sensors = _measured(board, program, bundle.manifest.name, options)
-    return Profile(
+    graph = read_graph(bundle.read_model(), str(bundle.model)) if layers else None
+    said, sensors = _measured(board, program, bundle.manifest.name, options, most_runs(graph) if graph else 0)
+    timed = (None, None) if graph is None else _layers(said, program, bundle, graph)
+    profile = Profile(
         bundle=bundle.manifest.name,
         task=bundle.manifest.task,
         files={**bundle.manifest.files, "manifest.json": bundle.manifest_sha256},
@@ -105,7 +115,16 @@ def profile_native(board: Connection, program: Program, bundle: Bundle, options:
         samples=_times(said["samples_ns"]),
         metrics=bundle.manifest.metrics,
         graph=bundle.manifest.provenance.get("graph", {}),
+        layers=timed[0],
     )
+    return profile, timed[1]
+
+
+def _layers(
+    said: Mapping[str, Any], program: Program, bundle: Bundle, graph: OnnxGraph
+) -> tuple[LayerProfile, Timeline]:
+    param, stored = (bundle.read(f"{program.folder}/{name}") for name in ("model.param", "model.bin"))
+    return layers_in(said["layers"], said["threads"], named_by_ncnn(graph, param.decode(errors="replace"), stored))
 
 
 def _check_options(board: Connection, program: Program, bundle: Bundle, options: ProfileOptions) -> None:
@@ -135,13 +154,14 @@ def _made_for(bundle: Bundle, name: str) -> list[int]:
 
 
 def _measured(
-    board: Connection, program: Program, name: str, options: ProfileOptions
+    board: Connection, program: Program, name: str, options: ProfileOptions, layer_runs: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the program printed, in the form that is expected, and what the sensors said."""
     limits, threads = options.limits, options.session.threads
     words = [f"./{program.folder}/{PROGRAM}", "--profile"]
     words += ["--duration", str(limits.duration_s), "--queries", str(limits.queries)]
     words += ["--threads", str(threads)] if threads else []
+    words += ["--layers", str(layer_runs)] if layer_runs else []
     board.send([(SCRIPT, script(f"{shlex.join(words)} <{FEEDS}").encode(), 0o644)])
     done = board.run(f"sh {SCRIPT}", f"while {name} was measured")
     if done.returncode:
@@ -153,6 +173,8 @@ def _measured(
         )
     try:
         said = read_answer(done.stdout)
+        if layer_runs and "layers" not in said:
+            raise ValueError("it has no layers")
     except ValueError as error:
         raise BadArtefact(
             f"{board.address}: {PROGRAM} printed no record ({reason_of(error)}); measure again"
@@ -179,6 +201,8 @@ def read_answer(printed: bytes) -> dict[str, Any]:
     for name, value in figures:
         if not 0 <= value <= _LARGEST:
             raise ValueError(f"its {name} is {value:g}; expected 0 to {_LARGEST:g}")
+    if "layers" in said:
+        check_layers(said["layers"])
     return said
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -31,13 +32,21 @@ from .address import Address
 from .measure import ProfileOptions
 from .native import find_program, profile_native
 from .record import Profile, load_profiles
-from .ssh import Connection
+from .ssh import ANSWER_BYTES, Connection
+from .trace import Process, process_of, read_trace
 
-RECORD = "profile.json"
+RECORD, TRACE = "profile.json", "trace.json"
 SOURCE = "source"
 _ERRORS = {e.exit_code: e for e in (UsageError, MissingExtra, BadArtefact, DeviceMismatch, CameraUnavailable)}
 
-Measured = tuple[Address, Profile]
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured, and where; `trace` has its layers over time, where they were asked for."""
+
+    address: Address
+    profile: Profile
+    trace: Process = ()
 
 
 def profile_on(
@@ -46,13 +55,15 @@ def profile_on(
     options: ProfileOptions,
     done: Callable[[Sequence[Measured]], None],
     ask: bool = False,
+    layers: bool = False,
 ) -> tuple[list[Measured], list[HelmsightError]]:
     """Measure every bundle on every board: one bundle after the other, the boards at the same time.
 
     `done` is given all that was measured so far, in the order of `addresses` and `bundles`, each time there is more;
     what was measured is not lost to what fails later. Returns all of it, and an error for each board that was not
     reached and for each bundle that failed on one; that of a board that was lost names the bundles that it left out.
-    With `ask`, ssh may ask for a password; boards are connected one by one, so that two never ask at once.
+    With `layers` those are timed too. With `ask`, ssh may ask for a password; boards are connected one by one, so that
+    two never ask at once.
     """
     found: dict[tuple[int, int], Measured] = {}
     errors: dict[tuple[int, int], HelmsightError] = {}
@@ -65,7 +76,7 @@ def profile_on(
         try:
             for number, bundle in enumerate(bundles):
                 try:
-                    one = board.address, profile_there(board, bundle, options)
+                    one = profile_there(board, bundle, options, layers)
                 except HelmsightError as error:
                     lost = board.lost
                     errors[at, number] = _told(error, bundles[number:], lost) if len(bundles) > 1 else error
@@ -99,7 +110,7 @@ def _told(error: HelmsightError, bundles: Sequence[Bundle], lost: bool) -> Helms
     return type(error)(f"{first}: {error}" + (f"; not measured there: {', '.join(others)}" if lost and others else ""))
 
 
-def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions) -> Profile:
+def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions, layers: bool = False) -> Measured:
     """Measure one bundle on a connected board, with its helmsight or else with the bundle's program for it.
 
     Raises DeviceMismatch where it has neither, or no room; what helmsight raised there; BoardUnavailable when it is
@@ -107,7 +118,7 @@ def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions) ->
     """
     command = board.address.helmsight or board.facts.get("helmsight", "")
     if command:
-        return _profile_in_python(board, command, bundle, options)
+        return _profile_in_python(board, command, bundle, options, layers)
     program = find_program(bundle, board.facts.get("machine", ""))
     if program is None:
         name, machine = bundle.manifest.name, board.facts.get("machine") or "unknown processor"
@@ -115,17 +126,23 @@ def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions) ->
             f"{board.address}: no helmsight is found there, and {name} has no program for its {machine}; say "
             "where helmsight is (ssh://HOST/path/of/helmsight), install it there, or export for the board (docs/tk1.md)"
         )
-    return profile_native(board, program, bundle, options)
+    profile, timeline = profile_native(board, program, bundle, options, layers)
+    return Measured(board.address, profile, process_of(timeline, _name(bundle, board)) if timeline else ())
 
 
-def _profile_in_python(board: Connection, command: str, bundle: Bundle, options: ProfileOptions) -> Profile:
+def _profile_in_python(
+    board: Connection, command: str, bundle: Bundle, options: ProfileOptions, layers: bool
+) -> Measured:
     name = "it.bundle"
-    board.run(f"rm -rf {name} {RECORD}", f"while {bundle.manifest.name} was copied there")  # of the bundle before
+    board.run(
+        f"rm -rf {name} {RECORD} {TRACE}", f"while {bundle.manifest.name} was copied there"
+    )  # of the bundle before
     board.check_room(sum(bundle.bytes_of.values()))
     board.send((f"{name}/{relative}", content, mode) for relative, content, mode in _files(bundle))
     if options.source and is_stream(options.source):
         board.send([(SOURCE, options.source.encode(), 0o600)])  # its password is not among what runs there
     words = [command, "profile", f"./{name}", *_arguments(bundle, options), "-o", RECORD]
+    words += ["--layers", "--trace", TRACE] if layers else []
     done = board.run(shlex.join(words), f"while {bundle.manifest.name} was measured")
     if done.returncode:
         said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip(" │╭╰─╮╯")]
@@ -137,7 +154,22 @@ def _profile_in_python(board: Connection, command: str, bundle: Bundle, options:
             )
         raise kind(f"{board.address}: {line.strip('│ ').removeprefix('helmsight: ')}")
     board.warn(done.stderr)
-    return _checked(board.read(RECORD), bundle, board.address)
+    profile = _checked(board.read(RECORD), bundle, board.address)
+    return Measured(board.address, profile, _traced(board, bundle) if layers else ())
+
+
+def _traced(board: Connection, bundle: Bundle) -> Process:
+    content = board.read(TRACE)
+    try:
+        return read_trace(content, _name(bundle, board), ANSWER_BYTES)
+    except (BadArtefact, ValueError) as error:
+        raise BadArtefact(
+            f"{board.address}: what came back is no trace of this version ({reason_of(error)}); upgrade helmsight there"
+        ) from error
+
+
+def _name(bundle: Bundle, board: Connection) -> str:
+    return f"{bundle.manifest.name} on {board.address}"
 
 
 def _arguments(bundle: Bundle, options: ProfileOptions) -> Iterator[str]:

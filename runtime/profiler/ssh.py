@@ -38,6 +38,8 @@ SPARE_BYTES = 4 << 20
 ANSWER_BYTES = 64 << 20
 """Of one answer of a board: the times of five million queries in plain figures."""
 GREETING_LINES, LINE_BYTES = 10_000, 4096
+PROGRESS = ("measuring ", "timing the layers", "wrote ")
+"""How lines begin in which a helmsight tells of what it does."""
 WARNINGS = 20
 """Lines of one run that are repeated here."""
 
@@ -132,7 +134,7 @@ class Connection:
     def warn(self, said: bytes) -> None:
         """Pass on what a run that ended well wrote beside its answer, but for what it says of its progress."""
         lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-        told = [line.removeprefix("helmsight: ") for line in lines if not line.startswith("measuring ")]
+        told = [line.removeprefix("helmsight: ") for line in lines if not line.startswith(PROGRESS)]
         for line in told[:WARNINGS]:
             log.warning("%s: %s", self.address, reason_of(RuntimeError(line)))
         if len(told) > WARNINGS:

@@ -7,31 +7,58 @@ another on the same thread is drawn below it. So a layer is below its run of the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..backends.layer_times import Span
+from ..json_form import NUMBER, OBJECT, Fields, Rows, check_form
+from ..strict_json import parse_json
 from .layer_profile import Layer
 from .layers import Timeline
 
+Process = Sequence[Mapping[str, Any]]
+"""The events of one process: a bundle on a device."""
 
-def write_trace(path: Path, timelines: Sequence[Timeline]) -> None:
-    """Write `timelines` to `path`, each as a process of its own."""
-    events = [event for pid, one in enumerate(timelines, 1) for event in _events(one, pid)]
+_FORM = Fields(
+    {"traceEvents": Rows(Fields({"ph": str, "name": str, "args": OBJECT}, {"ts": NUMBER, "dur": NUMBER, "tid": int}))}
+)
+
+
+def write_trace(path: Path, processes: Sequence[Process]) -> None:
+    """Write `processes` to `path`, numbered from 1."""
+    events = [{**event, "pid": pid} for pid, one in enumerate(processes, 1) for event in one]
     path.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}) + "\n")
 
 
-def _events(timeline: Timeline, pid: int) -> Iterator[dict[str, Any]]:
-    yield {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": timeline.bundle}}
-    yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": 1, "args": {"name": "stages and layers"}}
+def read_trace(content: bytes, name: str, most: int) -> Process:
+    """The one process that `write_trace` wrote elsewhere, at most `most` bytes of it, called `name`.
+
+    Raises BadArtefact for what is no JSON, ValueError for another form.
+    """
+    said = parse_json(content, "it", most)
+    check_form(said, _FORM, "it")
+    return [_called(name), *(event for event in said["traceEvents"] if event["name"] != "process_name")]
+
+
+def process_of(timeline: Timeline, name: str) -> Process:
+    """The events of a timeline, as a process called `name`."""
+    return [_called(name), *_events(timeline)]
+
+
+def _called(name: str) -> dict[str, Any]:
+    return {"ph": "M", "name": "process_name", "args": {"name": name}}
+
+
+def _events(timeline: Timeline) -> Iterator[dict[str, Any]]:
+    yield {"ph": "M", "name": "thread_name", "tid": 1, "args": {"name": "stages and layers"}}
     for number, (stages, run) in enumerate(zip(timeline.stages, timeline.runs, strict=True)):
         for name, span in stages.items():
-            yield _event(pid, name, "stage", span, {"query": number})
-        yield _event(pid, "engine", "engine", run.span, {"query": number})
+            yield _event(name, "stage", span, {"query": number})
+        yield _event("engine", "engine", run.span, {"query": number})
         for event in run.layers:
             layer = timeline.layers[event.key]
-            yield _event(pid, layer.module or layer.name, "layer", event.span, dict(_arguments(layer)))
+            yield _event(layer.module or layer.name, "layer", event.span, dict(_arguments(layer)))
 
 
 def _arguments(layer: Layer) -> Iterable[tuple[str, Any]]:
@@ -42,6 +69,6 @@ def _arguments(layer: Layer) -> Iterable[tuple[str, Any]]:
         yield name, "not available" if value is None else value
 
 
-def _event(pid: int, name: str, category: str, span: Span, arguments: dict[str, Any]) -> dict[str, Any]:
+def _event(name: str, category: str, span: Span, arguments: dict[str, Any]) -> dict[str, Any]:
     times = {"ts": round(span.begin_us, 3), "dur": round(span.duration_us, 3)}
-    return {"ph": "X", "pid": pid, "tid": 1, "name": name, "cat": category, **times, "args": arguments}
+    return {"ph": "X", "tid": 1, "name": name, "cat": category, **times, "args": arguments}

@@ -170,7 +170,6 @@ def test_layers_are_printed_kept_and_traced(tmp_path: Path) -> None:
         (("--layers", "--device", "fake"), "--device fake does not time its layers; expected cpu"),
         (("--trace", "no/folder/t.json"), "there is no folder no/folder"),
         (("--trace", "t.txt"), "--trace t.txt: the ending is '.txt'; expected .json"),
-        (("--layers", "--on", "ssh://nobody@nowhere"), "--layers and --trace are of this machine"),
         (("--layers", "--on", "jetson-nano"), "leave out --layers, or that --on"),
     ],
 )

@@ -51,6 +51,12 @@ def bundle(deployed: dict[str, Deployed], tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "steer.bundle", manifest, {"model.onnx": one.bundle.read_model(), **files})
 
 
+def test_a_run_without_layers_has_none(deployed: dict[str, Deployed]) -> None:
+    one = deployed["navigate"]
+    assert one.run("--layers", "5", "--values").returncode == 2
+    assert b"--layers has an effect only with --profile" in one.run("--layers", "5", "--values").stderr
+
+
 def test_every_query_is_kept(deployed: dict[str, Deployed]) -> None:
     one = deployed["navigate"]
     feeds, _ = network_feeds(one.bundle, ProfileOptions())
@@ -65,6 +71,7 @@ def test_every_query_is_kept(deployed: dict[str, Deployed]) -> None:
     assert said["warm_up"]["seconds"] >= 0.3
     assert said["overhead"]["per_query_us"] > said["overhead"]["in_sample_us"] >= 0
     assert said["threads"] == 1
+    assert "layers" not in said
 
 
 @pytest.mark.parametrize(
@@ -85,8 +92,10 @@ def test_what_cannot_be_measured(
 
 
 def test_a_board_without_python_measures(board: Board, bundle: Bundle) -> None:
-    ((_, found),), failed = profile_on([parse_address(board.uri)], [bundle], SHORT, lambda _: None)
+    (one,), failed = profile_on([parse_address(board.uri)], [bundle], SHORT, lambda _: None)
+    found = one.profile
     assert failed == []
+    assert (found.layers, one.trace) == (None, ())
     assert (found.samples.shape, found.stages, found.device, found.precision) == (
         (20, 1),
         ("inference",),
@@ -105,6 +114,28 @@ def test_a_board_without_python_measures(board: Board, bundle: Bundle) -> None:
     assert readings["load_1m"].get("n") or "too short" in str(readings), "its shell copies what the kernel says"
     assert "other_cores" not in readings
     assert list(board.tmp.iterdir()) == []
+
+
+def test_the_layers_of_a_board_without_python(board: Board, bundle: Bundle) -> None:
+    """Timed after the queries; their names in PyTorch and what they compute are out of the ONNX file here."""
+    (one,), failed = profile_on([parse_address(board.uri)], [bundle], SHORT, lambda _: None, layers=True)
+    assert failed == []
+    assert one.profile.samples.shape == (20, 1)
+    layers = one.profile.layers
+    assert layers is not None
+    assert layers.profiler == "a clock around each of ncnn's layers"
+    assert 5 <= layers.runs <= 50
+    products = [layer for layer in layers.layers if layer.operations]
+    assert sum(layer.operations or 0 for layer in products) == 2 * bundle.manifest.provenance["graph"]["macs"]
+    assert [layer.module for layer in products[:3]] == ["stem.1", "stage4.body.0", "stage4.body.3"]
+    assert {layer.module for layer in layers.layers if not layer.operations} == {None}
+    assert all(layer.moved_bytes and layer.ms > 0 for layer in products)
+    assert 0 < layers.layers_ms < 1.2 * layers.run_ms
+    assert layers.of_roofline(products[0])
+    assert layers.rates.origin == "measured there with 1 thread, by ncnn's matrix product and a copy"
+    shown = [event for event in one.trace if event["ph"] == "X" and event["cat"] == "layer"]
+    assert len(shown) == layers.runs * len(layers.layers)
+    assert one.trace[0]["args"]["name"] == f"navigate on {board.uri}"
 
 
 @pytest.mark.parametrize(

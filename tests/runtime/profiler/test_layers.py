@@ -19,7 +19,7 @@ from helmsight.runtime.profiler.layer_profile import Layer, LayerProfile
 from helmsight.runtime.profiler.layers import Timeline, _layers, profile_layers
 from helmsight.runtime.profiler.measure import random_feeds
 from helmsight.runtime.profiler.rates import Rates, measured_rates, rates_of
-from helmsight.runtime.profiler.trace import write_trace
+from helmsight.runtime.profiler.trace import process_of, read_trace, write_trace
 
 from ...profiles import a_profile
 
@@ -73,9 +73,10 @@ def test_the_trace_nests_layers_in_runs_in_stages(
     measured: tuple[Bundle, LayerProfile, Timeline], tmp_path: Path
 ) -> None:
     bundle, found, timeline = measured
-    write_trace(tmp_path / "t.json", [timeline, timeline])
+    name = bundle.manifest.name
+    write_trace(tmp_path / "t.json", [process_of(timeline, name)] * 2)
     events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
-    assert {e["args"]["name"] for e in events if e["ph"] == "M"} == {bundle.manifest.name, "stages and layers"}
+    assert {e["args"]["name"] for e in events if e["ph"] == "M"} == {name, "stages and layers"}
     assert {e["pid"] for e in events} == {1, 2}
     shown = [e for e in events if e["ph"] == "X" and e["pid"] == 1]
     assert all({"name", "cat", "ts", "dur", "tid", "args"} <= set(e) for e in shown)
@@ -90,6 +91,22 @@ def test_the_trace_nests_layers_in_runs_in_stages(
     layers = [e for e in shown if e["cat"] == "layer"]
     assert len(layers) == found.runs * len(found.layers)
     assert {"layer", "operator", "module", "operations", "moved_bytes"} == set(layers[0]["args"])
+
+
+def test_a_trace_that_was_written_elsewhere_is_read(
+    measured: tuple[Bundle, LayerProfile, Timeline], tmp_path: Path
+) -> None:
+    bundle, _, timeline = measured
+    here = process_of(timeline, "here")
+    write_trace(tmp_path / "t.json", [process_of(timeline, bundle.manifest.name)])
+    read = read_trace((tmp_path / "t.json").read_bytes(), "here", 1 << 26)
+    assert [{key: value for key, value in event.items() if key != "pid"} for event in read] == here
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"traceEvents": [{"ph": "X", "name": "a", "args": 1}]}'])
+def test_what_is_no_trace_is_refused(content: bytes) -> None:
+    with pytest.raises((BadArtefact, ValueError)):
+        read_trace(content, "here", 1 << 26)
 
 
 def test_a_size_that_is_chosen_has_its_own_operations() -> None:

@@ -28,7 +28,7 @@ from helmsight.devices.errors import (
     UsageError,
 )
 from helmsight.runtime.backends import SessionOptions
-from helmsight.runtime.bundle import Bundle, write_bundle
+from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.profiler import Limits, ProfileOptions, keeper, load_profiles, ssh
 from helmsight.runtime.profiler.address import Address, parse_address
 from helmsight.runtime.profiler.remote import Measured, profile_on
@@ -120,11 +120,11 @@ def test_a_board_measures_and_is_left_clean(board: Board, face_bundle: Bundle, n
         [parse_address(board.uri)],
         [face_bundle, navigate_bundle],
         SHORT,
-        lambda done: steps.append([p.bundle for _, p in done]),
+        lambda done: steps.append([one.profile.bundle for one in done]),
     )
     assert failed == []
     assert steps == [["face"], ["face", "navigate"]]
-    one = found[0][1]
+    one = found[0].profile
     assert (one.samples.shape, one.device, one.threads) == ((20, 1), "fake", 1)
     assert dict(one.files) == {**face_bundle.manifest.files, "manifest.json": face_bundle.manifest_sha256}
     assert one.machine["cpu"]["model"]
@@ -139,9 +139,9 @@ def test_options_reach_the_board(board: Board, tmp_path: Path, clip: Path) -> No
     options = ProfileOptions(SHORT.session, SHORT.limits, stages=True, source=str(clip))
     (found,), failed = measured(board, bundle, options=options)
     assert failed == []
-    assert found[1].stages == ("prepare", "inference", "decode")
-    assert found[1].inputs["image"]["shape"] == [1, 480, 640, 3]
-    assert found[1].feeds == f"12 frames of {clip}"
+    assert found.profile.stages == ("prepare", "inference", "decode")
+    assert found.profile.inputs["image"]["shape"] == [1, 480, 640, 3]
+    assert found.profile.feeds == f"12 frames of {clip}"
 
 
 def test_the_password_of_a_stream_is_not_among_what_runs_there(board: Board, face_bundle: Bundle) -> None:
@@ -169,12 +169,27 @@ def test_a_helmsight_there_that_reads_no_source_from_a_file(board: Board, face_b
     assert "upgrade it" in str(error)
 
 
+def test_the_layers_that_helmsight_there_timed(board: Board) -> None:
+    board.install()
+    options = ProfileOptions(SessionOptions("cpu", 1), Limits(0, 20))
+    found, failed = profile_on(
+        [parse_address(board.uri)], [open_bundle("navigate")], options, lambda _: None, layers=True
+    )
+    assert failed == []
+    (one,) = found
+    assert one.profile.layers is not None
+    shown = [event for event in one.trace if event.get("cat") == "layer"]
+    assert len(shown) == one.profile.layers.runs * len(one.profile.layers.layers)
+    assert one.trace[0]["args"]["name"] == f"navigate on {board.uri}"
+    assert list(board.tmp.iterdir()) == []
+
+
 def test_several_boards_at_once_and_one_that_is_off(board: Board, face_bundle: Bundle) -> None:
     board.install()
     off = Address("127.0.0.1", port=1)
     here = parse_address(board.uri)
     found, failed = profile_on([here, off, here], [face_bundle], SHORT, lambda _: None)
-    assert [address for address, _ in found] == [here, here]
+    assert [one.address for one in found] == [here, here]
     (error,) = failed
     assert isinstance(error, BoardUnavailable)
     assert "ssh://127.0.0.1:1 cannot be reached" in str(error)
@@ -293,7 +308,7 @@ def test_what_fails_for_one_bundle_leaves_the_next(
     )
     (board.bin / "helmsight").chmod(0o755)
     found, (error,) = measured(board, face_bundle, navigate_bundle)
-    assert [one.bundle for _, one in found] == ["navigate"]
+    assert [one.profile.bundle for one in found] == ["navigate"]
     assert str(error).startswith(f"face: {board.uri}: helmsight there ended with 4")
     assert caplog.messages == [f"{board.uri}: bf16 is run as fp32"]
 
@@ -413,7 +428,7 @@ def test_a_connection_that_breaks_in_the_middle(
     board.drop()
     worker.join(LONG_S)
     ((found, (error,)),) = result
-    assert [p.bundle for _, p in found] == ["face"]
+    assert [one.profile.bundle for one in found] == ["face"]
     assert isinstance(error, BoardUnavailable)
     assert "the connection was lost while face was measured" in str(error)
     assert str(error).endswith("; not measured there: navigate")
