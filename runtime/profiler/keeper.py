@@ -59,9 +59,11 @@ exit 0
 """
 
 # What runs writes its own temporary files there too, as ONNX Runtime does, so that they go with the folder. The number
-# of the process and the tick at which it began are noted, so that it can be stopped, and no other.
+# of the process and the tick at which it began are noted, so that it can be stopped, and no other; it may have ended by
+# then, of which nothing is said: the last line of stderr is what it said itself.
 _RUN = """cd {folder} && {{ TMPDIR={folder}; export TMPDIR; {command} & p=$!
-read -r l </proc/$p/stat; set -- ${{l##*) }}; echo $p ${{20}} >pid; wait $p; rc=$?; rm -f pid; exit $rc; }}"""
+l=; read -r l 2>/dev/null </proc/$p/stat; set -- ${{l##*) }}; echo $p ${{20}} >pid
+wait $p; rc=$?; rm -f pid; exit $rc; }}"""
 
 
 def keeper(silent_s: int) -> str:
