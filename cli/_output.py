@@ -19,20 +19,37 @@ def short(sha256: str) -> str:
     return f"{sha256[:16]}..."
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout; off a terminal it is as wide as it needs, so that nothing is cut."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], broken: bool = False) -> None:
+    """A table on stdout; off a terminal it is as wide as it needs, so that nothing is cut.
+
+    With `broken`, columns that the terminal has no room for go into further tables, each with the first column again.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", header_style="bold")
-    for index, column in enumerate(columns):
-        drawn.add_column(column, overflow="fold", no_wrap=index == 0)  # the first is what is typed again
-    for row in rows:
-        drawn.add_row(*row)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=160)
-    console.print(drawn)
+    filled = list(rows)
+    for part, shown in enumerate(_parts(columns, filled, console.width) if broken else [range(len(columns))]):
+        drawn = Table(title=title if part == 0 else None, title_justify="left", header_style="bold")
+        for index in shown:
+            drawn.add_column(columns[index], overflow="fold", no_wrap=index == 0)  # the first is what is typed again
+        for row in filled:
+            drawn.add_row(*(row[index] for index in shown))
+        console.print(drawn)
+
+
+def _parts(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Which columns stand together in tables of at most `width`, the first in all of them."""
+    widths = [max(len(line) for row in (columns, *rows) for line in row[i].split("\n")) for i in range(len(columns))]
+    parts = [[0]]
+    for index in range(1, len(columns)):
+        needed = 1 + sum(widths[i] + 3 for i in (*parts[-1], index))  # a space on both sides, and a line
+        if needed > width and len(parts[-1]) > 1:
+            parts.append([0])
+        parts[-1].append(index)
+    return parts
 
 
 def log_to_stderr() -> None:

@@ -55,6 +55,8 @@ def _console() -> Console:
 
 
 def _print_all(console: Console, found: Sequence[Device]) -> None:
+    from ..devices.device import states_in_words
+
     columns = COLUMNS
     if console.width < WIDE:
         columns = {title: cell for title, cell in COLUMNS.items() if title not in WIDE_ONLY}
@@ -70,6 +72,7 @@ def _print_all(console: Console, found: Sequence[Device]) -> None:
     for serving in dict.fromkeys(d.served_by for d in found):
         servings.add_row(serving.key, serving.how, serving.state, serving.today)
     console.print(servings)
+    console.print(states_in_words(d.served_by.state for d in found))
 
 
 def _table(titles: Iterable[str], right: Iterable[str] = ()) -> Table:

@@ -98,6 +98,7 @@ def export(
 
 
 def _print_targets(as_json: bool) -> None:
+    from ..devices.device import states_in_words
     from ..export.targets import rows
 
     if as_json:
@@ -110,7 +111,8 @@ def _print_targets(as_json: bool) -> None:
         engine = f"{plan.engine} (opset {plan.opset})" if plan.opset else plan.engine
         lines.append((one.name, _precisions(one), ", ".join(kinds), engine, plan.here, plan.there, one.state))
     columns = ("target", "precisions", "artefact", "read by", "made here", "on the board", "state")
-    table("targets (untried: made in this version, run on no such board yet; planned: refused)", columns, lines)
+    table("targets", columns, lines)
+    print(states_in_words(one.state for one in rows()))
 
 
 def _precisions(one: Row) -> str:

@@ -6,7 +6,7 @@ What this machine is, is in `here.py`; nothing here looks at it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -26,8 +26,21 @@ Confidence = Literal["verified", "secondary", "memory"]
 """`verified`: the source was read and says so. `secondary`: from a source that repeats others. `memory`: no source was
 opened, or the figure was computed from such figures."""
 
-State = Literal["built", "untried", "planned"]
-"""`untried`: this version makes all that such a board needs, and none of them has run it yet."""
+State = Literal["works", "ran", "built", "written", "planned"]
+STATES: Mapping[State, str] = {
+    "works": "run and measured",
+    "ran": "a part of it ran on such hardware",
+    "built": "made and compared here, run on no such board yet",
+    "written": "not tried",
+    "planned": "this version does not do it yet",
+}
+"""How far this version has come with what serves a board."""
+
+
+def states_in_words(states: Iterable[State]) -> str:
+    """What those of STATES mean that are among `states`."""
+    met = set(states)
+    return "; ".join(f"{state}: {meaning}" for state, meaning in STATES.items() if state in met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +154,7 @@ class Software(Figures):
 class Serving:
     """How helmsight serves some boards: what is meant (`how`), whether this version does it, what works `today`.
 
-    `today` is what is left while it is `planned`, and what has been shown where it is `untried`.
+    `today` is what was shown, or what is left where nothing was.
     """
 
     key: str

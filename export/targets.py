@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..devices.device import Device, catalog, device
+from ..devices.device import Device, State, catalog, device
 from ..devices.errors import DeviceMismatch, UsageError
 from .graph import GraphSummary
 from .precision import PRECISIONS
@@ -125,11 +125,11 @@ class Row:
         return ""
 
     @property
-    def state(self) -> str:
-        """`built`, `untried` (made, but never run on such a board), or `planned`."""
+    def state(self) -> State:
+        """One of the catalogue's STATES."""
         if self.board:
             return self.board.served_by.state
-        return "untried" if self.capability else "built"
+        return "built" if self.capability else "works"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import stat
@@ -49,7 +48,6 @@ __all__ = [
     "write_bundle",
 ]
 
-log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"
 MODEL = "model.onnx"
@@ -130,16 +128,19 @@ def resize_bundles(bundles: Sequence[Bundle], image_hw: tuple[int, int]) -> list
 
 
 def find_bundle(name: str) -> Path:
-    """The folder that `name` means: a path, or `face` / `navigate` (with or without `.bundle`) for what ships."""
-    path = Path(name)
-    shipped = SHIPPED / f"{name.removesuffix('.bundle')}.bundle"
+    """The folder that `name` means: a path, or `face` / `navigate` for what ships. Raises BadArtefact.
+
+    A name that ends in `.bundle` is a path alone: another bundle than the one that was typed would mislead.
+    """
+    path, shipped = Path(name), SHIPPED / f"{name}.bundle"
     ships = "/" not in name and shipped.is_dir()
     if path.is_dir() and not (ships and not (path / "manifest.json").exists()):
         return path
     if ships:
-        if name.endswith(".bundle"):
-            log.warning("there is no %s here: taking the one that ships with helmsight", name)
         return shipped
+    stem = path.name.removesuffix(".bundle")
+    if stem != path.name and (SHIPPED / path.name).is_dir():
+        raise BadArtefact(f"no bundle at {name}; the one that ships with helmsight is called {stem}, without .bundle")
     known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.bundle"))) or "none"
     raise BadArtefact(f"no bundle at {name}; expected a folder NAME.bundle, or one that ships ({known})")
 

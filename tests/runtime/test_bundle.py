@@ -82,16 +82,19 @@ def test_a_bundle_is_replaced_whole(face_bundle: Bundle, tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.bundle"]
 
 
-def test_a_folder_of_the_same_name_does_not_hide_what_ships(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_of_the_same_name_does_not_hide_what_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face").mkdir()
     assert open_bundle("face").path == SHIPPED / "face.bundle"
-    assert open_bundle("face.bundle").path == SHIPPED / "face.bundle"
-    assert "no face.bundle here: taking the one that ships" in caplog.text
     own = write_bundle(tmp_path / "face.bundle", face_manifest(), {"model.onnx": b"own"})
     assert open_bundle("face.bundle").model.read_bytes() == own.model.read_bytes() == b"own"
+
+
+@pytest.mark.parametrize("name", ["face.bundle", "./face.bundle", "some/where/face.bundle"])
+def test_a_path_that_is_not_there_is_not_what_ships(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadArtefact, match=f"no bundle at {name}; the one that ships with helmsight is called face, wi"):
+        open_bundle(name)
 
 
 def test_other_sizes_are_multiples(face_bundle: Bundle, tmp_path: Path) -> None:

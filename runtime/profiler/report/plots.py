@@ -190,7 +190,9 @@ def _over_time(rows: Rows, name: str, kind: str, unit: str) -> Plot:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    """To two digits, a few percent or many."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
 def _scores(rows: Rows) -> list[Plot]:
