@@ -9,12 +9,17 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ...devices.errors import BadArtefact
+from ..manifest import DTYPE_BYTES
 
 Shape = tuple[int, ...]
+
+_BYTES = {**DTYPE_BYTES, "float": 4, "double": 8}
+"""Of a value, by ONNX Runtime's names of types, which are numpy's but for these two."""
 
 OUTER = ("If", "Loop", "Scan")
 """ONNX Runtime's nodes with graphs in them: their time contains that of the nodes inside, which it reports too."""
@@ -39,7 +44,8 @@ class LayerEvent:
     `inputs` and `outputs` are shapes as they were then, those of stored tensors too where the engine kept them as they
     were. `activation_bytes` are what was read and written of tensors that are computed, None where it is not known,
     and `stored_bytes` what was read of those that are stored. `made_of` may name the nodes where `name` does not.
-    `inner_us` is how much of its time other layers took, which ran inside it.
+    `inner_us` is how much of its time other layers took, which ran inside it. `output_bytes` has the size of each
+    output, where the engine tells it.
     """
 
     key: str
@@ -52,6 +58,7 @@ class LayerEvent:
     stored_bytes: int = 0
     made_of: str = ""
     inner_us: float = 0.0
+    output_bytes: tuple[int, ...] = ()
 
     @property
     def own_us(self) -> float:
@@ -128,6 +135,9 @@ def _layer(event: Mapping[str, Any]) -> LayerEvent:
         outputs=_shapes(said["output_type_shape"]),
         activation_bytes=int(said["activation_size"]) + int(said["output_size"]),
         stored_bytes=int(said["parameter_size"]),
+        output_bytes=tuple(
+            prod(shape) * _BYTES.get(kind, 0) for one in said["output_type_shape"] for kind, shape in one.items()
+        ),
     )
 
 

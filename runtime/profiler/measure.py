@@ -23,6 +23,7 @@ from ..results import Image
 from ..sources import open_source, without_password
 from ..tasks import Task, task_for
 from .conditions import IDLE_S, gpu_of_run, measure_idle
+from .counted import graph_of
 from .others import OthersWatch
 from .record import Profile
 from .scenario import CAMERA, OFFLINE, SINGLE_STREAM, WAIT, Scenario, offline, paced
@@ -69,6 +70,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
     Raises what `backends.load` and `open_source` raise, and UsageError when stages are asked for without frames.
     """
     options = options or ProfileOptions()
+    graph = graph_of(bundle)  # before anything is loaded that is measured
     with ExitStack() as opened:
         wanted, count = _sessions(options)
         sessions = [opened.enter_context(load(bundle, wanted)) for _ in range(count)]
@@ -103,7 +105,7 @@ def profile(bundle: Bundle, options: ProfileOptions | None = None) -> Profile:
             duration_s=duration_s,
             samples=samples,
             metrics=bundle.manifest.metrics,
-            graph=bundle.manifest.provenance.get("graph", {}),
+            graph=graph,
             scenario=scenario,
             gpu=gpu_of_run(session.device, machine.gpus),
         )

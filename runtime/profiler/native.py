@@ -22,6 +22,7 @@ from ..json_form import NUMBER, Fields, Rows, check_form
 from ..limits import RANK
 from ..onnx_nodes import OnnxGraph, read_graph
 from ..strict_json import parse_json
+from .counted import graph_of
 from .layer_profile import LayerProfile
 from .layers import Timeline, most_runs
 from .measure import ProfileOptions, network_feeds
@@ -114,7 +115,7 @@ def profile_native(
         duration_s=said["duration_s"],
         samples=_times(said["samples_ns"]),
         metrics=bundle.manifest.metrics,
-        graph=bundle.manifest.provenance.get("graph", {}),
+        graph=graph_of(bundle),
         layers=timed[0],
     )
     return profile, timed[1]

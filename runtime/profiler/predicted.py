@@ -10,6 +10,7 @@ from ...devices.device import Device
 from ...devices.errors import DeviceMismatch, UsageError
 from ...devices.prediction import BYTES, Load, Prediction, peak_gflops, predict
 from ..bundle import Bundle
+from .counted import graph_of
 
 DEPTHWISE_SHARE = 0.25
 """From this share of its convolutions on a network counts as one of depthwise convolutions."""
@@ -33,7 +34,14 @@ class Predicted:
     @property
     def memory_note(self) -> str:
         counted = self.memory_bytes is not None
-        return "" if counted else "its export did not count the tensors that live at one time; export it anew"
+        return (
+            ""
+            if counted
+            else (
+                "its export did not count the tensors that live at one time; export it anew, or count them here with "
+                "ONNX Runtime: pip install 'helmsight[cpu]'"
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         memory = {"memory_bytes": self.memory_bytes, "memory_note": self.memory_note, "board_bytes": self.board_bytes}
@@ -52,7 +60,7 @@ def load_of(graph: Mapping[str, Any], what: str) -> Load:
 
 def predict_bundle(bundle: Bundle, boards: Sequence[Device]) -> Iterator[Predicted]:
     """For each board, and each precision that its GPU computes in. Raises DeviceMismatch and UsageError."""
-    graph = bundle.manifest.provenance.get("graph", {})
+    graph = graph_of(bundle)
     load = load_of(graph, str(bundle.path))
     for board in boards:
         if board.gpu is None:
