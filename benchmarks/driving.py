@@ -56,6 +56,7 @@ def main() -> None:
     jobs["boxes"] = _job(args.bundle, 0, "--boxes", str(args.boxes))
     with ThreadPoolExecutor(args.processes) as pool:
         done = dict(zip(jobs, pool.map(_metrics, jobs, jobs.values()), strict=True))
+    failed = [name for name, metrics in done.items() if metrics is None]
     boxes = (done.pop("boxes") or {}).get("stops_before_a_box")
     usual = done["usual"]
     rows = [_row("usual", usual), _row("the expert, which sees the map", usual, "expert_")]
@@ -68,14 +69,14 @@ def main() -> None:
         "A robot that hits something, or gets nowhere for 8 s, is set back onto the line: each is a help.",
         "With no collision at all, the kilometres a collision are those that were driven.",
     ]
-    notes += [f"Not measured, its process failed: {name}." for name, metrics in done.items() if metrics is None]
+    notes += [f"Not measured, its process failed: {name}." for name in failed]
     title = "Driving laps of the simulator"
     goals = [
         *_goals(done, args.courses),
         Goal("boxes that dropped 1 m ahead, nothing touched, %", _share(boxes), 98, True),
     ]
     Result("driving", title, options, rows, goals, None, notes=notes).write(args.out)
-    if boxes is None or None in done.values():
+    if failed:
         raise SystemExit(1)
 
 
