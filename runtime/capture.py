@@ -6,10 +6,8 @@ has to stop is not decided here but in `watch.py`.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ..devices.errors import CameraUnavailable
 from .frame_check import FrameCheck, RepeatCheck
+from .heap import give_back
 from .meter import Meter
 from .pipeline_options import PipelineOptions
 from .results import Frame
@@ -175,7 +174,7 @@ class Capture:
                 reader.source.close()
             finally:
                 if reader.abandoned:
-                    _give_back()
+                    give_back()
                 else:
                     self._meter.source_is("ended", str(self.error or ""))
                     self._ended()
@@ -250,6 +249,7 @@ class Capture:
             log.warning("%s; opening it again", said)
             self._meter.source_is(state, said)
         reader.source.close()
+        give_back()
         return self._again(reader)
 
     def _again(self, reader: _Reader) -> bool:
@@ -280,11 +280,3 @@ class Capture:
             reader.source.open()
         finally:
             reader.busy_ns = 0
-
-
-def _give_back() -> None:
-    """Free memory goes to the system: each thread has a heap of its own, which would keep what its source took."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-        if trim is not None:
-            trim(0)

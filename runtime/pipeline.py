@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from .capture import Capture
+from .heap import give_back
 from .meter import Meter, Summary
 from .model import Model
 from .pipeline_options import PipelineOptions
@@ -99,6 +100,7 @@ class Pipeline:
 
     def results(self) -> Iterator[Result]:
         """The results, in the order of capture. Raises what the source or a model raised."""
+        give_back()  # what loading took and left
         threads = [threading.Thread(target=w.run, name=w.model.task.name, daemon=True) for w in self._workers]
         for thread in threads:
             thread.start()
