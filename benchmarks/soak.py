@@ -35,10 +35,6 @@ from .harness import Goal, LiveClip, Result, parser, resident_mb, write_clip
 
 PARTS = 10
 """Latency is compared between the second and the last of so many parts: in the first the machine still settles."""
-FILLS = (
-    "In the first 10,000 results, 333 s at 30 frames/s, the samples that the meter keeps fill up, about 4 MB; the line "
-    "is fitted through that too when the run is shorter than an hour."
-)
 
 
 WAYS = ("pulled", "hangs", "frozen")
@@ -247,7 +243,6 @@ def main() -> None:
         f"result nor overwritten: {run.left_over}.",
         f"{len(back_s)} returns of the camera, opened again {summary.reopened} times, {summary.repeated} repeated "
         f"frames kept from the models; stops: {summary.stops}.",
-        FILLS,
     ]
     options = {"bundles": " ".join(args.bundles), **options}
     Result("soak", "The pipeline over a long time", options, rows, goals, others.cores, notes=notes).write(args.out)

@@ -71,8 +71,8 @@ class Summary:
 
 
 class _Newest:
-    """The newest `KEPT` samples of a time, which one thread at a time adds. Its room is taken at once, 8 bytes a sample:
-    what a run holds does not grow while it fills up."""
+    """The newest `KEPT` samples of a time, added by one thread at a time. Its room is taken at once, 8 bytes a sample,
+    so that a run does not grow while it fills up."""
 
     __slots__ = ("_count", "_ring")
 
