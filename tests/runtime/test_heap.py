@@ -1,0 +1,57 @@
+"""What the C library keeps, each in a process of its own: its switches are the process's."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's switches")
+
+HEAPS = """
+import ctypes, sys, threading
+from helmsight.runtime.heap import ARENAS, limit_arenas
+libc = ctypes.CDLL(None)
+if sys.argv[2] == "limited":
+    limit_arenas()
+together = threading.Barrier(8)
+def work():
+    libc.malloc(1000)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+[t.start() for t in threads], [t.join() for t in threads]
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file), libc.fclose(file)
+heaps = open(sys.argv[1]).read().count("<heap nr=")
+print(heaps <= ARENAS)
+"""
+
+TRIM = """
+from pathlib import Path
+from helmsight.runtime.heap import give_back
+def resident(): return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+blocks = [bytes(1000) for _ in range(50_000)]
+kept = blocks[::1000]  # and so no whole end of the heap is free
+full = resident()
+blocks.clear()
+give_back()
+print(full - resident() > 40e6)
+"""
+
+
+def said(script: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(("how", "few"), [("limited", "True"), ("as it is", "False")])
+def test_threads_share_few_heaps(tmp_path: Path, how: str, few: str) -> None:
+    assert said(HEAPS, str(tmp_path / "info.xml"), how) == few
+
+
+def test_free_memory_between_what_is_held_goes_back() -> None:
+    assert said(TRIM) == "True"
