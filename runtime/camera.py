@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..devices.errors import UsageError
 from ..devices.processor import processor
@@ -29,8 +29,6 @@ from .mapping.from_results import ResultMapper
 from .meter import SourceState
 from .model import Model
 from .pipeline import Pipeline, PipelineOptions, Sink
-from .preview.preview import Preview
-from .preview.status import Running
 from .results import Result
 from .sinks.difference import Difference
 from .sinks.jsonlines import JsonLines
@@ -46,6 +44,10 @@ from .sources import CameraGeometry, Robot, open_source
 from .sources.replay import ReplaySource
 from .tasks import Task, task_for, tile_faces
 from .tracking import FaceTracker, TrackedSinks, follow_weak_faces, score_threshold
+
+if TYPE_CHECKING:
+    from .preview.preview import Preview
+    from .preview.status import Running
 
 __all__ = ["Camera", "CameraOptions", "CameraReport"]
 
@@ -152,6 +154,8 @@ class Camera:
 
     def _running(self, pipeline: Pipeline, sessions: Sequence[Session], takes: Takes | None) -> Running:
         """What the preview shows besides the results."""
+        from .preview.status import Running
+
         return Running(
             self._source.uri,
             self._ran(sessions),
@@ -174,6 +178,8 @@ class Camera:
         options = self._options
         if options.preview is None:
             return None
+        from .preview.preview import Preview  # its servers are 4 MB
+
         return opened.enter_context(Preview(options.preview, self._overlay(head=False), options.preview_token))
 
     def _overlay(self, head: bool = True) -> Overlay:

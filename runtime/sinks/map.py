@@ -31,11 +31,12 @@ class MapSink(BaseSink):
         self.path = path
         self.mapper = results.mapper
         self._results = results
-        self._closed = False
+        self._given = self._closed = False
 
     def __call__(self, result: Result) -> None:
         if self._closed:
             raise RuntimeError("this sink is closed")
+        self._given = True
         self._results(result)
 
     def close(self) -> None:
@@ -45,7 +46,8 @@ class MapSink(BaseSink):
         self._closed = True
         mapped = len(self.mapper.trajectory)
         if not mapped:
-            log.warning("%s: not written, no frame had a navigate reading", self.path)
+            if self._given:  # a run that failed before its first result says itself why
+                log.warning("%s: not written, no frame had a navigate reading", self.path)
             return
         self.mapper.save(self.path)
         drawn = self.path.with_name(f"{self.path.stem}-drive.png")

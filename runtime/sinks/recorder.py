@@ -19,6 +19,8 @@ from .overlay import Overlay
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 QUEUED = 8
 """Results that may wait for the encoder: 7 MB at 640x480, a quarter of a second at 30 frames/s."""
+QUEUED_OF_FILE = 2
+"""Of a file, which waits for the encoder: so that neither is held up by a frame that takes longer."""
 
 
 class Recorder(ThreadedSink[tuple[int, Callable[[], Image]]]):
@@ -43,7 +45,7 @@ class Recorder(ThreadedSink[tuple[int, Callable[[], Image]]]):
         self._writer: Any = None
         self._first_ns = 0
         self._shown: Image | None = None
-        super().__init__(f"--record {path}", QUEUED, source.live)
+        super().__init__(f"--record {path}", QUEUED if source.live else QUEUED_OF_FILE, source.live)
 
     def _item(self, result: Result) -> tuple[int, Callable[[], Image]]:
         """Of a file the picture itself: the caller has time to draw it, and the encoder's thread is the slowest."""
