@@ -146,6 +146,8 @@ class Lowering:
             self._say(f"WARNING: {slow} layers of the file are in int8 and ONNX Runtime here computes them in fp32")
         level = f", with graph optimisation {record['optimisation']}" if record["optimisation"] != "all" else ""
         worth = "" if speed["times_as_fast"] >= WORTH_IT else f"; below {WORTH_IT:g} it is not worth what it loses here"
+        if self._for_nvidia:
+            worth = "; it is written for NVIDIA's engines: for a CPU export -t cpu by itself, whose int8 is another"
         self._say(f"int8 is {ratio}{level}{worth}")
 
 

@@ -53,6 +53,15 @@ def drafts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     return made
 
 
+def test_pairs_stand_before_products_and_sums_only(drafts: dict[str, Bundle]) -> None:
+    graph = onnx.load(drafts["int8"].model).graph
+    dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    fed = {node.op_type for node in graph.node if dequantised & set(node.input)}
+    assert fed - {"Reshape", "Transpose"} == {"Add", "Conv", "Gemm"}
+    assert not dequantised & {value.name for value in graph.output}, "what is decoded stays in float"
+    assert read_precision(onnx.load(drafts["int8"].model)).weighted_ops == {"int8": 20}
+
+
 def bad_draft(folder: Path, kind: str, operator_set: int = 18) -> Bundle:
     """A network with one operator after a Relu."""
     helper = onnx.helper
