@@ -141,7 +141,8 @@ def _unlike(a: Profile, b: Profile) -> Iterable[str]:
         *_modes(a, b),
     ):
         if first != second:
-            yield f"{what}: {first} against {second}"
+            said = ["not available" if one is None else one for one in (first, second)]
+            yield f"{what}: {said[0]} against {said[1]}"
 
 
 def _gpus(a: Profile, b: Profile) -> Iterable[tuple[str, object, object]]:
@@ -190,11 +191,12 @@ def _layers(a: Profile, b: Profile) -> Iterable[str]:
     if a.layers is None or b.layers is None:
         return
     before = {layer.name: layer.ms for layer in a.layers.layers}
-    both = sorted(
-        (layer for layer in b.layers.layers if layer.name in before), key=lambda x: -abs(x.ms - before[x.name])
+    changed = sorted(
+        (layer for layer in b.layers.layers if layer.ms != before.get(layer.name, layer.ms)),
+        key=lambda x: -abs(x.ms - before[x.name]),
     )
-    if both:
-        said = "; ".join(f"{x.module or x.name} {before[x.name]:.3f} to {x.ms:.3f} ms" for x in both[:CHANGED_LAYERS])
+    if changed:
+        said = "; ".join(f"{x.title} {before[x.name]:.3f} to {x.ms:.3f} ms" for x in changed[:CHANGED_LAYERS])
         yield f"layers that differ most, by the profiler and without an interval: {said}"
 
 

@@ -48,6 +48,11 @@ class Layer:
     operations: int | None
     moved_bytes: int | None
 
+    @property
+    def title(self) -> str:
+        """Its place in PyTorch, or else its name, with what it does: `stem.2 (Conv)`."""
+        return f"{self.module or self.name}{f' ({self.operator})' if self.operator else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
@@ -70,11 +75,7 @@ class LayerProfile:
 
     def shares(self, n: int) -> list[str]:
         """The slowest `n` in words, such as `stem.2 (Conv) 10.3 %`."""
-        return [
-            f"{layer.module or layer.name}{f' ({layer.operator})' if layer.operator else ''} "
-            f"{100 * layer.ms / max(self.layers_ms, 1e-9):.1f} %"
-            for layer in self.slowest(n)
-        ]
+        return [f"{layer.title} {100 * layer.ms / max(self.layers_ms, 1e-9):.1f} %" for layer in self.slowest(n)]
 
     def of_roofline(self, layer: Layer) -> tuple[float, str] | None:
         """The share of the roofline that `layer` reaches, and what bounds it: `compute` or `memory`.

@@ -97,7 +97,8 @@ def test_layers_that_differ_most_are_named() -> None:
     was = a_profile(around(10**6), layers=profiled(1.0, 2.0, 3.0, 4.0))
     found = compare(was, a_profile(around(10**6), layers=profiled(1.1, 2.9, 3.0, 3.8, 9.0)))
     assert found.notes == (
-        "layers that differ most, by the profiler and without an interval: stem.2 2.000 to 2.900 ms; n3 4.000 to 3.800 "
-        "ms; n0 1.000 to 1.100 ms",
+        "layers that differ most, by the profiler and without an interval: stem.2 (Conv) 2.000 to 2.900 ms; "
+        "n3 (Conv) 4.000 to 3.800 ms; n0 (Conv) 1.000 to 1.100 ms",
     )
     assert compare(was, a_profile(around(10**6))).notes == ()
+    assert compare(was, was).notes == ()
