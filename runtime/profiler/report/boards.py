@@ -177,7 +177,8 @@ def _number(axes: Axes, look: Look, at: tuple[float, float], beside: tuple[float
 
 def scores(axes: Axes, rows: Rows, metric: str, better: str) -> None:
     """Score over latency, a marker for each row with its number in the table."""
-    for entry, look in rows:
+    sides = _sides([(metric, entry.p50_ms or 0.0) for entry, _ in rows])
+    for (entry, look), side in zip(rows, sides, strict=True):
         assert entry.score, "only rows with a score"
         assert entry.p50_ms, "only rows with a median"
         span = entry.p50_interval_ms
@@ -185,7 +186,7 @@ def scores(axes: Axes, rows: Rows, metric: str, better: str) -> None:
             axes.plot([span.low, span.high], [entry.score.value] * 2, "-", color=look.colour, lw=1.2)
         axes.plot(entry.p50_ms, entry.score.value, look.marker, color=look.colour, mfc=look.fill, mew=1.4, ms=7)
         if not look.hollow or len(rows) <= NUMBERED:
-            _number(axes, look, (entry.p50_ms, entry.score.value), (0, 9))
+            _number(axes, look, (entry.p50_ms, entry.score.value), (0, 9 * side))
     axes.set(xscale="log", xlabel="median latency, ms", ylabel=f"{metric}, {better} is better")
     axes.margins(x=0.12, y=0.35)
     plain_ticks(axes, "x")

@@ -41,11 +41,11 @@ def _best(rows: Sequence[tuple[int, Entry, float, Interval]]) -> Best:
 
 
 def in_spans(numbers: Sequence[int]) -> str:
-    """Ascending numbers with their runs drawn together, such as `1, 3 to 5`."""
+    """Ascending numbers with their runs of three and more drawn together, such as `1, 2, 4 to 7`."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][-1] + 1:
             spans[-1].append(number)
         else:
             spans.append([number])
-    return ", ".join(f"{s[0]} to {s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)
+    return ", ".join(f"{s[0]} to {s[-1]}" if len(s) > 2 else ", ".join(map(str, s)) for s in spans)

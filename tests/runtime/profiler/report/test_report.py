@@ -273,7 +273,7 @@ def test_a_warning_of_many_rows_is_said_once(tmp_path: Path) -> None:
     busy = [a_profile(around(10**6), other_cores=0.5 if i in (0, 2, 3) else 0.0) for i in range(4)]
     text = write_report(entries_of(busy), tmp_path / "r.html").read_text()
     assert text.count("busy machine") == 1
-    assert "rows 1, 3 to 4: busy machine" in text
+    assert "rows 1, 3, 4: busy machine" in text
 
 
 def test_the_heading_is_of_what_was_measured(entries: Sequence[Entry], text: str, tmp_path: Path) -> None:
