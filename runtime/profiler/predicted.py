@@ -54,7 +54,13 @@ def load_of(graph: Mapping[str, Any], what: str) -> Load:
     layers = sum(operators.get(kind, 0) for kind in PRODUCTS)
     if not macs or not parameters or not layers:
         raise UsageError(f"{what}: its operations were not counted, so nothing can be predicted; export it anew")
-    depthwise = graph.get("depthwise", 0) > DEPTHWISE_SHARE * operators.get("Conv", 0)
+    convolutions = operators.get("Conv", 0)
+    if convolutions and "depthwise" not in graph:  # it doubles what is predicted
+        raise UsageError(
+            f"{what}: its record does not tell how many of its {convolutions} convolutions are depthwise, so nothing "
+            "can be predicted; measure it again with this version"
+        )
+    depthwise = graph.get("depthwise", 0) > DEPTHWISE_SHARE * convolutions
     return Load(2 * macs, parameters, layers, depthwise)
 
 

@@ -26,6 +26,8 @@ def test_load_of_a_graph():
     for missing in ("macs", "parameters", "operators"):
         with pytest.raises(UsageError, match=r"mine.*export it anew"):
             load_of({key: value for key, value in GRAPH.items() if key != missing}, "mine")
+    with pytest.raises(UsageError, match=r"mine.* 8 convolutions are depthwise.*; measure it again with this version"):
+        load_of({key: value for key, value in GRAPH.items() if key != "depthwise"}, "mine")
 
 
 def test_memory_shrinks_with_the_precision():
