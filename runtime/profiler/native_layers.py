@@ -62,7 +62,7 @@ def layers_in(said: Mapping[str, Any], threads: int, graph: OnnxGraph) -> tuple[
         for run in said["runs"][WARM_UP:]
     ]
     counted = f"{threads} thread{'s' * (threads != 1)}"
-    origin = f"measured there with {counted}, by ncnn's matrix product and a copy"
+    origin = f"measured on that machine with {counted}, by ncnn's matrix product and a copy"
     timed = LayerRuns([{"inference": run.span} for run in runs], runs)
     return summarise(graph, timed, PROFILER, Rates(said["speed"]["gflops"], said["speed"]["gb_s"], origin))
 

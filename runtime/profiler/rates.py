@@ -48,7 +48,7 @@ def measured_rates(precision: str, threads: int) -> Rates:
         found = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         return Rates(None, None, f"not available: they could not be measured ({type(error).__name__})")
-    said = f"measured here with {threads} thread{'s' * (threads != 1)}, by numpy's matrix product and copy"
+    said = f"measured on that machine with {threads} thread{'s' * (threads != 1)}, by numpy's matrix product and copy"
     return Rates(found["gflops"] if precision == "fp32" else None, found["gb_s"], said)
 
 

@@ -132,7 +132,7 @@ def test_the_layers_of_a_board_without_python(board: Board, bundle: Bundle) -> N
     assert all(layer.moved_bytes and layer.ms > 0 for layer in products)
     assert 0 < layers.layers_ms < 1.2 * layers.run_ms
     assert layers.of_roofline(products[0])
-    assert layers.rates.origin == "measured there with 1 thread, by ncnn's matrix product and a copy"
+    assert layers.rates.origin == "measured on that machine with 1 thread, by ncnn's matrix product and a copy"
     shown = [event for event in one.trace if event["ph"] == "X" and event["cat"] == "layer"]
     assert len(shown) == layers.runs * len(layers.layers)
     assert one.trace[0]["args"]["name"] == f"navigate on {board.uri}"

@@ -228,7 +228,7 @@ def test_rates_are_measured_of_a_processor_and_catalogued_of_a_gpu() -> None:
     assert here.bandwidth_gb_s is not None
     assert 0.1 < here.peak_gflops < 1e4
     assert 0.1 < here.bandwidth_gb_s < 1e4
-    assert "measured here with 1 thread" in here.origin
+    assert "measured on that machine with 1 thread" in here.origin
     assert measured_rates("int8", 1).peak_gflops is None
     board = device("jetson-nano")
     gpu = rates_of("cuda", "fp16", 1, board)

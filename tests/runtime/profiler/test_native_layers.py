@@ -81,7 +81,7 @@ def test_what_a_program_told() -> None:
     assert (found.runs, found.run_ms, len(timeline.runs)) == (2, 0.009, 2)
     assert (conv.module, conv.ms, conv.operations, conv.moved_bytes) == ("stem", 0.003, 2 * 9 * 36, 4 * (64 + 36) + 36)
     assert (product.module, product.operations) == (None, None), "a product whose weight is not known, not no work"
-    assert found.rates.origin.startswith("measured there with 2 threads")
+    assert found.rates.origin.startswith("measured on that machine with 2 threads")
     assert timeline.stages[0]["inference"].begin_us == 0
 
 
