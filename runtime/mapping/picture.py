@@ -14,6 +14,8 @@ from .grid import OccupancyGrid
 from .mapfile import UNKNOWN, trinary
 
 PATH_BGR = (219, 112, 31)
+MARGIN_M = 0.3
+"""Around the path, so that it is seen where it begins and ends."""
 ROBOT_BGR = (40, 60, 220)
 ROBOT_OUTLINE = np.array([[1.0, 0.0], [-0.6, 0.5], [-0.6, -0.5]])
 
@@ -21,8 +23,8 @@ ROBOT_OUTLINE = np.array([[1.0, 0.0], [-0.6, 0.5], [-0.6, -0.5]])
 def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Image:
     """What is known of the grid as `size` x `size` x 3 uint8 BGR, x to the right, y up.
 
-    The path is a line, the robot a triangle at its end that is drawn large enough to be seen; both are in the picture
-    also where nothing was seen.
+    The path is a line from a dot, the robot a triangle at its end that is drawn large enough to be seen; both are in
+    the picture also where nothing was seen.
     """
     cv2 = need("cv2", "cpu")
     poses = list(trajectory) or [Pose()]
@@ -42,6 +44,7 @@ def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Imag
         return np.asarray(np.rint(pixels), np.int32)
 
     cv2.polylines(picture, [place(way)], False, PATH_BGR, max(1, size // 250), cv2.LINE_AA)
+    cv2.circle(picture, place(way[:1])[0].tolist(), max(2, size // 90), PATH_BGR, cv2.FILLED, cv2.LINE_AA)
     robot_m = max(0.2, size / 40 / per_metre)
     cv2.fillPoly(picture, [place(poses[-1].to_world(ROBOT_OUTLINE * robot_m))], ROBOT_BGR, cv2.LINE_AA)
     return picture
@@ -50,11 +53,11 @@ def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Imag
 def _around(
     way: Points, cells: NDArray[np.uint8], corner: Sequence[float], step: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cells and their lower left corner in metres, with unknown ones around them as far as the `way` (n, 2) goes."""
+    """Cells and their lower left corner in metres, with unknown ones around them as far as the `way` (n, 2) needs."""
     low = np.asarray(corner, np.float64)
     high = low + np.array(cells.shape[::-1]) * step
-    before = np.ceil(np.maximum(0, low - way.min(0)) / step).astype(int)
-    after = np.ceil(np.maximum(0, way.max(0) - high) / step).astype(int)
+    before = np.ceil(np.maximum(0, low - way.min(0) + MARGIN_M) / step).astype(int)
+    after = np.ceil(np.maximum(0, way.max(0) - high + MARGIN_M) / step).astype(int)
     # Row 0 is the largest y.
     padded = np.pad(cells, ((after[1], before[1]), (before[0], after[0])), constant_values=UNKNOWN)
     return padded, low - before * step
