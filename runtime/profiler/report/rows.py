@@ -70,6 +70,8 @@ def measured(profile: Profile, stage: str) -> Entry:
     scenario = profile.scenario
     if scenario["name"] != SINGLE_STREAM:
         engine += f"; {in_words(scenario)}"
+    if mode := profile.machine.get("power_mode"):
+        engine += f"; power mode {mode}"
     return Entry(
         bundle=one_line(profile.bundle),
         device=board.name if board else _processor(profile),

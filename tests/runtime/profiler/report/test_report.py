@@ -220,6 +220,12 @@ def test_rows_that_do_not_belong_together_are_named() -> None:
     assert said == "face was fed with image 1x240x320x3 uint8 and with image 1x480x640x3 uint8"
 
 
+def test_the_power_mode_of_a_board_stands_in_its_row() -> None:
+    machine = {"cpu": {"model": "a processor"}, "device": "jetson-nano", "power_mode": "MAXN (0)"}
+    (entry,) = entries_of([a_profile(around(10**6), machine=machine)])
+    assert entry.engine == "cpu, 1 thread; power mode MAXN (0)"
+
+
 GRAPH = {"macs": 50_000_000, "weight_bytes": 400_000, "activation_bytes": 600_000, "peak_bytes": 100_000}
 
 
