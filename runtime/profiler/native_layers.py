@@ -71,17 +71,18 @@ def named_by_ncnn(graph: OnnxGraph, param: str, stored: bytes) -> OnnxGraph:
     """`graph` with its weighted nodes alone, under the names of their layers in ncnn's `param`; none if it is not sure.
 
     pnnx keeps no names. Nodes and layers with a stored weight are paired in their order, if there are as many of them
-    and with as many values, and if those weights that are in `stored`, ncnn's file, bit for bit (into others pnnx
-    folded a normalisation) stand there in that order too.
+    and with as many values, and if most weights are in `stored`, ncnn's file, bit for bit (into others pnnx folded a
+    normalisation), and in that order.
     """
     layers = list(_weighted(param))
     nodes = [node for node in graph.nodes if node.operator in WEIGHTED and graph.weight_of(node)]
     weights = [weight for node in nodes if (weight := graph.weight_of(node))]
     if [layer.values for layer in layers] != [prod(weight.shape) for weight in weights]:
         return OnnxGraph((), {})
-    once = [(stored.find(w.data), stored.rfind(w.data)) for w in weights if w.data]
-    found = [first for first, last in once if first == last >= 0]
-    if found != sorted(found):
+    places = [(stored.find(weight.data), stored.rfind(weight.data)) for weight in weights if weight.data]
+    found = [first for first, _ in places if first >= 0]
+    once = [first for first, last in places if first == last >= 0]  # a weight that several nodes share is there often
+    if 2 * len(found) < len(nodes) or once != sorted(once):
         return OnnxGraph((), {})
     named = (replace(node, name=layer.name) for node, layer in zip(nodes, layers, strict=True))
     return OnnxGraph(tuple(named), graph.weights)

@@ -47,6 +47,7 @@ def test_a_weight_that_was_changed_is_known_by_its_place() -> None:
     ("weights", "stored"),
     [
         ((A, B, C), A + C + B),
+        ((A, B, C), bytes(36) + B + bytes(36)),
         ((A, B), A + B),
         ((A, B, C, C), A + B + C),
         ((), b""),
