@@ -79,7 +79,7 @@ def print_layers(runs: Sequence[Run]) -> None:
             f"layers of {name}: the {len(slowest)} slowest of {len(layers.layers)}",
             ("module", "layer", "operator", "ms", "share", "operations", "bytes", "of the roofline"),
             [_cells(layers, layer) for layer in slowest],
-            broken=True,
+            again=1,
         )
         print("\n".join(_lines(name, run.profile, layers)))
 

@@ -65,7 +65,7 @@ def _report(title: str, found: Sequence[tuple[str, Profile]]) -> None:
         for name, (_, one) in zip(names, found, strict=True)
         for i, summary in enumerate(one.summaries)
     ]
-    table(title, ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows, broken=True)
+    table(title, ("bundle", "stage", "queries", "p50", "its 95 %", "p90", "p99", "max"), rows, again=2)
     for name, (_, one) in zip(names, found, strict=True):
         print("\n".join(_lines(name, one)))
 

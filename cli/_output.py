@@ -19,10 +19,10 @@ def short(sha256: str) -> str:
     return f"{sha256[:16]}..."
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], broken: bool = False) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], again: int = 0) -> None:
     """A table on stdout; off a terminal it is as wide as it needs, so that nothing is cut.
 
-    With `broken`, columns that the terminal has no room for go into further tables, each with the first column again.
+    With `again`, columns that the terminal has no room for go into further tables, each with the first `again` ones.
     """
     from rich.console import Console
     from rich.table import Table
@@ -31,8 +31,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], bro
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=160)
     filled = list(rows)
-    for part, shown in enumerate(_parts(columns, filled, console.width) if broken else [range(len(columns))]):
-        drawn = Table(title=title if part == 0 else None, title_justify="left", header_style="bold")
+    widths = [max(len(line) for row in (columns, *filled) for line in row[i].split("\n")) for i in range(len(columns))]
+    fits, fits_without_spaces = (1 + sum(w + between for w in widths) <= console.width for between in (3, 1))
+    beside = 0 if again and fits_without_spaces and not fits else 1
+    for part, shown in enumerate(_parts(widths, 1 + 2 * beside, console.width, again)):
+        drawn = Table(title=None if part else title, title_justify="left", header_style="bold", padding=(0, beside))
         for index in shown:
             drawn.add_column(columns[index], overflow="fold", no_wrap=index == 0)  # the first is what is typed again
         for row in filled:
@@ -40,14 +43,15 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], bro
         console.print(drawn)
 
 
-def _parts(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
-    """Which columns stand together in tables of at most `width`, the first in all of them."""
-    widths = [max(len(line) for row in (columns, *rows) for line in row[i].split("\n")) for i in range(len(columns))]
-    parts = [[0]]
-    for index in range(1, len(columns)):
-        needed = 1 + sum(widths[i] + 3 for i in (*parts[-1], index))  # a space on both sides, and a line
-        if needed > width and len(parts[-1]) > 1:
-            parts.append([0])
+def _parts(widths: Sequence[int], between: int, room: int, again: int) -> list[list[int]]:
+    """Which columns stand together in tables of at most `room`, the first `again` in all; all in one without."""
+    if not again:
+        return [list(range(len(widths)))]
+    parts = [list(range(again))]
+    for index in range(again, len(widths)):
+        needed = 1 + sum(widths[i] + between for i in (*parts[-1], index))
+        if needed > room and len(parts[-1]) > again:
+            parts.append(list(range(again)))
         parts[-1].append(index)
     return parts
 

@@ -107,7 +107,7 @@ def _many(entries: Sequence[Entry], outputs: _Outputs, force: bool, as_json: boo
     else:
         titles = [f"{c.title}\n{c.unit}" for c in columns.shown(entries)]
         rows = [[str(i), *_lines(cells)] for i, cells in enumerate(columns.rows(entries), 1)]
-        table("latency, energy and price", ("row", *titles), rows, broken=True)
+        table("latency, energy and price", ("row", *titles), rows, again=1)
         print("\n".join([*columns.legend(entries), *_of_others(entries), *(f"! unlike, {d}" for d in differ)]))
     _write(entries, outputs)
 
