@@ -149,6 +149,13 @@ class LiveClip(VideoSource):
         self._due_s = 0.0
         self._count = 0
 
+    def open(self) -> None:
+        import cv2
+
+        super().open()
+        self._capture.release()  # and with one decoder's thread, as a camera's stream is opened
+        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+
     def read(self) -> Frame | None:
         now_s = time.monotonic()
         self._due_s = max(self._due_s + self._period_s, now_s) if self._due_s else now_s

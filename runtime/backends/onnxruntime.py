@@ -71,6 +71,7 @@ class OnnxRuntimeSession:
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._session: Any = _open(ort, bundle, bundle.read_model(), settings, providers)
+        self._session._model_bytes = None  # kept for `set_providers`, which nobody calls: the whole model once more
         real = self._session.get_providers()[0]
         if real != wanted and not options.allow_fallback:
             raise DeviceMismatch(

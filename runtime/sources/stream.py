@@ -20,6 +20,8 @@ OPEN_MS, READ_MS = 5000, 1000
 CONNECT_S = 0.3
 """What connecting to a camera that was lost may take, or thrice what it took before: FFmpeg would wait 5 s for one that
 is away, and meet its return late."""
+THREADS = 1
+"""Of the decoder. Each one more would hold a frame back, 33 ms at 30 frames/s, and OpenCV takes one a core."""
 LONGEST_BACKLOG = 300
 """Frames that may have piled up while the stream was opened, at most."""
 LATEST_S = 5.0
@@ -53,7 +55,7 @@ class StreamSource(LiveCapture):
         if self._connects_s is not None and self._connect(max(CONNECT_S, 3 * self._connects_s)) is None:
             raise CameraUnavailable(f"--source {self.uri}: still away")
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
-        self._capture = cv2.VideoCapture(self._given, cv2.CAP_FFMPEG, limits)
+        self._capture = cv2.VideoCapture(self._given, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, THREADS])
         if not self._capture.isOpened():
             self.close()
             # Only once, for it takes a moment: a camera that was there is opened again as soon as it can be.
