@@ -25,7 +25,7 @@ from helmsight.runtime.meter import Meter
 from helmsight.runtime.pipeline_options import PipelineOptions
 from helmsight.runtime.results import Frame
 from helmsight.runtime.sources import open_source
-from helmsight.runtime.sources.stream import Lateness
+from helmsight.runtime.sources.stream import Lateness, StreamSource
 
 SERVER = Path(__file__).parents[1] / "rtsp_server.py"
 PYTHON = "/usr/bin/python3"
@@ -175,6 +175,13 @@ def test_frames_that_piled_up_at_the_opening_are_left_out(server: Rtsp) -> None:
     assert first
     assert last
     assert (last.captured_ns - first.captured_ns) / MS > 0.5 * 9 * 33
+
+
+def test_no_frame_is_held_back_in_a_decoder_of_many_threads(server: Rtsp) -> None:
+    server.start()
+    with open_source(server.uri("/ball")) as source:
+        assert isinstance(source, StreamSource)
+        assert source._capture.get(cv2.CAP_PROP_N_THREADS) == 1
 
 
 @pytest.mark.parametrize(
