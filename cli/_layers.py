@@ -48,7 +48,7 @@ def with_layers(bundles: Sequence[Bundle], runs: Sequence[Run], options: Profile
     from ..runtime.profiler.layers import profile_layers
     from ..runtime.profiler.trace import process_of
 
-    if any(run.where for run in runs):
+    if not runs or any(run.where for run in runs):
         return list(runs)
     print("timing the layers, in a run of its own", file=sys.stderr)
     made = []
