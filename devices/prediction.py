@@ -155,5 +155,6 @@ def _outside(model: LatencyModel, load: Load, peak: float) -> list[str]:
         than = "less than the least" if load.operations < low else "more than the most"
         said.append(f"{load.operations / 1e9:.3g}e9 operations are {than} of what it was fitted to")
     if not model.peak_gflops[0] <= peak <= model.peak_gflops[1]:
-        said.append(f"a peak of {peak / 1e3:,.3g}e12 a second is beyond what it was fitted to")
+        rate = f"{peak / 1e3:,.0f}" if peak >= 1e5 else f"{peak / 1e3:.3g}"
+        said.append(f"a peak of {rate}e12 a second is beyond what it was fitted to")
     return said
