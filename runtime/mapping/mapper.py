@@ -108,7 +108,7 @@ class Mapper:
         """
         frame_hw = (frame.image.shape[0], frame.image.shape[1])
         view = FloorView(self.geometry, frame_hw, (drive.free_space.shape[0], drive.free_space.shape[1]))
-        seen = self._move(frame.image, drive.free_space)
+        seen = self._move(frame.image, drive.free_space, wheels)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
         if not self.motion.lost:
@@ -177,7 +177,7 @@ class Mapper:
         except StopIteration as ended:
             self.grid, self._rebuilding = ended.value, None
 
-    def _move(self, image: Image, free_space: Floats) -> Motion:
+    def _move(self, image: Image, free_space: Floats, wheels: Motion | None) -> Motion:
         cv2 = self._cv2
         height, width = image.shape[:2]
         halvings = max(0, math.ceil(math.log2(width / self.options.flow_width_px)))
@@ -192,5 +192,6 @@ class Mapper:
             grey = cv2.resize(grey, flow_hw[::-1], interpolation=cv2.INTER_AREA)
         # The edge belongs to what stands there; one cell of the network is kept away from it.
         floor = cv2.erode((free_space > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8))
-        motion = self._odometry.step(grey, floor)
+        expected = None if wheels is None or wheels.lost else wheels.pose
+        motion = self._odometry.step(grey, floor, expected)
         return Motion(lost=True) if changed else motion

@@ -28,6 +28,10 @@ CAUCHY = 2.385
 """Keeps 95 % of the efficiency on normal errors (Zhang, Parameter estimation techniques, 1997, table 1)."""
 
 
+SAME_RAD = 0.02
+"""Turns that differ by less lead to the same place."""
+
+
 @dataclass(frozen=True, slots=True)
 class OdometryOptions:
     """How the floor is laid over. `levels`: how often the raster is halved, and halved again, to begin coarse.
@@ -108,8 +112,8 @@ class Odometry:
         self._since_key = Pose()
         self._last = Pose()
 
-    def step(self, grey: Grey, floor: Grey) -> Motion:
-        """The motion since the last call; zero at the first.
+    def step(self, grey: Grey, floor: Grey, expected: Pose | None = None) -> Motion:
+        """The motion since the last call; zero at the first. The search begins at the `expected` one, or at the last.
 
         `grey` and `floor` are H x W uint8; `floor` is non-zero where the floor is seen. When this frame's floor does
         not lie over the key frame's, the motion is `lost`, and this frame is the next key frame.
@@ -118,7 +122,7 @@ class Odometry:
         if self._key is None:
             self._start(levels, floor)
             return Motion()
-        fit = self._fit(levels)
+        fit = self._fit(levels, expected or self._last)
         if fit is None:
             self._start(levels, floor)
             return Motion(lost=True)
@@ -166,11 +170,14 @@ class Odometry:
         ones = np.ones((len(points), 1))
         return _Template(view, np.hstack([points, ones]).T, before, np.hstack([by_motion, before[:, None], ones]))
 
-    def _fit(self, levels: list[Floats]) -> _Fit | None:
-        """Lay the key frame's floor over this frame's: from the last motion, and where that fails, from others."""
-        last = self._descend(levels, self._since_key.then(self._last).inverse())
-        if last is not None:
-            return last
+    def _fit(self, levels: list[Floats], expected: Pose) -> _Fit | None:
+        """Lay the key frame's floor over this frame's: from the last motion and one that is expected to be another,
+        whichever fits better; where neither does, from others."""
+        motions = [self._last, expected] if abs(expected.yaw_rad - self._last.yaw_rad) > SAME_RAD else [expected]
+        fits = [self._descend(levels, self._since_key.then(motion).inverse()) for motion in motions]
+        found = [fit for fit in fits if fit is not None]
+        if found:
+            return max(found, key=lambda fit: fit.correlation)
         begins = [self._since_key.then(Pose(yaw_rad=turn)).inverse() for turn in self.options.turns_rad]
         coarse = [fit for begin in begins if (fit := self._descend(levels[-1:], begin)) is not None]
         if not coarse:

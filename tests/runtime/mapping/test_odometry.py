@@ -4,16 +4,18 @@ import pytest
 
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.mapper import Mapper, MapperOptions
+from helmsight.runtime.mapping.motion import Motion
 from helmsight.runtime.mapping.odometry import OdometryOptions
 
 pytest.importorskip("cv2")
 
 
-def drive(world, poses, hw=(240, 320)):
+def drive(world, poses, hw=(240, 320), wheels=()):
     mapper = Mapper(world.geometry)
     motions = []
     for index, pose in enumerate(poses):
-        mapper.update(world.frame(index, pose, hw), world.drive(pose, hw))
+        told = wheels[index] if wheels else None
+        mapper.update(world.frame(index, pose, hw), world.drive(pose, hw), told)
         motions.append(mapper.motion)
     return mapper, motions
 
@@ -56,6 +58,23 @@ def test_turning_on_the_spot_and_backwards(room):
     assert mapper.lost == 0
     assert distance(mapper.pose, poses[-1]) < 0.03
     assert mapper.pose.yaw_rad == pytest.approx(0.95, abs=0.02)
+
+
+def test_what_wheels_tell_is_where_the_search_begins(room):
+    """A robot that turns with a jerk, 0.3 rad from one frame to the next: by what wheels tell, roughly, it is found."""
+    turns = [0.0, 0.0, 0.3, 0.3, 0.0, -0.3, -0.3, 0.0]
+    poses = [Pose(yaw_rad=sum(turns[: i + 1])) for i in range(len(turns))]
+    rough = [Motion(0.0, 0.0, 0.8 * turn, 0.1, 0.1) for turn in turns]
+    mapper, motions = drive(room, poses, wheels=rough)
+    assert mapper.lost == 0
+    assert [m.dyaw_rad for m in motions] == pytest.approx(turns, abs=0.02)
+
+
+def test_wheels_that_slip_do_not_lead_astray(room):
+    poses = [Pose(0.03 * i) for i in range(8)]
+    mapper, motions = drive(room, poses, wheels=[Motion(0.03, 0.0, 0.16, 0.02, 0.1)] * 8)
+    assert mapper.lost == 0
+    assert [m.dyaw_rad for m in motions[1:]] == pytest.approx([0.0] * 7, abs=0.01)
 
 
 def test_the_same_frames_give_the_same_path(room):
