@@ -1,7 +1,7 @@
-"""fp16 and int8 beside fp32 on this CPU: what the networks that ship lose in score and gain in time.
+"""fp16 and int8 beside fp32: what the networks that ship lose in score, and what they gain in time on this CPU.
 
-Each is exported as `helmsight export NAME --precision ... --repair` does it; the three take turns on one thread, frame
-by frame of the clip that ships, so ratios are of the same moments.
+Each is exported as `helmsight export NAME --precision ... --repair` does it; those for a CPU take turns on one thread,
+frame by frame of the clip that ships, so ratios are of the same moments. TensorRT's file is scored in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,16 @@ from helmsight.runtime.tasks import task_for
 from .harness import Goal, Result, parser
 
 PRECISIONS = ("fp32", "fp16", "int8")
+NVIDIA, BOARD = "int8, TensorRT", "jetson-orin-nano/tensorrt"
+"""int8 as NVIDIA's engines read it, and a target that gets it; fp16 is one file for all."""
+LOWER = ("fp16", "int8", NVIDIA)
 MAX_DROP = 0.01
 NOTES = (
     "int8 is U8S8 in QDQ form, ranges from 128 inputs; layers whose loss breaks a gate stay in fp32 (`--repair`).",
+    "`int8, TensorRT` is the file that a Jetson Orin, a DGX or an engine of TensorRT-RTX gets: int8 with zero points "
+    "of 0, pairs before convolutions, matrix products and sums only. What an engine makes of it was not run here, nor "
+    "was it timed: a CPU is slow with it. `off` is its largest difference, over the largest value of that output in "
+    "that run.",
     "The scores of fp16 are with every value rounded to float16, as a GPU stores them, and sums in fp32; no GPU was "
     "used. The times of fp16 are of what ONNX Runtime makes of the file on this CPU.",
     "Both networks are small; what int8 does to a large one was not measured here.",
@@ -40,11 +48,13 @@ NOTES = (
 
 
 def make(name: str, folder: Path) -> dict[str, Bundle]:
-    """The bundle called `name` in each precision, made in `folder`."""
+    """The bundle called `name` in each precision, made in `folder` unless it is there."""
     made = {"fp32": open_bundle(name)}
-    for precision in PRECISIONS[1:]:
-        out = folder / f"{made['fp32'].manifest.name}-{precision}.bundle"
-        made[precision] = export(name, ExportOptions(precision=precision, repair=True, out=out, max_drop=MAX_DROP))
+    for kind in LOWER:
+        out = folder / f"{made['fp32'].manifest.name}-{len(made)}.bundle"
+        wanted = ExportOptions(precision=kind.split(",")[0], repair=True, out=out, max_drop=MAX_DROP)
+        wanted = replace(wanted, targets=(BOARD,)) if kind == NVIDIA else wanted
+        made[kind] = open_bundle(out) if out.is_dir() else export(name, wanted)
     return made
 
 
@@ -85,7 +95,9 @@ def speed_row(name: str, precision: str, bundle: Bundle, taken: Mapping[str, Seq
 
 def score_rows(name: str, made: Mapping[str, Bundle]) -> list[dict[str, Any]]:
     """The task's scores: fp32's as both exports measured it, each other one as its own export did."""
-    scores = {precision: made[precision].manifest.parity["cpu"]["score"] for precision in PRECISIONS[1:]}
+    scores = {kind: made[kind].manifest.parity["cpu"]["score"] for kind in LOWER}
+    (board,) = (record for name, record in made[NVIDIA].manifest.parity.items() if name != "cpu")
+    scores[NVIDIA] = board["artefacts"]["tensorrt"]["score"]  # of the file itself
     return [
         {
             "network": name,
@@ -96,6 +108,19 @@ def score_rows(name: str, made: Mapping[str, Bundle]) -> list[dict[str, Any]]:
         }
         for metric, pair in scores["int8"].items()
     ]
+
+
+def engine_row(name: str, bundle: Bundle) -> dict[str, Any]:
+    """What the file for TensorRT is."""
+    record = bundle.manifest.parity["cpu"]
+    repair = record.get("repair", {"kept": [], "layers": 0})
+    return {
+        "network": name,
+        "the file is in": in_words(record["precision"], record["real"]),
+        "kept in fp32": f"{len(repair['kept'])} of {repair['layers']}" if repair["layers"] else "none",
+        "off": record["max_rel"],
+        "model bytes": bundle.model.stat().st_size,
+    }
 
 
 def _computed(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -109,27 +134,31 @@ def main() -> None:
     arguments.add_argument("--bundles", nargs="+", default=["face", "navigate"])
     arguments.add_argument("--seconds", type=float, default=20.0, help="of timing for each network")
     arguments.add_argument("--frames", type=int, default=32, help="of the clip, over and over")
+    arguments.add_argument("--made", type=Path, help="folder to keep the bundles in, and to take them from")
     args = arguments.parse_args()
     rows: list[dict[str, Any]] = []
     scores: list[dict[str, Any]] = []
+    engines: list[dict[str, Any]] = []
     busy: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.bundles:
-            made = make(name, Path(folder))
+            made = make(name, args.made or Path(folder))
             with OthersWatch() as others:
-                taken = timed(made, clip_feeds(made["fp32"], args.frames), args.seconds)
+                taken = timed({p: made[p] for p in PRECISIONS}, clip_feeds(made["fp32"], args.frames), args.seconds)
             busy += [others.cores] if others.cores is not None else []
             rows += [speed_row(made["fp32"].manifest.name, p, made[p], taken) for p in PRECISIONS]
             scores += score_rows(made["fp32"].manifest.name, made)
+            engines += [engine_row(made["fp32"].manifest.name, made[NVIDIA])]
     goals = [
         Goal(f"{row['network']} in int8, times as fast as fp32", row["times as fast"], WORTH_IT, at_least=True)
         for row in rows
         if row["precision"] == "int8"
     ]
     options = {"bundles": " ".join(args.bundles), "seconds": args.seconds, "frames": args.frames, "threads": 1}
-    title = "Lower precisions on a CPU"
+    title = "Lower precisions"
     others_cores = max(busy) if busy else None
-    Result("precision", title, options, rows, goals, others_cores, {"Scores": scores}, NOTES).write(args.out)
+    more = {"Scores": scores, "int8 for TensorRT": engines}
+    Result("precision", title, options, rows, goals, others_cores, more, NOTES).write(args.out)
 
 
 if __name__ == "__main__":

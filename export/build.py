@@ -17,10 +17,11 @@ from ..runtime.backends.openvino import find_openvino
 from ..runtime.bundle import Bundle, Manifest, write_bundle
 from ..runtime.parity import Run, Tolerance, plain_onnx_run, tolerance
 from ..runtime.signature import signer
-from .artefacts import Order, check_tools, make_all
+from .artefacts import Order, check_tools, make_for
 from .bf16 import OPENVINO, in_bf16
 from .card import model_card
 from .convert import to_model, with_outputs
+from .gates import score_gate
 from .graph import GraphSummary, summarise
 from .inputs import CALIBRATION, COUNT, Feeds, Inputs, gather_inputs
 from .judge import Judge, Limits
@@ -31,7 +32,7 @@ from .quantise import FORMAT, NVIDIA_FORMAT
 from .reference import one_torch_thread, torch_run
 from .sizes import at_usual_size
 from .source import Source, load_source
-from .targets import CPU, NVIDIA, Target, check_memory, check_targets
+from .targets import NVIDIA, Target, check_memory, check_targets
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -95,7 +96,11 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
         model = to_model(network, options.opset, log, out.with_name(f"{network.name}.export.log"))
         made = _Making(network, options, targets, inputs, calibration, Path(work), say).bundle(model)
         draft = replace(made.draft, manifest=_judged(network, made))
-        manifest, files = _equipped(draft, targets, Path(work), inputs, say, options.allowed)
+        score = score_gate(network.score, draft.manifest, options.max_drop) if network.score else None
+        parity, files = make_for(
+            targets, Path(work), lambda t, place: Order(draft, t, place, inputs.feeds, options.allowed, say, score)
+        )
+        manifest = replace(draft.manifest, parity={**draft.manifest.parity, **parity})
         say(f"writing {out}")
         files |= {"model.onnx": made.draft.model, "README.md": model_card(manifest).encode()}
         return write_output(out, manifest, files, seal)
@@ -245,22 +250,6 @@ def _judged(network: Source, made: Attempt) -> Manifest:
     manifest = made.draft.manifest
     record = {**made.verdict.record, **manifest.parity["cpu"]}
     return replace(manifest, metrics={**network.metrics, **made.verdict.metrics}, parity={"cpu": record})
-
-
-def _equipped(
-    draft: Bundle, targets: tuple[Target, ...], work: Path, inputs: Inputs, say: Say, allowed: Tolerance
-) -> tuple[Manifest, dict[str, Path | bytes]]:
-    """The manifest with what was made for each target, and its files; `cpu` runs what the gates saw."""
-    parity, files = dict(draft.manifest.parity), dict[str, Path | bytes]()
-    for target in targets:
-        if target.name == CPU:
-            continue
-        say(f"making what {target.name} needs: {', '.join(target.artefacts)}")
-        folder = work / "targets" / target.name
-        folder.mkdir(parents=True)
-        parity[target.name] = make_all(Order(draft, target, folder, inputs.feeds, allowed, say))
-        files |= {str(file.relative_to(work)): file for file in folder.rglob("*") if file.is_file()}
-    return replace(draft.manifest, parity=parity), files
 
 
 @contextmanager

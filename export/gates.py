@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,3 +49,10 @@ def check_score(before: Metrics, after: Metrics, max_drop: float) -> Mapping[str
                 f"{max_drop:.4g} of it; nothing was written"
             )
     return compared
+
+
+def score_gate(score: Score, manifest: Manifest, max_drop: float) -> Callable[[Run], Mapping[str, Mapping[str, float]]]:
+    """`check_score` of whatever runs, beside the source's scores as the manifest of a file that passed has them."""
+    found = manifest.parity["cpu"]["score"]
+    before = {name: {**manifest.metrics[name], "value": pair["fp32"]} for name, pair in found.items()}
+    return lambda run: check_score(before, measure(score, run, manifest), max_drop)

@@ -121,16 +121,19 @@ class Lowering:
         place = self._work / f"{precision}-{len(kept)}.bundle"
         draft = write_bundle(place, self._describe(model, found), {"model.onnx": content})
         if precision == "int8":
-            draft = replace(draft, manifest=_with(draft.manifest, optimisation=fastest_optimisation(draft, inputs)))
+            level = "all" if self._for_nvidia else fastest_optimisation(draft, inputs)
+            draft = replace(draft, manifest=_with(draft.manifest, optimisation=level))
         computed = read_computed(draft)
-        faithful = None
-        if precision == "fp16" and "fp16" not in computed.weighted_ops:
+        # For NVIDIA the file as it says, whatever a CPU's own kernels for int8 would make of it.
+        faithful = draft.model if self._for_nvidia else None
+        rounded = precision == "fp16" and "fp16" not in computed.weighted_ops
+        if rounded:
             faithful = self._work / "faithful.onnx"
             faithful.write_bytes(lower.faithful(model).SerializeToString())
         verdict = self._judge(draft, faithful, thorough)
         record = {"precision": computed.name, "machine": platform.machine(), "weighted_ops": computed.weighted_ops}
         speed = times_as_fast(self._full, draft, inputs)
-        return noted(Attempt(draft, kept, verdict), computed=record, rounded=faithful is not None, speed=speed)
+        return noted(Attempt(draft, kept, verdict), computed=record, rounded=rounded, speed=speed)
 
     def _say_cost(self, precision: str, record: Mapping[str, Any]) -> None:
         computed, speed = record["computed"], record["speed"]

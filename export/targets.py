@@ -79,6 +79,10 @@ PLANS: dict[str, Plan] = {
     # 10.0 reads opset 20 (the same document at 10.0-GA); for later ones no document was read, so the same is taken.
     "tensorrt-jetpack6": Plan("TensorRT 10", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
     "tensorrt-jetpack7": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    # 10.0 refuses Pascal, so that it is the file of 8.5 which is built there too.
+    "tensorrt-pascal": Plan(
+        "TensorRT 8.5, 8.6", _all("trtexec"), 17, "ONNX for TensorRT 8.5", f"{_BUILT_THERE}; trtexec"
+    ),
     "tensorrt-old": Plan("TensorRT 10.0 to 10.4", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
     "tensorrt": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
     "tensorrt-rtx-too": Plan(

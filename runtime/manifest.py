@@ -213,9 +213,9 @@ _TENSOR = Fields(
     {"layout": str, "colour": str, "range": (list, type(None)), "multiple": int},
 )
 _REAL = Fields(known={"weighted_ops": Each(int), "initialisers": Each(int)})
-_ARTEFACT = Fields({"precision": str}, {"real": _REAL, "max_abs": NUMBER, "n": int, "run": str})
-_SPEED = Fields({"times_as_fast": NUMBER, "ms": NUMBER, "fp32_ms": NUMBER})
 _SCORE = Each(Fields({"fp32": NUMBER, "exported": NUMBER}))
+_ARTEFACT = Fields({"precision": str}, {"real": _REAL, "max_abs": NUMBER, "n": int, "run": str, "score": _SCORE})
+_SPEED = Fields({"times_as_fast": NUMBER, "ms": NUMBER, "fp32_ms": NUMBER})
 _BF16 = Fields(
     {"precision": str},
     {

@@ -8,11 +8,11 @@ from typing import Any
 from ...devices.errors import DeviceMismatch, need
 from ...runtime.bundle import sha256
 from ...runtime.engines.source import MODEL
-from ...runtime.parity import check_parity, plain_onnx_run
+from ...runtime.parity import plain_onnx_run
 from ..nvidia import cast_first
 from ..precision import read_precision
 from ..to_onnx import read_opset
-from . import Order
+from . import Order, same_network
 
 
 def make(order: Order) -> Mapping[str, Any]:
@@ -21,7 +21,7 @@ def make(order: Order) -> Mapping[str, Any]:
     Raises DeviceMismatch where its opset is newer than the board's TensorRT reads, BadArtefact with the node's name for
     one that computes with bytes.
     """
-    manifest, plan = order.draft.manifest, order.target.row.plan
+    plan = order.target.row.plan
     model = cast_first(need("onnx", "train").load(order.draft.model))
     opset = read_opset(model)
     if opset > plan.opset:
@@ -30,15 +30,13 @@ def make(order: Order) -> Mapping[str, Any]:
         )
     file = order.folder / MODEL
     file.write_bytes(model.SerializeToString(deterministic=True))
-    before, after = (plain_onnx_run(path, manifest.outputs) for path in (order.draft.model, file))
-    parity = check_parity(before, after, order.feeds, order.tolerance)
+    compared = same_network(order, plain_onnx_run(file, order.draft.manifest.outputs))
     found = read_precision(model)
     return {
         "precision": found.name,
         "real": found.to_json(),
         "read_back": "from the ONNX file; `helmsight build` reads it back from the engine",
-        **parity.to_json(),
-        "reference": "the bundle's model.onnx in ONNX Runtime with its optimisations off",
+        **compared,
         "opset": opset,
         "sha256": sha256(file),
         "run": "helmsight build NAME.bundle && helmsight camera NAME.bundle --device tensorrt",

@@ -17,8 +17,9 @@ from ...runtime.engines import tensorrt_rtx
 from ...runtime.engines.build import compile_network
 from ...runtime.engines.network import Parsed, configure, graph_types, name_of, parse
 from ...runtime.engines.source import RTX_ENGINE
+from ...runtime.parity import plain_onnx_run
 from ..nvidia import at_fixed_size, cast_first
-from . import Order
+from . import Order, same_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,8 @@ def make(order: Order) -> Mapping[str, Any]:
     library = tensorrt_rtx()
     model = need("onnx", "train").load(order.draft.model)
     model = at_fixed_size(cast_first(model), order.draft.manifest.inputs)
-    parsed = parse(library, model.SerializeToString(), "the network")
+    network = model.SerializeToString()
+    parsed = parse(library, network, "the network")
     types = graph_types(parsed)
     started = perf_counter()
     engine = order.folder / RTX_ENGINE
@@ -43,12 +45,15 @@ def make(order: Order) -> Mapping[str, Any]:
         step = "; --precision fp16 may do" if "FP32" in str(error) and order.target.precision == "fp32" else ""
         raise BadArtefact(f"{error}{step}") from error
     took = perf_counter() - started
+    compared = same_network(order, plain_onnx_run(network, order.draft.manifest.outputs, "the network"))
     order.say(f"{library} built an engine for compute capability {order.target.compute_capability} in {took:.1f} s")
     return {
         "precision": name_of(types),
         "real": {"weighted_ops": types},
         "read_back": "types of the strongly typed network that was built; the engine itself tells them on a GPU only",
         "versions": {library.name: library.version},
+        **compared,
+        "compared": "the ONNX file that it was built from",
         "compute_capability": order.target.compute_capability,
         "bytes": engine.stat().st_size,
         "sha256": sha256(engine),

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, MissingExtra
-from helmsight.export.artefacts import Order, check_tools, make, make_all
+from helmsight.export.artefacts import Order, check_tools, make, make_all, same_network
 from helmsight.export.artefacts.trtexec import VERSIONS, trtexec_line
 from helmsight.export.build import ExportOptions, export
+from helmsight.export.gates import score_gate
 from helmsight.export.precision import read_precision
 from helmsight.export.targets import Target, row
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
-from helmsight.runtime.parity import Tolerance
+from helmsight.runtime.parity import Tolerance, plain_onnx_run
 
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
 pytest.importorskip("onnxruntime", reason="needs the cpu extra")
@@ -60,6 +63,27 @@ def test_pairs_stand_before_products_and_sums_only(drafts: dict[str, Bundle]) ->
     assert fed - {"Reshape", "Transpose"} == {"Add", "Conv", "Gemm"}
     assert not dequantised & {value.name for value in graph.output}, "what is decoded stays in float"
     assert read_precision(onnx.load(drafts["int8"].model)).weighted_ops == {"int8": 20}
+
+
+def test_the_score_is_of_the_file_that_the_target_gets(drafts: dict[str, Bundle], tmp_path: Path) -> None:
+    draft = drafts["int8"]
+    scored = {"score": {"steer_rmse": {"fp32": 0.3164, "exported": 0.3165}}}
+    parity = {"cpu": {"precision": "int8", **scored}}
+    draft = replace(draft, manifest=replace(draft.manifest, parity=parity))
+    run = plain_onnx_run(draft.model, draft.manifest.outputs)
+    worse = {"steer_rmse": {"value": 0.33, "better": "lower"}}
+    gate = score_gate(lambda run, manifest: worse, draft.manifest, 0.01)
+    asked = replace(order(draft, "dgx-a100", tmp_path / "t", "int8"), score=gate)
+    assert same_network(asked, run)["score"] == scored["score"], "to the last bit: it is the bundle's"
+
+    def other(feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: values + np.float32(1e-6) for name, values in run(feeds).items()}
+
+    with pytest.raises(GateFailed, match=r"steer_rmse goes from 0.3164 in the source to 0.33 exported"):
+        same_network(asked, other)
+    worse["steer_rmse"]["value"] = 0.3
+    found = same_network(asked, other)
+    assert (found["scored"], found["score"]["steer_rmse"]["exported"]) == ("this file", 0.3)
 
 
 def bad_draft(folder: Path, kind: str, operator_set: int = 18) -> Bundle:
