@@ -69,13 +69,14 @@ std::string overhead() {
            ", \"in_sample_us\": " + rounded(double(median(times)) / 1e3, 3) + "}";
 }
 
-// A member more of the record: what the layers took, and what the processor could do.
+// A member more of the record: what the layers took, what the processor could do, and how long all of that was.
 std::string layers(Model& model, const Query& query, long runs) {
+    const std::int64_t begin = now_ns();
     LayerClock& clock = model.clock_layers();
     clock.run(query, kLeastRuns, std::size_t(runs));
     const Speed speed = measured_speed(model.option());
     return ", \"layers\": {" + clock.record() + ", \"speed\": {\"gflops\": " + rounded(speed.gflops, 3) +
-           ", \"gb_s\": " + rounded(speed.gb_s, 3) + "}}";
+           ", \"gb_s\": " + rounded(speed.gb_s, 3) + "}, \"seconds\": " + rounded(seconds_since(begin), 3) + "}";
 }
 
 }  // namespace

@@ -182,7 +182,8 @@ def _measured(
         ) from error
     board.warn(done.stderr)
     try:
-        return said, sensors_during(board.read(LOG), board.read(TIMES), said["duration_s"])
+        after_s = said["layers"]["seconds"] if layer_runs else 0.0
+        return said, sensors_during(board.read(LOG), board.read(TIMES), said["duration_s"], after_s)
     except BadArtefact as error:  # larger than what is read
         return said, unread(reason_of(error))
 

@@ -59,13 +59,15 @@ def script(command: str) -> str:
     )
 
 
-def sensors_during(log: bytes, times: bytes, duration_s: float) -> dict[str, Any]:
-    """As the record keeps sensors: in the last `duration_s` before the program ended, and idle before it started.
+def sensors_during(log: bytes, times: bytes, duration_s: float, after_s: float = 0.0) -> dict[str, Any]:
+    """As the record keeps sensors: in the `duration_s` of the run, and idle before the program started.
 
-    `times` has the board's uptime at both. What cannot be read is not available, with the reason: the run is kept.
+    The run ended `after_s` before the program did. `times` has the board's uptime at the program's start and end. What
+    cannot be read is not available, with the reason: the run is kept.
     """
     try:
         started, ended = (_uptime(line) for line in times.decode().splitlines())
+        ended -= after_s
         begin, snapshots = ended - duration_s, list(_snapshots(log.decode(errors="replace")))
         idle_s = started - min((t for t, _ in snapshots), default=started)
         said = _replayed((t - begin, files) for t, files in snapshots if begin <= t <= ended)

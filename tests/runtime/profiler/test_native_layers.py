@@ -71,7 +71,7 @@ def said() -> dict[str, Any]:
     for begin in range(0, 7 * 10**4, 10**4):
         calls = [[0, begin + 1000, begin + 4000], [1, begin + 5000, begin + 7000]]
         runs.append({"begin_ns": begin, "end_ns": begin + 9000, "calls": calls})
-    return {"layers": layers, "runs": runs, "speed": {"gflops": 10.0, "gb_s": 2.0}}
+    return {"layers": layers, "runs": runs, "speed": {"gflops": 10.0, "gb_s": 2.0}, "seconds": 3.5}
 
 
 def test_what_a_program_told() -> None:

@@ -55,6 +55,8 @@ def test_power_in_the_run_and_before_it() -> None:
     )
     sensors = json.loads(json.dumps(sensors_during(log, b"102.00 1\n107.50 2\n", 4.0)))
     assert [t for t, _ in sensors["samples"]["power_w.POM_5V_IN"]] == [0.5, 1.5, 2.5, 4.0]
+    behind = sensors_during(log, b"102.00 1\n110.50 2\n", 4.0, 3.0)
+    assert json.loads(json.dumps(behind)) == sensors, "with three seconds of layers behind it"
     assert sensors["readings"]["temperature_c.CPU-therm"]["maximum"] == 43
     assert "other_cores" not in sensors["readings"]
     one = a_profile(np.full(40, 100_000_000), sensors=sensors, duration_s=4.0)
