@@ -143,11 +143,11 @@ def our_model(folder: str) -> Any:
     """The model as helmsight's pipeline takes it, one thread."""
     from helmsight.runtime.backends import SessionOptions, load
     from helmsight.runtime.bundle import open_bundle
-    from helmsight.runtime.heap import limit_arenas
+    from helmsight.runtime.heap import share_one_heap
     from helmsight.runtime.model import Model
     from helmsight.runtime.tasks import task_for
 
-    limit_arenas()  # as the command does
+    share_one_heap()  # as the command does
     bundle = open_bundle(folder)
     return Model(load(bundle, SessionOptions(threads=1)), task_for(bundle.manifest))
 

@@ -21,7 +21,7 @@ import numpy as np
 from helmsight.devices.errors import CameraUnavailable
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import open_bundle
-from helmsight.runtime.heap import limit_arenas
+from helmsight.runtime.heap import share_one_heap
 from helmsight.runtime.meter import Summary
 from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline
@@ -187,7 +187,6 @@ class Run:
 
 def soak(args: argparse.Namespace) -> Run:
     """The pipeline for so long."""
-    limit_arenas()  # as the command does
     seconds = args.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         clip = write_clip(Path(folder) / "clip.mp4", 300)
@@ -213,6 +212,7 @@ def soak(args: argparse.Namespace) -> Run:
 
 def main() -> None:
     """Run and write the result."""
+    share_one_heap()  # as the command does
     made = parser(__doc__ or "")
     made.add_argument("--bundles", nargs="+", default=["face", "navigate"])
     made.add_argument("--device", default="cpu")

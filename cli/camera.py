@@ -95,9 +95,9 @@ def camera(
     for option, value in (("--max-age-ms", max_age_ms), ("--frozen-after-ms", frozen_after_ms)):
         if not isfinite(value):
             raise UsageError(f"{option} {value}: expected milliseconds")
-    from ..runtime.heap import limit_arenas
+    from ..runtime.heap import share_one_heap
 
-    limit_arenas()  # before OpenCV and the engine are there and have theirs
+    share_one_heap()  # before there are threads that have theirs
     from ..runtime.camera import CameraOptions
     from ..runtime.pipeline import PipelineOptions
 

@@ -6,18 +6,19 @@ import ctypes
 import sys
 from typing import Any
 
-ARENAS = 2
-"""Heaps that malloc may have. It takes one for each thread, up to eight a core, and each keeps what its thread freed:
-a reader that is opened anew after each loss of its camera would leave one behind. Our threads rarely allocate at the
-same time, so two are as fast as many."""
 _M_ARENA_MAX = -8  # malloc.h
 
 
-def limit_arenas() -> None:
-    """At most `ARENAS` heaps for the process; call it early, since those that are there stay."""
+def share_one_heap() -> None:
+    """One heap for all threads of the process; call it before there are others, since a heap that is there stays.
+
+    glibc makes one for each thread, up to eight a core, and gives back the free end of the first only. A reader that is
+    opened anew after each loss of its camera would leave what it took in one after the other. The price is that threads
+    wait for each other to allocate; frames/s of the pipeline are the same with and without.
+    """
     mallopt = _glibc("mallopt")
     if mallopt is not None:
-        mallopt(_M_ARENA_MAX, ARENAS)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:
