@@ -14,13 +14,15 @@ from helmsight.devices.errors import DeviceMismatch, UsageError
 from helmsight.export.native import NAME
 from helmsight.runtime.backends import SessionOptions
 from helmsight.runtime.bundle import Bundle, write_bundle
+from helmsight.runtime.onnx_nodes import WEIGHTED, read_graph
 from helmsight.runtime.profiler import Limits, ProfileOptions, Scenario
 from helmsight.runtime.profiler.address import parse_address
 from helmsight.runtime.profiler.measure import network_feeds
+from helmsight.runtime.profiler.native_layers import check_layers, layers_in, named_by_ncnn
 from helmsight.runtime.profiler.remote import profile_on
 
 from ...sshd import Board, make_board
-from .conftest import Deployed
+from .conftest import SHIPPED, Deployed
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -55,6 +57,24 @@ def test_a_run_without_layers_has_none(deployed: dict[str, Deployed]) -> None:
     one = deployed["navigate"]
     assert one.run("--layers", "5", "--values").returncode == 2
     assert b"--layers has an effect only with --profile" in one.run("--layers", "5", "--values").stderr
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_layer_with_weights_has_its_module_and_its_operations(deployed: dict[str, Deployed], name: str) -> None:
+    one = deployed[name]
+    feeds, _ = network_feeds(one.bundle, ProfileOptions())
+    sent = b"".join(array.tobytes() for array in feeds[0].values())
+    command = ("--profile", "--duration", "0", "--queries", "1", "--threads", "1", "--layers", "10")
+    (said,) = one.lines(*command, sent=sent)
+    check_layers(said["layers"])
+    graph = read_graph(one.bundle.read_model(), name)
+    param, stored = (one.folder / "model.param").read_text(), (one.folder / "model.bin").read_bytes()
+    found, _ = layers_in(said["layers"], 1, named_by_ncnn(graph, param, stored))
+    weighted = [layer for layer in found.layers if layer.operations]
+    modules = [node.module or "" for node in graph.nodes if node.operator in WEIGHTED]
+    assert sorted(layer.module or "" for layer in weighted) == sorted(modules)
+    assert all(layer.module is not None for layer in weighted)
+    assert sum(layer.operations or 0 for layer in weighted) == 2 * one.bundle.manifest.provenance["graph"]["macs"]
 
 
 def test_every_query_is_kept(deployed: dict[str, Deployed]) -> None:
