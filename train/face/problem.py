@@ -31,7 +31,7 @@ OUTPUTS = (
     TensorSpec("boxes", (1, CELLS, 4), "float32"),
     TensorSpec("landmarks", (1, CELLS, POINTS, 2), "float32"),
 )
-DECODING = {"strides": list(STRIDES), "score_threshold": 0.65, "nms_iou": 0.45}
+DECODING = {"strides": list(STRIDES), "score_threshold": 0.5, "nms_iou": 0.45}
 SEEN = (
     "It learnt from generated faces (gan-face-generate was trained, its author says, on DigiFace-1M, synthetic faces) "
     "and from some hundred photographs and paintings that packages carry, labelled by two other detectors: it repeats "
