@@ -82,7 +82,8 @@ def draft(name: str, precision: str, given: Path | None, folder: Path) -> Bundle
         manifest = Manifest(name, "", *specs)
     else:
         manifest = open_bundle(name).manifest
-    whole = replace(manifest, parity={"cpu": {"precision": precision}})
+    provenance = {**manifest.provenance, "export": {"precision": precision}}
+    whole = replace(manifest, parity={"cpu": {"precision": precision}}, provenance=provenance)
     return write_bundle(folder / f"{name}-{precision}.bundle", whole, {"model.onnx": network(name, precision, given)})
 
 

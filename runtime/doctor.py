@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from .. import __version__
 from ..devices.errors import DeviceMismatch, MissingExtra
 from ..devices.here import Here, here
 from ..devices.power import meter
@@ -134,7 +135,7 @@ def examine(root: Path = Path("/")) -> Report:
         *_cameras(root),
         *_sensors(root),
     ]
-    return Report(version("helmsight") or "unknown", machine, extras(), tuple(findings))
+    return Report(__version__, machine, extras(), tuple(findings))
 
 
 def version(name: str) -> str | None:
@@ -148,7 +149,11 @@ def version(name: str) -> str | None:
 def extras() -> tuple[Extra, ...]:
     """helmsight's extras as its own metadata lists them; `dev` is left out, it is for those who work on helmsight."""
     wanted: dict[str, list[Package]] = {}
-    for line in metadata.requires("helmsight") or ():
+    try:
+        lines = metadata.requires("helmsight") or []
+    except metadata.PackageNotFoundError:  # run out of its folder, not installed
+        lines = []
+    for line in lines:
         found = re.match(r"([\w.-]+)\s*([^;]*?)\s*;.*\bextra == ['\"]([\w-]+)['\"]", line)
         if found and found[3] != "dev":
             wanted.setdefault(found[3], []).append(Package(found[1], found[2], version(found[1])))

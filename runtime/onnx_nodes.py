@@ -45,8 +45,8 @@ _WORD = re.compile(r"[\w./:]*\w")
 _LINE = re.compile(r"[\w.-]{1,100}:\d{1,9}")
 """What a SOURCE_LINE looks like: whoever made the file may have written anything."""
 
-_WEIGHT = re.compile(r"(.+)\.weight(?:_\w+)?")
-"""The name of a module's weight, and of what quantising makes of it."""
+_WEIGHT = re.compile(r"(?:ConvBnFusion_W_)?(.+)\.weight(?:_\w+)?")
+"""The name of a module's weight, and of what quantising makes of it, or ONNX Runtime of a folded normalisation."""
 
 _ADDED = re.compile(r"^InsertedPrecisionFreeCast_|_token_\d+$")
 """What ONNX Runtime writes before the name of a tensor that it cast, and behind that of a node that it fused."""

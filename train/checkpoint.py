@@ -18,12 +18,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from .. import __version__
 from ..devices.errors import BadArtefact, UsageError
 from .problem import Options, Problem
 
 SCHEMA_VERSION = 1
-PACKAGES = ("helmsight", "torch", "numpy")
-"""Whose versions a checkpoint names."""
+PACKAGES = ("torch", "numpy")
+"""Whose versions a checkpoint names, beside Python's and ours."""
 
 
 def replace_file(file: Path, write: Callable[[Path], None]) -> None:
@@ -111,7 +112,8 @@ def write_best(problem: Problem, options: Options, model: nn.Module, epoch: dict
         **record,
         "metrics": {name: {"value": value, **validation} for name, value in _metrics(epoch).items()},
         "provenance": {
-            "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+            "versions": {"python": platform.python_version(), "helmsight": __version__}
+            | {p: version(p) for p in PACKAGES},
             "seed": options.seed,
             "options": options.identity(),
             "data": data,

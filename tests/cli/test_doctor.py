@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_openvino_is_named_and_never_a_problem(monkeypatch: pytest.MonkeyPatch) 
         finding = doctor._openvino()
         assert (finding.status, finding.exit_code) == (status, 0)
         assert (found or "helmsight[openvino]") in finding.detail + finding.fix
+
+
+def test_run_out_of_its_folder_it_knows_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", nothing)
+    assert examine().extras == ()
 
 
 def test_json_is_the_same_record() -> None:

@@ -94,6 +94,11 @@ def test_names_of_the_older_exporter_have_the_module(name: str, module: str | No
     assert graph(node("Relu", "x", "y", name)).nodes[0].module == module
 
 
+@pytest.mark.parametrize("weight", ["stem.0.weight", "stem.0.weight_quantized", "ConvBnFusion_W_stem.0.weight_token_6"])
+def test_a_weight_names_the_module_whatever_was_made_of_it(weight: str) -> None:
+    assert graph(node("Conv", f"x {weight}", "y", "node_Conv_1")).nodes[0].module == "stem.0"
+
+
 @pytest.mark.parametrize("scopes", ["[", "['alone']", "7", "[" * 5000])
 def test_scopes_that_cannot_be_read_are_not_known(scopes: str) -> None:
     assert graph(node("Relu", "x", "y", "r", scopes)).nodes[0].module is None

@@ -82,7 +82,8 @@ def in_precision(name: str, precision: str, folder: Path) -> Bundle:
         work = folder / "work"
         work.mkdir()
         model = lower_to(precision, model, frames(full, 16), work, for_nvidia=True)()
-    manifest = replace(full.manifest, parity={"cpu": {"precision": precision}})
+    provenance = {**full.manifest.provenance, "export": {"precision": precision}}
+    manifest = replace(full.manifest, parity={"cpu": {"precision": precision}}, provenance=provenance)
     draft = write_bundle(folder / "draft.bundle", manifest, {"model.onnx": model.SerializeToString()})
     target = "jetson-agx-xavier/trtexec" if needs_older() else "dgx-a100/tensorrt"
     return made_for(draft, target, precision, folder / f"{name}-{precision}.bundle")
