@@ -157,8 +157,8 @@ def _operations(graph: OnnxGraph, event: LayerEvent, nodes: Sequence[Node]) -> i
     # Where ONNX Runtime took a transposition into a product, its first input is as it was before.
     if weighted[0].operator == "MatMul" and min(len(first), len(out)) > 1 and first[-2] != out[-2]:
         first = (*first[:-2], first[-1], first[-2])
-    # ONNX Runtime computes 8-bit convolutions with the channels last.
-    if weighted[0].operator == "Conv" and out[1] != second[0] == out[-1]:
+    # ONNX Runtime computes 8-bit convolutions, by another operator, with the channels last.
+    if weighted[0].operator == "Conv" != event.operator and out[1] != second[0] == out[-1]:
         out = (out[0], out[-1], *out[1:-1])
     return 2 * macs(weighted[0].operator, first, second, out)
 
