@@ -55,6 +55,7 @@ def _all(*kinds: str) -> dict[str, tuple[str, ...]]:
 
 _AND_NCNN = _all("trtexec") | {"fp32": ("trtexec", "ncnn")}
 _BUILT_THERE = "helmsight build"
+_NEWEST = Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE)
 PLANS: dict[str, Plan] = {
     # benchmarks/results/cpu_engines.md has what was measured.
     "cpu": Plan(
@@ -78,13 +79,14 @@ PLANS: dict[str, Plan] = {
     "trtexec-jetpack5": Plan("TensorRT 8.5", _AND_NCNN, 17, "ONNX for TensorRT 8.5; ncnn", "trtexec"),
     # 10.0 reads opset 20 (the same document at 10.0-GA); for later ones no document was read, so the same is taken.
     "tensorrt-jetpack6": Plan("TensorRT 10", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
-    "tensorrt-jetpack7": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    "tensorrt-jetpack7": _NEWEST,
     # 10.0 refuses Pascal, so that it is the file of 8.5 which is built there too.
     "tensorrt-pascal": Plan(
         "TensorRT 8.5, 8.6", _all("trtexec"), 17, "ONNX for TensorRT 8.5", f"{_BUILT_THERE}; trtexec"
     ),
     "tensorrt-old": Plan("TensorRT 10.0 to 10.4", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
-    "tensorrt": Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE),
+    "tensorrt": _NEWEST,
+    "tensorrt-h200": _NEWEST,
     "tensorrt-rtx-too": Plan(
         "TensorRT 10 or 11, TensorRT-RTX",
         _all("tensorrt", "tensorrt-rtx"),

@@ -227,11 +227,11 @@ def write_bundle(
         (work / MANIFEST).write_bytes(record)
         if seal is not None:
             seal(work)
-        open_bundle(work)  # what is too large to be opened takes nobody's place
+        made = open_bundle(work)  # what is too large to be opened takes nobody's place
         _replace_folder(work, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return open_bundle(target)
+    return replace(made, path=target)
 
 
 def sha256(file: Path) -> str:

@@ -20,7 +20,7 @@ from .engine import Engine
 from .inspector import read_layers
 from .network import Parsed, configure, graph_types, name_of, parse
 from .progress import Progress, State, monitor
-from .source import NetworkFile, input_shapes, network_file, older_command, reads_older
+from .source import NetworkFile, asked_precision, input_shapes, network_file, older_command, reads_older
 from .store import EngineKey, Store, Stored
 from .trial import try_engine
 
@@ -60,7 +60,7 @@ def build(
     started = perf_counter()
     plan = _compiled(parsed, key, (store, cuda), report)
     took = perf_counter() - started
-    facts = _tried(store, key, plan, file.precision)
+    facts = _tried(store, key, plan, asked_precision(bundle, file))
     compared = compare(bundle, file, lambda: Engine(library, cuda, plan, key.shapes))
     record = {
         "bundle": bundle.manifest.name,

@@ -15,7 +15,7 @@ from ..backends import Feeds
 from ..bundle import Bundle
 from ..parity import Tolerance, check_parity, plain_onnx_run, tolerance
 from .engine import Engine
-from .source import NetworkFile
+from .source import NetworkFile, asked_precision
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,7 @@ def compare(bundle: Bundle, file: NetworkFile, opened: Callable[[], Engine]) -> 
     except (MissingExtra, BadArtefact) as error:  # an older ONNX Runtime may not know the file's format
         log.warning("the engine of %s was not compared with ONNX Runtime: %s", bundle.manifest.name, error)
         return {"n": 0, "why": str(error)}
-    asked = str(bundle.manifest.provenance.get("export", {}).get("precision", file.precision))
-    limit = _allowed(asked)
+    limit = _allowed(asked_precision(bundle, file))
     try:
         with opened() as engine:
             found = check_parity(reference, engine.run, feeds, limit, "the engine")

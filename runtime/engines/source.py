@@ -67,6 +67,11 @@ def network_file(bundle: Bundle, library: Library) -> NetworkFile:
     )
 
 
+def asked_precision(bundle: Bundle, file: NetworkFile) -> str:
+    """What the file was exported for: one that is `mixed` has some layers in fp32, and must not lose the others."""
+    return exported_precision(bundle) if file.precision == "mixed" else file.precision
+
+
 def newest_opset(library: Library) -> int:
     """The newest operator set of ONNX that it reads."""
     return next((opset for release, opset in NEWEST_OPSETS if library.release >= release), NEWEST_OPSETS[-1][1])
@@ -81,12 +86,17 @@ def older_command(bundle: Bundle, library: Library) -> str:
     """What to type where export runs, for a file that `library` reads: an older operator set, and for 8.x one size."""
     if not reads_older(library):
         return "export the network again with --opset 18"
-    name, precision = bundle.manifest.name, bundle.manifest.provenance.get("export", {}).get("precision", "fp32")
+    name, precision = bundle.manifest.name, exported_precision(bundle)
     source, lower = (bundle.path, "") if precision == "fp32" else ("ITS-SOURCE", f" --precision {precision}")
     return (
         "write one that it reads, of one size, where torch is installed: "
         f"helmsight export {source} -t {OLDER_TARGET}{lower} -o {name}-trt8.bundle"
     )
+
+
+def exported_precision(bundle: Bundle) -> str:
+    """The `--precision` of its export, fp32 where its manifest does not say."""
+    return str(bundle.manifest.provenance.get("export", {}).get("precision", "fp32"))
 
 
 def _made_for(bundle: Bundle, kind: str) -> list[str]:

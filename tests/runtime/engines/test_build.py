@@ -211,6 +211,11 @@ def test_an_engine_without_the_precision_is_not_kept(bundle: Bundle, machine: Ma
     lower = replace(bundle, manifest=replace(bundle.manifest, parity={"cpu": {"precision": asked}}))
     with pytest.raises(GateFailed, match=rf"is in {asked}, and the engine computes none of it so \(1 in fp32\)"):
         build(lower)
+    repaired = replace(
+        bundle.manifest, parity={"cpu": {"precision": "mixed"}}, provenance={"export": {"precision": asked}}
+    )
+    with pytest.raises(GateFailed, match=rf"is in {asked}, and the engine computes none of it so"):
+        build(replace(bundle, manifest=repaired))
     assert [file.suffix for file in cache.iterdir()] == [".cache"]
 
 

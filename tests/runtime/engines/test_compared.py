@@ -13,6 +13,7 @@ from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.compared import compare
 
 from .conftest import Machine
+from .fakes import LAYERS
 
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
 pytest.importorskip("onnxruntime", reason="needs the cpu extra")
@@ -37,7 +38,7 @@ def real(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(bundle: Bundle, folder: Path, factor: float, precision: str = "fp32") -> Bundle:
-    manifest = replace(bundle.manifest, provenance={"export": {"precision": precision}})
+    manifest = replace(bundle.manifest, parity={"cpu": {"precision": precision}})
     return write_bundle(folder / "n.bundle", manifest, {"model.onnx": network(factor)})
 
 
@@ -59,6 +60,7 @@ def test_how_far_an_engine_may_be_off_is_of_its_precision(
     bundle: Bundle, machine: Machine, cache: Path, tmp_path: Path, factor: float, precision: str, kept: bool
 ) -> None:
     made = of(bundle, tmp_path, factor, precision)
+    machine.trial["layers"] = LAYERS.replace("Float", {"fp16": "Half"}.get(precision, "Float"))
     if kept:
         assert 0 < build(made).stored.record["compared"]["max_rel"] < 0.01
         return
