@@ -18,6 +18,7 @@ import numpy as np
 
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import open_bundle
+from helmsight.runtime.heap import share_one_heap
 from helmsight.runtime.model import Model
 from helmsight.runtime.pipeline import Pipeline
 from helmsight.runtime.profiler.others import OthersWatch
@@ -72,6 +73,7 @@ def pipeline(source: LiveClip, model: Model, seconds: float) -> list[float]:
 
 def main() -> None:
     """Run and write the result."""
+    share_one_heap()  # as the command does
     made = parser(__doc__ or "")
     made.add_argument("--bundle", default="face")
     made.add_argument("--device", default="cpu")
