@@ -15,7 +15,7 @@ from .harness import Goal, Result, parser, write_clip
 
 MOST_MB = 150.0
 NOTE = (
-    "Taken apart once, with OpenCV 5 and Typer 0.29: the command line (Typer and the Pydantic that it brings) is 14 MB; "
+    "Taken apart once, with OpenCV 5 and Typer 0.29: the command line (Typer and the Pydantic it brings) is 14 MB; "
     "while recording, text drawn with OpenCV's own fonts is 13 MB and the encoder 8 MB. A program of your own does "
     "without the first: see pipeline.md."
 )
