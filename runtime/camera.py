@@ -21,7 +21,7 @@ from .camera_checks import check_drawn, check_driving, check_files, check_pace
 from .camera_options import CameraOptions
 from .camera_report import CameraReport, outcome
 from .driving.guarded import GuardedSinks
-from .driving.local import LocalPlanner, RobotShape
+from .driving.local import RobotShape
 from .driving.pilot import Pilot
 from .driving.piloted import PilotedSinks
 from .driving.route import Route
@@ -231,9 +231,7 @@ class Camera:
     def _pilot(self, results: ResultMapper | None) -> Pilot | None:
         if results is None or not self._options.piloted:
             return None
-        pilot = Pilot(results.mapper, self._route)
-        pilot.planner = LocalPlanner(self._shape)
-        return pilot
+        return Pilot(results.mapper, self._route, self._shape)
 
     def _log(self, opened: ExitStack) -> JsonLines | None:
         path = self._options.log

@@ -9,7 +9,7 @@ Global dynamic window approach). The robot turns on the spot where no arc is fre
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from ..mapping.grid import OccupancyGrid
 from ..results import Command
 
 Array = NDArray[np.float64]
+HEADINGS: Array = np.radians([angle for angle in range(-170, 180, 10) if angle])
+"""To which the robot may turn on the spot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ class LocalOptions:
     it was told apart, such as the side of a box, is no place to drive. Around where it begins `begin_m` are taken for
     free, for the camera does not see its own feet.
 
-    `margin_m` is kept around the robot; from `clear_m` on more room is worth nothing. The weights are per metre of free
-    arc, per metre of mean clearance, and per unit of steering away from what is wanted and from the last command.
-    The robot turns on the spot from where no arc is free for `stop_m` to where one is for `go_m`.
+    `margin_m` is kept around the robot, and `moving_m` more from what stood lately; from `clear_m` on more room is
+    worth nothing. The weights are per metre of free arc, per metre of mean clearance, and per unit of steering away
+    from what is wanted and from the last command. `back_weight` is what an arc loses that ends within `back_m` of where
+    the robot was, looking back along its way, `blocked` what one loses that is no way to a goal. The robot turns on the
+    spot from where no arc is free for `stop_m` to where one is for `go_m`.
     """
 
     arcs: int = 33
@@ -60,14 +64,18 @@ class LocalOptions:
     free: float = -0.3
     begin_m: float = 0.65
     margin_m: float = 0.06
+    moving_m: float = 0.06
     clear_m: float = 0.5
     free_weight: float = 1.5
     clear_weight: float = 1.0
     wanted_weight: float = 1.5
     steady_weight: float = 0.1
+    back_weight: float = 1.5
+    back_m: float = 1.2
     stop_m: float = 0.12
     go_m: float = 0.5
     slow_m: float = 0.55
+    blocked: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,20 @@ class Plan:
     command: Command
     free_m: float
     arc: Points
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where to go: `steer` -1..1, or the way along which floor points (n, 2) of the map are `worth` more, in metres.
+
+    `stood` (n, 2) is where something stood lately that is not on the map, and `been` (n, 3) x, y and heading of where
+    the robot was: it rather does not go back there.
+    """
+
+    steer: float
+    worth: Callable[[Points], Array] | None = None
+    stood: Points = field(default_factory=lambda: np.empty((0, 2)))
+    been: Array = field(default_factory=lambda: np.empty((0, 3)))
 
 
 class LocalPlanner:
@@ -91,56 +113,81 @@ class LocalPlanner:
         self._arcs = _arcs(curvature, self._along)
         # An arc ends where it has turned by three quarters of a half circle: farther on it would come back.
         self._within = np.abs(curvature[:, None] * self._along) < 0.75 * np.pi
+        ahead = self._along[: round(options.go_m / options.step_m) + 2]
+        self._rays = np.stack([np.cos(HEADINGS)[:, None] * ahead, np.sin(HEADINGS)[:, None] * ahead], axis=-1)
         self._last = 0.0
         self._turning = 0.0
         self._begin: Pose | None = None
 
-    def plan(
-        self, grid: OccupancyGrid, pose: Pose, wanted: float, worth: Callable[[Points], Array] | None = None
-    ) -> Plan:
-        """The plan at `pose` for the steering `wanted` (-1..1).
-
-        `worth` values floor points (n, 2) of the map in metres (more is better), in place of the wanted steering.
-        """
+    def plan(self, grid: OccupancyGrid, pose: Pose, wanted: Wanted) -> Plan:
+        """The plan at `pose`."""
         options = self.options
         points = pose.to_world(self._arcs.reshape(-1, 2))
-        room: Array = self._room(grid, pose, points).reshape(self._within.shape)
-        count = self._free_steps(room)
+        room, here = self._rooms(grid, pose, self._arcs, wanted.stood)
+        count = self._free_steps(room, here, self._within)
         free = count * options.step_m
         used = np.arange(len(self._along)) < np.maximum(count, 1)[:, None]
         clear = np.where(used, np.minimum(room, options.clear_m), 0).sum(1) / used.sum(1)
         score = options.free_weight * np.where(count >= self._within.sum(1), options.horizon_m, free)
         score += options.clear_weight * clear - options.steady_weight * np.abs(self._steers - self._last)
-        if worth is None:
-            score -= options.wanted_weight * np.abs(self._steers - wanted)
+        ends = points.reshape(*self._arcs.shape)[np.arange(len(count)), np.maximum(count, 1) - 1]
+        if wanted.worth is None:
+            score -= options.wanted_weight * np.abs(self._steers - wanted.steer)
         else:
-            ends = points.reshape(*self._arcs.shape)[np.arange(len(count)), np.maximum(count, 1) - 1]
-            score += worth(ends)
+            score += wanted.worth(ends) - options.blocked * (free < options.stop_m)
+        looks = pose.yaw_rad + self._steers * self.robot.max_yaw_rate_rps / self.robot.max_speed_mps * free
+        score -= options.back_weight * self._leads_back(ends, looks, wanted.been)
         best = int(score.argmax())
         if free[best] < (options.go_m if self._turning else options.stop_m):
-            return Plan(self._turn(wanted, room), 0.0, self._arcs[best, :1])
+            return Plan(self._turn(grid, pose, wanted), 0.0, self._arcs[best, :1])
         self._turning, self._last = 0.0, float(self._steers[best])
         speed = float(np.clip((free[best] - options.step_m) / options.slow_m, 0.15, 1))
         return Plan(Command(self._last, speed), float(free[best]), self._arcs[best, : count[best]])
 
-    def _turn(self, wanted: float, room: Array) -> Command:
-        """On the spot, always to the same side until there is a way: to the wanted one, or else where there is room."""
+    def _leads_back(self, ends: Points, looks: Array, been: Array) -> NDArray[np.bool_]:
+        """(n,) True where one of `ends` (n, 2), `looks` (n,) being the heading there, is where the robot was, looking
+        back."""
+        near = np.hypot(*(ends[:, None] - been[:, :2]).transpose(2, 0, 1)) < self.options.back_m
+        return np.asarray((near & (np.cos(looks[:, None] - been[:, 2]) < -0.5)).any(1))
+
+    def stood_still(self) -> None:
+        """Say that the robot was told something else than the plan, so that a turn it was in begins anew."""
+        self._turning = 0.0
+
+    def _turn(self, grid: OccupancyGrid, pose: Pose, wanted: Wanted) -> Command:
+        """On the spot, always to the same side until there is a way: to the nearest heading that is free to drive, but
+        rather not back."""
         if not self._turning:
-            half = len(room) // 2
-            side = wanted if abs(wanted) > 0.1 else float(room[half + 1 :].sum() - room[:half].sum())
-            self._turning = 1.0 if side > 0 else -1.0
+            options = self.options
+            room, here = self._rooms(grid, pose, self._rays, wanted.stood)
+            free = self._free_steps(room, here) * options.step_m
+            looks = pose.yaw_rad + HEADINGS
+            cost = np.abs(HEADINGS) - 0.5 * wanted.steer * np.sign(HEADINGS)
+            place = np.tile((pose.x_m, pose.y_m), (len(looks), 1))
+            cost += options.back_weight * self._leads_back(place, looks, wanted.been)
+            cost += np.where(free < options.go_m, 10 - free, 0)
+            self._turning = 1.0 if HEADINGS[cost.argmin()] > 0 else -1.0
         self._last = self._turning
         return Command(self._turning, 0.0)
 
-    def _free_steps(self, room: Array) -> NDArray[np.intp]:
-        """(arcs,) how many steps of each arc are free. Where the robot is too near already, steps away are free too."""
+    def _free_steps(self, room: Array, here: float, within: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+        """(n,) how many steps of each way are free, all of them `within`, where `room` (n, steps) is left and the robot
+        has `here` now. Where it is too near already, steps away are free too."""
         options = self.options
         needed = self.robot.radius_m + options.margin_m
-        leaving = np.diff(room, axis=1, prepend=room[:, :1]) > 0
-        blocked = (room < needed) & ~(leaving & (room > self.robot.radius_m * 0.6)) | ~self._within
-        return np.asarray(np.where(blocked.any(1), blocked.argmax(1), len(self._along)), np.intp)
+        leaving = np.diff(room, axis=1, prepend=here) > 0
+        blocked = (room < needed) & ~(leaving & (room > self.robot.radius_m * 0.6))
+        if within is not None:
+            blocked |= ~within
+        return np.asarray(np.where(blocked.any(1), blocked.argmax(1), room.shape[1]), np.intp)
 
-    def _room(self, grid: OccupancyGrid, pose: Pose, points: Points) -> Array:
+    def _rooms(self, grid: OccupancyGrid, pose: Pose, ways: Array, stood: Points) -> tuple[Array, float]:
+        """`_room` along `ways` (n, steps, 2) in the robot's frame, (n, steps), and where the robot is."""
+        points = pose.to_world(np.vstack([ways.reshape(-1, 2), (0.0, 0.0)]))
+        room = self._room(grid, pose, points, stood)
+        return room[:-1].reshape(ways.shape[:2]), float(room[-1])
+
+    def _room(self, grid: OccupancyGrid, pose: Pose, points: Points, stood: Points) -> Array:
         """(n,) metres from each point to the nearest cell that is not known to be free."""
         options, step = self.options, grid.options.resolution_m
         reach = round((options.horizon_m + options.clear_m + self.robot.radius_m) / step)
@@ -156,11 +203,21 @@ class LocalPlanner:
         disc = np.zeros_like(free)
         self._cv2.circle(disc, (int(column), int(row)), round(options.begin_m / step), 1, -1)
         free |= unknown & disc
+        free[self._taken(grid.cell(stood) - (top, left), window.shape, step)] = 0
         if free.all():
             return np.full(len(points), options.clear_m)
         distance = self._cv2.distanceTransform(free, self._cv2.DIST_L2, 3) * step
         cells = np.clip(grid.cell(points) - (top, left), 0, np.array(window.shape) - 1)
         return np.asarray(distance[cells[:, 0], cells[:, 1]], np.float64)
+
+    def _taken(self, cells: NDArray[np.intp], shape: tuple[int, ...], step: float) -> NDArray[np.bool_]:
+        """(rows, columns) of a `shape`, True within `moving_m` of `cells` (n, 2)."""
+        taken = np.zeros(shape, np.uint8)
+        inside = cells[((cells >= 0) & (cells < shape)).all(1)]
+        taken[inside[:, 0], inside[:, 1]] = 1
+        size = 2 * round(self.options.moving_m / step) + 1
+        disc = self._cv2.getStructuringElement(self._cv2.MORPH_ELLIPSE, (size, size))
+        return np.asarray(self._cv2.dilate(taken, disc) > 0)
 
 
 def _arcs(curvature: Array, along: Array) -> Array:

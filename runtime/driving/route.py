@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...devices.errors import UsageError, need
 from ..mapping.geometry import Points, Pose
 from ..mapping.grid import OccupancyGrid
+from .waves import spread
 
 REACHED_M = 0.25
 """The goal is reached when the robot is this near."""
@@ -99,24 +100,7 @@ class Route:
         origin = (left * step, low * step)
         open_ = (distance > self._radius_m).astype(np.uint8)
         start = int((self.goal[1] - origin[1]) / step), int((self.goal[0] - origin[0]) / step)
-        return _spread(self._cv2, open_, start) * np.float32(step), origin, step
-
-
-def _spread(cv2: Any, open_: NDArray[np.uint8], start: tuple[int, int]) -> NDArray[np.float32]:
-    """Steps from `start` through the open cells; diagonal steps every other wave, so that waves are octagons."""
-    steps = np.full(open_.shape, np.inf, np.float32)
-    reached = np.zeros_like(open_)
-    reached[start] = open_[start]
-    kernels = (np.ones((3, 3), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
-    steps[reached > 0] = 0
-    for wave in range(1, open_.size):
-        grown = cv2.dilate(reached, kernels[wave % 2]) & open_
-        new = grown > reached
-        if not new.any() and wave > 1 and not (cv2.dilate(reached, kernels[0]) & open_ > reached).any():
-            break
-        steps[new] = wave
-        reached = grown
-    return steps
+        return spread(self._cv2, open_, start) * np.float32(step), origin, step
 
 
 def _look_up(field: NDArray[np.float32], origin: tuple[float, float], step: float, points: Points) -> Values:

@@ -21,17 +21,20 @@ from .geometry import FloorView, Points, Pose
 class GridOptions:
     """`hit` and `miss` are the log-odds that one frame adds to a cell, `limit` and `free_limit` the bounds of their sum
     (Probabilistic Robotics, section 9.2, leaves them to be tuned). What was free must soon be taken for occupied when
-    something comes to stand there, so two looks outweigh any number that saw floor. `edge_rows` is how well the
-    network's edge is known, in rows.
+    something comes to stand there, so two looks outweigh any number that saw floor; and what was taken for standing
+    from afar, such as a seam between two floors, must be free again by when the robot is there. Both are those of a
+    look from `sure_m`: nearer looks count more, farther ones less. `edge_rows` is how well the network's edge is
+    known, in rows.
     """
 
     resolution_m: float = 0.05
     range_m: float = 4.0
     hit: float = 0.85
     miss: float = 0.4
-    limit: float = 5.0
+    limit: float = 2.0
     free_limit: float = 1.5
     edge_rows: float = 0.25
+    sure_m: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,20 @@ class FloorEdge:
     blur_m: NDArray[np.float64]
     hit: NDArray[np.bool_]
 
+    def stands(self, view: FloorView, range_m: float) -> Points:
+        """(n, 2) floor points in the robot's frame where something stands, up to `range_m` ahead.
+
+        Where the picture's lower edge cuts off what stands there, it is taken to reach from there half way back.
+        """
+        height, width = view.raster_hw
+        columns = np.arange(width, dtype=np.float64)
+        near = self.hit & (self.depth_m < range_m)
+        nearest = float(view.row_depth_m(np.array([height - 0.5]))[0])
+        cut = columns[self.depth_m == 0]
+        parts = [view.at_depth(self.depth_m[near], columns[near])]
+        parts += [view.at_depth(np.full(len(cut), share * nearest), cut) for share in (1.0, 0.75)]
+        return np.concatenate(parts)
+
 
 def floor_edge(free_space: Floats, view: FloorView, edge_rows: float) -> FloorEdge:
     """Find the edge in `free_space` (h, w), probabilities, between rows where they cross one half.
@@ -54,7 +71,7 @@ def floor_edge(free_space: Floats, view: FloorView, edge_rows: float) -> FloorEd
     """
     height, width = free_space.shape
     upwards = free_space[::-1]
-    blocked = upwards < 0.5
+    blocked = _without_marks(upwards < 0.5, view)
     first = np.where(blocked.any(axis=0), blocked.argmax(axis=0), height)
     columns = np.arange(width)
     inside = (first > 0) & (first < height)
@@ -68,6 +85,24 @@ def floor_edge(free_space: Floats, view: FloorView, edge_rows: float) -> FloorEd
     with np.errstate(invalid="ignore"):  # both may be infinite, above the horizon, where there is no hit
         blur = np.where(hit, (farther - nearer) / 2, 0.0)
     return FloorEdge(np.where(first > 0, depth, 0.0), blur, hit)
+
+
+MARK_M = 0.08
+"""What is less high is a mark on the floor, such as the seam between two floors, and no obstacle."""
+
+
+def _without_marks(blocked: NDArray[np.bool_], view: FloorView) -> NDArray[np.bool_]:
+    """`blocked` (h, w), its rows upwards, without the lowest band of a column that is floor again above it after fewer
+    rows than a thing of `MARK_M` would hide."""
+    height = len(blocked)
+    rows = np.arange(height)[:, None]
+    first = np.where(blocked.any(axis=0), blocked.argmax(axis=0), height)
+    above = ~blocked & (rows > first)
+    again = np.where(above.any(axis=0), above.argmax(axis=0), 2 * height)
+    depth = view.row_depth_m(height - first - 0.0)
+    hidden = view.focal_y_px * MARK_M / depth
+    mark = (rows >= first) & (rows < again) & (again - first <= hidden) & (first > 0)
+    return np.asarray(blocked & ~mark)
 
 
 class OccupancyGrid:
@@ -90,6 +125,22 @@ class OccupancyGrid:
     def cell(self, points: Points) -> NDArray[np.intp]:
         """(N, 2) row and column of points (N, 2), which may lie outside of the grid."""
         return np.floor((points[:, ::-1] - self.origin[::-1]) / self.options.resolution_m).astype(np.intp)
+
+    def around(self, pose: Pose, reach_m: float) -> OccupancyGrid:
+        """A copy of the square of cells up to `reach_m` from `pose`; what lies beyond this grid is not known there."""
+        step, half = self.options.resolution_m, round(reach_m / self.options.resolution_m)
+        ((row, column),) = self.cell(np.array([[pose.x_m, pose.y_m]])).tolist()
+        top, left = row - half, column - half
+        part = OccupancyGrid(self.options)
+        part.origin = (self.origin[0] + left * step, self.origin[1] + top * step)
+        part.log_odds = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+        rows = slice(max(top, 0), max(top + 2 * half + 1, 0))
+        columns = slice(max(left, 0), max(left + 2 * half + 1, 0))
+        known = self.log_odds[rows, columns]
+        if known.size:
+            at = rows.start - top, columns.start - left
+            part.log_odds[at[0] : at[0] + known.shape[0], at[1] : at[1] + known.shape[1]] = known
+        return part
 
     def update(self, pose: Pose, free_space: Floats, view: FloorView) -> None:
         """Add what one frame shows, taken at `pose`. `free_space` is (h, w) and `view` describes a raster of h x w."""
@@ -125,7 +176,8 @@ class OccupancyGrid:
         at_edge = edge.hit[column] & (beyond >= -blur / 2) & (beyond < thickness)
         # A far edge is spread over more cells, so each of them gets less of it.
         hit = options.hit * options.resolution_m / thickness
-        return np.where(at_edge, hit, np.where(beyond < -blur / 2, -options.miss, 0.0))
+        change = np.where(at_edge, hit, np.where(beyond < -blur / 2, -options.miss, 0.0))
+        return change * np.clip(options.sure_m / depth_m, 0.5, 3.0)
 
     def _window(self, pose: Pose, view: FloorView) -> tuple[slice, slice, Points]:
         """The part of the grid that may be seen from `pose`, and the centres (N, 2) of its cells."""

@@ -18,7 +18,7 @@ from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
 from ..sources import CameraGeometry
 from .geometry import FloorView, Points, Pose
-from .grid import GridOptions, OccupancyGrid, floor_edge
+from .grid import FloorEdge, GridOptions, OccupancyGrid, floor_edge
 from .loops import LoopOptions, Loops, Scan
 from .mapfile import save_map
 from .motion import Motion, fuse, path_variance
@@ -32,7 +32,7 @@ class MapperOptions:
 
     A scan is added to the grid after `scan_m`, `scan_rad` or `scan_frames`, whichever comes first, for looks from one
     and the same place tell the same (as Cartographer's motion filter). `bridge_frames`: a lost motion goes on as the
-    last one for so long. `loops` None looks for none.
+    last one for so long. What stands is told up to `stands_m`. `loops` None looks for none.
     """
 
     flow_width_px: int = 320
@@ -41,6 +41,7 @@ class MapperOptions:
     scan_frames: int = 10
     bridge_frames: int = 10
     rebuild_scans: int = 2
+    stands_m: float = 1.2
     odometry: OdometryOptions = field(default_factory=OdometryOptions)
     grid: GridOptions = field(default_factory=GridOptions)
     loops: LoopOptions | None = field(default_factory=LoopOptions)
@@ -49,7 +50,8 @@ class MapperOptions:
 class Mapper:
     """Builds `grid` and `trajectory` (a pose a frame). Frames of any one size; another size starts odometry anew.
 
-    `motion` is the last frame's. `lost` counts the frames whose visual motion is unknown, `bridged` those of them for
+    `motion` is the last frame's, and so is `edge`, where its floor ends, and `stands` (n, 2), what stands near, in the
+    robot's frame. `lost` counts the frames whose visual motion is unknown, `bridged` those of them for
     which wheels told it. For the others the last motion is taken to go on, and after `bridge_frames` of them the robot
     to stand; they add nothing to the grid.
     """
@@ -60,6 +62,8 @@ class Mapper:
         self.options = options
         self.grid = OccupancyGrid(options.grid)
         self.motion = Motion()
+        self.stands: Points = np.empty((0, 2))
+        self.edge: FloorEdge | None = None
         self.lost = 0
         self.bridged = 0
         self.loops = Loops(options.loops)
@@ -111,8 +115,11 @@ class Mapper:
         seen = self._move(frame.image, drive.free_space, wheels)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
+        edge = floor_edge(drive.free_space, view, self.options.grid.edge_rows)
+        self.stands = edge.stands(view, self.options.stands_m)
+        self.edge = edge
         if not self.motion.lost:
-            self._scan(drive.free_space, view)
+            self._scan(edge, view)
         if self.loops.step():
             self._rebuilding = self._rebuild()
         if self._rebuilding is not None:
@@ -146,7 +153,7 @@ class Mapper:
         last = self.motion if self._blind <= self.options.bridge_frames else Motion()
         return replace(last, lost=True), (0.05**2, 0.05**2)
 
-    def _scan(self, free_space: Floats, view: FloorView) -> None:
+    def _scan(self, edge: FloorEdge, view: FloorView) -> None:
         """Add what is seen to the grid, when it is something new."""
         way, turn, frames = self._since_scan
         way += math.hypot(self.motion.dx_m, self.motion.dy_m)
@@ -156,7 +163,6 @@ class Mapper:
         if way < options.scan_m and turn < options.scan_rad and frames + 1 < options.scan_frames:
             return
         self._since_scan = (0.0, 0.0, 0)
-        edge = floor_edge(free_space, view, options.grid.edge_rows)
         self.loops.scans.append(Scan(*self._frames[-1], edge, view))
         if self._rebuilding is None:
             self.grid.insert(self.pose, edge, view)

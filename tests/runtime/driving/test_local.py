@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="opencv-python is not installed")
 
-from helmsight.runtime.driving.local import LocalPlanner, RobotShape
+from helmsight.runtime.driving.local import LocalPlanner, RobotShape, Wanted
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
 
@@ -30,7 +30,7 @@ def drive(grid: OccupancyGrid, wanted: float, metres: float) -> tuple[list[Pose]
     taken = np.stack([columns, rows], 1) * 0.05 + grid.origin + 0.025
     nearest = np.inf
     for _ in range(400):
-        command = planner.plan(grid, pose, wanted).command
+        command = planner.plan(grid, pose, Wanted(wanted)).command
         ahead, turn = command.speed * robot.max_speed_mps * 0.1, command.steer * robot.max_yaw_rate_rps * 0.1
         pose = pose.then(Pose(ahead * np.cos(turn / 2), ahead * np.sin(turn / 2), turn))
         path.append(pose)
@@ -43,15 +43,15 @@ def drive(grid: OccupancyGrid, wanted: float, metres: float) -> tuple[list[Pose]
 
 def test_with_a_free_way_it_does_what_is_wanted() -> None:
     for wanted in (0.0, 0.5, -1.0):
-        plan = LocalPlanner().plan(grid_with(), Pose(), wanted)
+        plan = LocalPlanner().plan(grid_with(), Pose(), Wanted(wanted))
         assert plan.command.steer == pytest.approx(wanted, abs=0.07)
         assert plan.command.speed == 1
-    assert LocalPlanner().plan(OccupancyGrid(), Pose(), 0.25).command.steer == pytest.approx(0.25, abs=0.07)
+    assert LocalPlanner().plan(OccupancyGrid(), Pose(), Wanted(0.25)).command.steer == pytest.approx(0.25, abs=0.07)
 
 
 def test_arcs_are_those_that_the_robot_drives() -> None:
     planner = LocalPlanner()
-    plan = planner.plan(grid_with(), Pose(), 1.0)
+    plan = planner.plan(grid_with(), Pose(), Wanted(1.0))
     radius = 0.6 / 1.6
     assert np.hypot(plan.arc[:, 0], plan.arc[:, 1] - radius) == pytest.approx(radius)
 
@@ -75,24 +75,25 @@ def test_wanting_into_a_wall_it_follows_the_wall() -> None:
 def test_in_a_dead_end_it_turns_on_the_spot_to_one_side_until_it_is_out() -> None:
     grid = grid_with((0.3, -0.5, 0.45, 0.5), (-1, 0.35, 0.5, 0.5), (-1, -0.5, 0.5, -0.35))
     planner = LocalPlanner()
-    first = planner.plan(grid, Pose(), 0.05).command
+    first = planner.plan(grid, Pose(), Wanted(0.05)).command
     assert first.speed == 0
     assert abs(first.steer) == 1
-    assert planner.plan(grid, Pose(), -first.steer).command == first, "it does not waver"
+    assert planner.plan(grid, Pose(), Wanted(-first.steer)).command == first, "it does not waver"
     path, nearest = drive(grid, 0.0, 1.0)
     assert nearest > RobotShape().radius_m
     assert path[-1].x_m < -0.5
 
 
 def test_too_near_already_it_may_still_leave() -> None:
-    plan = LocalPlanner().plan(grid_with((-0.4, 0.2, 0.4, 0.3)), Pose(), 0.0)
+    plan = LocalPlanner().plan(grid_with((-0.4, 0.2, 0.4, 0.3)), Pose(), Wanted(0.0))
     assert plan.command.speed > 0
     assert plan.command.steer <= 0
 
 
 def test_it_slows_down_before_what_it_cannot_go_around() -> None:
     speeds = [
-        LocalPlanner().plan(grid_with((x, -3, x + 0.2, 3)), Pose(), 0.0).command.speed for x in (1.6, 0.7, 0.45, 0.3)
+        LocalPlanner().plan(grid_with((x, -3, x + 0.2, 3)), Pose(), Wanted(0.0)).command.speed
+        for x in (1.6, 0.7, 0.45, 0.3)
     ]
     assert speeds == sorted(speeds, reverse=True)
     assert speeds[0] == 1

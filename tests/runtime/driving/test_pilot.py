@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("cv2", reason="opencv-python is not installed")
 
-from helmsight.runtime.driving.pilot import Pilot, PilotOptions
+from helmsight.runtime.driving.pilot import Pilot
 from helmsight.runtime.driving.piloted import PilotedSinks
 from helmsight.runtime.driving.route import Route
-from helmsight.runtime.mapping.geometry import Pose
+from helmsight.runtime.mapping.geometry import Points, Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
 from helmsight.runtime.results import Command, Drive, Frame, Reading, Result, Stop
 
@@ -29,6 +29,8 @@ class Known:
 
     grid: OccupancyGrid = field(default_factory=grid_with)
     pose: Pose = field(default_factory=Pose)
+    stands: Points = field(default_factory=lambda: np.empty((0, 2)))
+    edge: None = None
 
 
 @dataclass
@@ -74,18 +76,6 @@ def test_before_what_stands_it_stands_whatever_the_network_says() -> None:
     assert command.speed == 0
 
 
-def test_the_other_side_of_a_wall_is_another_place() -> None:
-    """Two corridors side by side, driven in opposite directions: nobody turned back."""
-    for wall, turned in (((-3, 0.35, 3, 0.45), False), ((-3, 2.8, 3, 2.9), True)):
-        mapper = Known(grid_with(wall))
-        pilot = Pilot(mapper)
-        follow(mapper, pilot, 2)
-        mapper.pose = Pose(0.4, 0.8, math.pi)
-        command = pilot.command(AHEAD, 5.0)
-        assert isinstance(command, Command)
-        assert (abs(command.steer) == 1 and command.speed == 0) is turned
-
-
 def test_where_the_way_ends_it_turns_to_the_opening_that_it_did_not_come_from() -> None:
     """A room with a door to the right, which a camera that looks ahead does not show."""
     room = ((0.9, -1.5, 1.1, 1.5), (-1.5, 1.2, 1.1, 1.4), (-1.5, -1.4, 0.0, -1.2))
@@ -93,10 +83,6 @@ def test_where_the_way_ends_it_turns_to_the_opening_that_it_did_not_come_from() 
     pilot = Pilot(mapper)
     follow(mapper, pilot, 8)
     assert mapper.pose.y_m < -1.2, mapper.pose
-    sure = Known(grid_with(*room), Pose(0.2, 0.0, 0.0))
-    command = Pilot(sure).command(Drive(0.6, 0.0, FREE), 0.0)
-    assert isinstance(command, Command)
-    assert command.steer > 0, "a network that is sure is followed"
 
 
 def test_turned_back_it_turns_again_and_goes_on_as_before() -> None:
@@ -163,8 +149,17 @@ def test_the_run_is_told_once_that_the_goal_is_reached() -> None:
     assert ended == [1]
 
 
-def test_the_trail_does_not_grow_with_the_drive() -> None:
-    pilot = Pilot(Known(), options=PilotOptions(memory_s=(2.0, 6.0)))
-    for step in range(200):
-        pilot.command(AHEAD, step / 10)
-    assert 60 <= len(pilot._trail) <= 6 * 10 + 5
+def test_what_came_into_its_way_is_minded_when_it_is_out_of_sight() -> None:
+    mapper = Known()
+    pilot = Pilot(mapper)
+    follow(mapper, pilot, 1)
+    box = np.stack([np.full(13, 0.6), np.linspace(-0.3, 0.3, 13)], 1)
+    there = mapper.pose.to_world(box)
+    mapper.stands = box
+    pilot.command(AHEAD, 1.0)
+    mapper.stands = np.empty((0, 2))  # the map has nothing of it either
+    nearest = []
+    for step in range(20):
+        follow(mapper, pilot, 0.1, 1.1 + step / 10)
+        nearest.append(float(np.hypot(*(there - (mapper.pose.x_m, mapper.pose.y_m)).T).min()))
+    assert min(nearest) > pilot.planner.robot.radius_m
