@@ -113,14 +113,17 @@ def other_sizes(inputs: Sequence[TensorSpec]) -> tuple[tuple[int, int], ...]:
 
 
 def resize_feeds(feeds: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]:
-    """`feeds` with its pictures at the sizes of `inputs`, pixels repeated or left out."""
+    """`feeds` with its pictures at the sizes of `inputs`: the middle of them, or side by side, at their own scale.
+
+    Squeezed to another shape they would show what nobody looks for, and a detector's outputs would be noise.
+    """
     resized = dict(feeds)
     for spec in inputs:
         if spec.multiple:
             at = spec.layout.index("H")
             for axis, side in enumerate(spec.image_hw, at):
                 was = resized[spec.name].shape[axis]
-                resized[spec.name] = np.take(resized[spec.name], np.arange(side) * was // side, axis=axis)
+                resized[spec.name] = np.take(resized[spec.name], (np.arange(side) + (was - side) // 2) % was, axis=axis)
     return resized
 
 
