@@ -127,7 +127,9 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
     """
     progress = Progress(report)
     watch = monitor(parsed.product.module, progress)  # must live as long as the builder works
-    if watch is not None:
+    if watch is None:
+        report(State(0.0, None, f"building: {parsed.product} does not tell how far it is, minutes may pass"))
+    else:
         config.progress_monitor = watch
     made: list[Any] = []
     failed: list[BaseException] = []

@@ -207,6 +207,8 @@ def _network() -> Any:
 def _build(config: _Config, built: bytes | None) -> bytes | None:
     """Two steps, after each of which the builder asks whether to go on."""
     watch: Any = config.progress_monitor
+    if watch is None:
+        return built
     watch.phase_start("Building", None, 2)
     for step in range(2):
         if not watch.step_complete("Building", step):

@@ -20,6 +20,7 @@ from helmsight.runtime.bundle import Bundle, TensorSpec, open_bundle, write_bund
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.engine import Engine
 from helmsight.runtime.engines.network import own_kernels
+from helmsight.runtime.engines.progress import State
 from helmsight.runtime.engines.source import network_file
 from helmsight.runtime.engines.store import EngineKey, Store
 from helmsight.runtime.engines.trial import try_engine
@@ -51,6 +52,16 @@ def test_an_engine_is_built_once_tried_and_kept_private(bundle: Bundle, machine:
     assert files == [f"{key}.engine", f"{key}.json", "timing-TensorRT-10.3.0.30-8.7.cache"]
     assert (cache / files[-1]).read_bytes() == b"..", "each build goes on from the last one's timings"
     assert all(file.stat().st_mode & 0o077 == 0 for file in cache.iterdir())
+
+
+def test_a_version_that_does_not_tell_how_far_it_is_says_so(bundle: Bundle, machine: Machine) -> None:
+    machine.product = fake_library(machine.cuda, "8.5.3.1")
+    del machine.product.module.IProgressMonitor
+    told: list[State] = []
+    build(bundle, told.append)
+    assert [(state.share, state.phase) for state in told] == [
+        (0.0, "building: TensorRT 8.5.3.1 does not tell how far it is, minutes may pass")
+    ]
 
 
 def test_the_engine_runs_as_a_session(bundle: Bundle, machine: Machine) -> None:
