@@ -163,7 +163,7 @@ class LiveClip(VideoSource):
         frame = super().read()
         if frame is None:  # the clip is over: from its beginning
             self.close()
-            self.open()
+            LiveClip.open(self)  # whoever says that the camera is away says so of its next frame
             frame = super().read()
         self._count += 1
         return None if frame is None else replace(frame, index=self._count - 1)
