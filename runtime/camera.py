@@ -24,7 +24,7 @@ from .driving.guarded import GuardedSinks
 from .driving.local import RobotShape
 from .driving.pilot import Pilot
 from .driving.piloted import PilotedSinks
-from .driving.route import Route
+from .driving.route import Route, check_goal
 from .mapping.from_results import ResultMapper
 from .meter import SourceState
 from .model import Model
@@ -79,7 +79,7 @@ class Camera:
         check_pace(options, names, self._source)
         check_drawn(options)
         self._shape = options.shape or RobotShape()
-        self._route = Route(options.goal, self._shape.radius_m) if options.goal else None
+        self._route = Route(check_goal(options.goal), self._shape.radius_m) if options.goal else None
         self._pipeline: Pipeline | None = None
         self._stopped = False
 

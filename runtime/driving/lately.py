@@ -74,6 +74,10 @@ class Patience:
         """True while it waits."""
         return self._since is not None
 
+    def leave(self) -> None:
+        """Say that it does something else now: what comes later is waited for anew."""
+        self._since = None
+
     def waits(self, held: bool, edge: FloorEdge | None, time_s: float) -> bool:
         """Whether to stand still, where the robot is `held` up and sees the floor end at `edge`."""
         if not held or edge is None or time_s < self._rests_until:

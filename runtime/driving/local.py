@@ -54,8 +54,8 @@ class LocalOptions:
     `margin_m` is kept around the robot, and `moving_m` more from what stood lately; from `clear_m` on more room is
     worth nothing. The weights are per metre of free arc, per metre of mean clearance, and per unit of steering away
     from what is wanted and from the last command. `back_weight` is what an arc loses that ends within `back_m` of where
-    the robot was, looking back along its way, `blocked` what one loses that is no way to a goal. The robot turns on the
-    spot from where no arc is free for `stop_m` to where one is for `go_m`.
+    the robot was, looking back along its way, `blocked` what one loses, with a goal or an aim, that is not free for
+    `stop_m`. The robot turns on the spot from where no arc is free for `stop_m` to where one is for `go_m`.
     """
 
     arcs: int = 33

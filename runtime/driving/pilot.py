@@ -77,6 +77,10 @@ class Pilot:
 
     def overruled(self, command: Command | Stop | None, time_s: float) -> None:
         """Say what the robot was told in place of what the pilot would have."""
+        self._patience.leave()
+        self._told(command, time_s)
+
+    def _told(self, command: Command | Stop | None, time_s: float) -> None:
         self._last = (command if isinstance(command, Command) else None, time_s)
 
     def command(self, drive: Drive, time_s: float) -> Command | Stop:
@@ -85,7 +89,7 @@ class Pilot:
         A Stop at the goal, and where the map says that there is no way to it.
         """
         command = self._choose(drive, time_s)
-        self.overruled(command, time_s)
+        self._told(command, time_s)
         return command
 
     def _choose(self, drive: Drive, time_s: float) -> Command | Stop:
@@ -102,6 +106,7 @@ class Pilot:
         bearing = steepest(worth, pose) if worth else 0.0
         turn = None if route else self._turned(bearing, pose, time_s)
         if turn is not None:
+            self._patience.leave()
             return turn
         wanted = float(np.clip(2 * bearing, -1, 1)) if worth else drive.steer
         self.plan = self.planner.plan(grid, pose, Wanted(wanted, worth, stood, np.empty((0, 3)) if worth else been))

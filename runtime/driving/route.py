@@ -30,20 +30,25 @@ EVERY = 5
 NO_WAY = -10.0
 """What a place is worth that the wave does not reach."""
 FARTHEST_M = 30.0
-"""The most that a goal may be away: the wave's cost grows with the area, and here it takes 0.2 s."""
+"""The most that a goal may be away at the start: the wave's cost grows with the area, and here it takes 0.2 s."""
 NEAR_CELLS = 3
 Values = NDArray[np.float64]
+
+
+def check_goal(goal: tuple[float, float]) -> tuple[float, float]:
+    """The goal of a drive that begins; raises UsageError for one that is too far away, or no place."""
+    if not math.hypot(*goal) <= FARTHEST_M:  # nor is NaN
+        raise UsageError(
+            f"--goal {goal[0]},{goal[1]}: expected two numbers, metres ahead and to the left, at most "
+            f"{FARTHEST_M:g} m away: the map that is made on the way holds no more"
+        )
+    return goal
 
 
 class Route:
     """A goal (x, y) in metres of the map, whose origin is the robot's first pose: x ahead, y to the left."""
 
     def __init__(self, goal: tuple[float, float], radius_m: float = 0.17, occupied: float = 0.4) -> None:
-        if not math.hypot(*goal) <= FARTHEST_M:  # nor is NaN
-            raise UsageError(
-                f"--goal {goal[0]},{goal[1]}: expected two numbers, metres ahead and to the left, at most "
-                f"{FARTHEST_M:g} m away: the map that is made on the way holds no more"
-            )
         self._cv2: Any = need("cv2", "cpu")
         self.goal = goal
         self._radius_m, self._occupied = radius_m, occupied

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mapping.geometry import Pose
+from ..mapping.geometry import Points, Pose
 from ..mapping.grid import OccupancyGrid
 
 SPARSE = 3
@@ -19,7 +19,8 @@ SPARSE = 3
 class TrailOptions:
     """The robot has turned back when it is within `same_place_m` of where it was `turned_s` to `memory_s` seconds ago,
     with nothing `occupied` (log-odds) in between, and looks the other way by more than `turned_rad`. `newest_s`: what
-    is newer is where it is, and not where it came from. The memory is short, for the path drifts.
+    is newer is where it is, and not where it came from. The memory is short, for the path drifts. The way it came is
+    that of its last `way_m`.
     """
 
     newest_s: float = 1.0
@@ -64,22 +65,24 @@ class Trail:
     def heading_before(self, grid: OccupancyGrid, pose: Pose, time_s: float) -> float | None:
         """The heading that the robot had here before, where it was the opposite one."""
         options = self.options
-        near = [
-            before.yaw_rad
+        poses = [
+            (before.x_m, before.y_m, before.yaw_rad)
             for then, before in self._poses
             if options.turned_s <= time_s - then <= options.memory_s
             and math.hypot(before.x_m - pose.x_m, before.y_m - pose.y_m) < options.same_place_m
-            and not self._parted(grid, before, pose)
         ]
-        if not near:
+        near = np.array(poses).reshape(-1, 3)
+        headings = near[~self._parted(grid, near[:, :2], pose), 2]
+        if not len(headings):
             return None
-        heading = math.atan2(float(np.sin(near).sum()), float(np.cos(near).sum()))
+        heading = math.atan2(float(np.sin(headings).sum()), float(np.cos(headings).sum()))
         return heading if abs(math.remainder(heading - pose.yaw_rad, math.tau)) > options.turned_rad else None
 
-    def _parted(self, grid: OccupancyGrid, one: Pose, other: Pose) -> bool:
-        """True where something stands between two places, such as the wall between two corridors."""
+    def _parted(self, grid: OccupancyGrid, places: Points, pose: Pose) -> NDArray[np.bool_]:
+        """(n,) True where something stands between a place and `pose`, such as the wall between two corridors."""
         if not grid.log_odds.size:
-            return False
-        between = np.linspace((one.x_m, one.y_m), (other.x_m, other.y_m), 21)
+            return np.zeros(len(places), bool)
+        between = np.linspace(places, np.array([pose.x_m, pose.y_m]), 21).reshape(-1, 2)
         cells = np.clip(grid.cell(between), 0, np.array(grid.log_odds.shape) - 1)
-        return bool((grid.log_odds[cells[:, 0], cells[:, 1]] > self.options.occupied).any())
+        stands = grid.log_odds[cells[:, 0], cells[:, 1]] > self.options.occupied
+        return np.asarray(stands.reshape(21, -1).any(axis=0))

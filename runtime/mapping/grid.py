@@ -52,7 +52,8 @@ class FloorEdge:
     def stands(self, view: FloorView, range_m: float) -> Points:
         """(n, 2) floor points in the robot's frame where something stands, up to `range_m` ahead.
 
-        Where the picture's lower edge cuts off what stands there, it is taken to reach from there half way back.
+        Where the picture's lower edge cuts off what stands there, it is taken to reach from there a quarter of the way
+        back.
         """
         height, width = view.raster_hw
         columns = np.arange(width, dtype=np.float64)
@@ -99,9 +100,11 @@ def _without_marks(blocked: NDArray[np.bool_], view: FloorView) -> NDArray[np.bo
     first = np.where(blocked.any(axis=0), blocked.argmax(axis=0), height)
     above = ~blocked & (rows > first)
     again = np.where(above.any(axis=0), above.argmax(axis=0), 2 * height)
-    depth = view.row_depth_m(height - first - 0.0)
-    hidden = view.focal_y_px * MARK_M / depth
-    mark = (rows >= first) & (rows < again) & (again - first <= hidden) & (first > 0)
+    depth = view.row_depth_m(height - first - 0.5)
+    hidden = (
+        view.focal_y_px * MARK_M / depth - 1
+    )  # a thing may hide nearly half of a row at either end, which counts as floor
+    mark = (rows >= first) & (rows < again) & (again - first < hidden) & (first > 0)
     return np.asarray(blocked & ~mark)
 
 

@@ -67,6 +67,16 @@ def test_straight_on_as_it_came_is_better_than_back_however_it_is_turned() -> No
     assert there[0] > 1.7
 
 
+def test_the_explorer_seeks_wherever_on_the_map_it_is() -> None:
+    grid, explorer, pose = seen(ROOM, DOOR_IN, DOOR_LEFT), Explorer(0.17), Pose(40.45, 0.0)
+    grid.origin = (36.0, -4.0)
+    trail = Trail()
+    for step, x in enumerate(np.linspace(37.5, 40.45, 30).tolist()):
+        trail.add(Pose(x), step / 10)
+    explorer.seek(grid, pose, trail, 0.0, 4.0)
+    assert explorer.worth(grid, pose, 4.0) is not None
+
+
 def test_the_explorer_leads_there_until_the_way_is_open_and_rests() -> None:
     grid, explorer, trail, pose = seen(ROOM, DOOR_IN, DOOR_LEFT), Explorer(0.17), Trail(), Pose(0.45, 0.0, 0.0)
     for step, x in enumerate(np.linspace(-2.5, 0.45, 30).tolist()):

@@ -57,3 +57,10 @@ def test_it_waits_while_something_moves_and_not_before_what_stands() -> None:
     assert patience.waiting
     assert not patience.waits(False, edge(0.5, 2, 2, 2), 9.1)
     assert not patience.waiting
+
+
+def test_what_comes_after_something_else_was_done_is_waited_for_anew() -> None:
+    patience = Patience(longest_s=2.0, still_s=0.35, rest_s=1.0)
+    assert patience.waits(True, edge(0.5, 2, 2, 2), 0.0)
+    patience.leave()
+    assert patience.waits(True, edge(2, 0.5, 2, 2), 10.0)

@@ -14,7 +14,7 @@ from helmsight.runtime.driving.pilot import Pilot
 from helmsight.runtime.driving.piloted import PilotedSinks
 from helmsight.runtime.driving.route import Route
 from helmsight.runtime.mapping.geometry import Points, Pose
-from helmsight.runtime.mapping.grid import OccupancyGrid
+from helmsight.runtime.mapping.grid import FloorEdge, OccupancyGrid
 from helmsight.runtime.results import Command, Drive, Frame, Reading, Result, Stop
 
 from .test_local import grid_with
@@ -30,7 +30,7 @@ class Known:
     grid: OccupancyGrid = field(default_factory=grid_with)
     pose: Pose = field(default_factory=Pose)
     stands: Points = field(default_factory=lambda: np.empty((0, 2)))
-    edge: None = None
+    edge: FloorEdge | None = None
 
 
 @dataclass
@@ -163,3 +163,22 @@ def test_what_came_into_its_way_is_minded_when_it_is_out_of_sight() -> None:
         follow(mapper, pilot, 0.1, 1.1 + step / 10)
         nearest.append(float(np.hypot(*(there - (mapper.pose.x_m, mapper.pose.y_m)).T).min()))
     assert min(nearest) > pilot.planner.robot.radius_m
+
+
+def test_it_waits_before_what_comes_into_its_way_but_not_while_it_turns() -> None:
+    """A thing that comes up to the robot on floor that was free, and moves."""
+    mapper = Known()
+    pilot = Pilot(mapper)
+    speeds = [pilot.command(AHEAD, 0.0).speed]
+    mapper.stands = np.stack([np.full(9, 0.3), np.linspace(-0.3, 0.3, 9)], 1)
+    for step in range(1, 4):
+        depth = np.roll(np.where(np.arange(8) < 4, 0.3, 2.0), step)
+        mapper.edge = FloorEdge(depth, np.zeros(8), np.ones(8, bool))
+        command = pilot.command(AHEAD, step / 10)
+        assert isinstance(command, Command)
+        speeds.append(command.speed)
+    assert speeds[0] > 0
+    assert speeds[1:] == [0, 0, 0]
+    assert pilot._patience.waiting
+    pilot.overruled(Stop("the camera is gone"), 0.4)
+    assert not pilot._patience.waiting

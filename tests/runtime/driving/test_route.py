@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("cv2", reason="opencv-python is not installed")
 
 from helmsight.devices.errors import UsageError
-from helmsight.runtime.driving.route import Route
+from helmsight.runtime.driving.route import Route, check_goal
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
 
@@ -61,7 +61,10 @@ def test_what_nobody_has_seen_may_be_crossed_and_a_goal_is_reached_within_a_quar
     assert route.reached(Pose(3.9, 1.1))
     assert not route.reached(Pose(3.5, 1.0))
     with pytest.raises(UsageError, match=r"--goal nan,1\.0: expected two numbers"):
-        Route((math.nan, 1.0))
+        check_goal((math.nan, 1.0))
+    with pytest.raises(UsageError, match="at most 30 m away"):
+        check_goal((30.0, 1.0))
+    assert check_goal((3.0, -1.0)) == (3.0, -1.0)
 
 
 def box_around(x: float) -> tuple[tuple[float, float, float, float], ...]:

@@ -119,6 +119,20 @@ def test_a_thin_band_with_floor_beyond_is_a_mark_on_the_floor(rows, stands):
     assert edge.depth_m == pytest.approx(1.0 if stands else 3.0, rel=0.1)
 
 
+def thing(depth_m, height_m, end_m=3.0):
+    """The free space with a thing of this height across the view, by the share of each row, and a wall at `end_m`."""
+    foot, top = (VIEW.to_pixels(np.array([[at, 0.0]]))[0, 1] + 0.5 for at in (depth_m, depth_m / (1 - height_m / 0.4)))
+    rows = np.arange(37)
+    hidden = np.diff(np.clip(rows, top, foot))
+    return wall_ahead(end_m) * (1 - hidden[:, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("depth_m", [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2])
+def test_a_thing_as_high_as_a_shoe_is_no_mark(depth_m):
+    edge = floor_edge(thing(depth_m, 0.1), VIEW, 0.25)
+    assert edge.depth_m == pytest.approx(depth_m, rel=0.15)
+
+
 def test_what_stands_near_is_told_what_the_pictures_edge_cuts_off_too():
     free_space = wall_ahead(1.0)
     free_space[:, :5] = 0.0
