@@ -112,11 +112,11 @@ def test_a_near_look_counts_for_more():
 @pytest.mark.parametrize(("rows", "stands"), [(1, False), (5, True)])
 def test_a_thin_band_with_floor_beyond_is_a_mark_on_the_floor(rows, stands):
     free_space = wall_ahead(3.0)
-    foot = round(VIEW.to_pixels(np.array([[1.0, 0.0]]))[0, 1])
+    foot = round(VIEW.to_pixels(np.array([[0.8, 0.0]]))[0, 1])
     free_space[foot - rows + 1 : foot + 1] = 0
     edge = floor_edge(free_space, VIEW, 0.25)
     assert edge.hit.all()
-    assert edge.depth_m == pytest.approx(1.0 if stands else 3.0, rel=0.1)
+    assert edge.depth_m == pytest.approx(0.8 if stands else 3.0, rel=0.1)
 
 
 def thing(depth_m, height_m, end_m=3.0):
