@@ -25,8 +25,8 @@ AROUND: Mask = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class FrontierOptions:
-    """Within `reach_m` of the robot; `free` and `occupied` are log-odds. The robot's radius and `margin_m` are kept from
-    what stands, and what is not known counts as free within `near_m`.
+    """Within `reach_m` of the robot; `free` and `occupied` are log-odds. The robot's radius and `margin_m` are kept
+    from what stands, and what is not known counts as free within `near_m`.
 
     A frontier is at least `least_m` long and `apart_m` from where the robot came. The worth of one is its unseen area
     in square metres within `beyond_m`, less `way_cost` a metre of way and `turn_cost` a radian of turn
