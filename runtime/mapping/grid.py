@@ -101,9 +101,8 @@ def _without_marks(blocked: NDArray[np.bool_], view: FloorView) -> NDArray[np.bo
     above = ~blocked & (rows > first)
     again = np.where(above.any(axis=0), above.argmax(axis=0), 2 * height)
     depth = view.row_depth_m(height - first - 0.5)
-    hidden = (
-        view.focal_y_px * MARK_M / depth - 1
-    )  # a thing may hide nearly half of a row at either end, which counts as floor
+    # At either end a thing may hide nearly half of a row more, which counts as floor.
+    hidden = view.focal_y_px * MARK_M / depth - 1
     mark = (rows >= first) & (rows < again) & (again - first < hidden) & (first > 0)
     return np.asarray(blocked & ~mark)
 
