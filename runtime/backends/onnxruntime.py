@@ -71,7 +71,10 @@ class OnnxRuntimeSession:
         if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._session: Any = _open(ort, bundle, bundle.read_model(), settings, providers)
-        self._session._model_bytes = None  # kept for `set_providers`, which nobody calls: the whole model once more
+        # Else a run in which CUDA's provider fails is tried again on the CPU, unasked. For that alone, and for
+        # `set_providers`, which helmsight does not call, ONNX Runtime keeps the whole model once more.
+        self._session.disable_fallback()
+        self._session._model_bytes = None
         real = self._session.get_providers()[0]
         if real != wanted and not options.allow_fallback:
             raise DeviceMismatch(

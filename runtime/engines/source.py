@@ -48,16 +48,13 @@ def input_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
 
 
 def network_file(bundle: Bundle, library: Library) -> NetworkFile:
-    """The file that `library` builds from: what export made for TensorRT, the same for all its targets; where that is
-    of a newer operator set than it reads, what export made for a board of JetPack 5; else the bundle's `model.onnx`.
+    """The file that `library` builds from: the first of `_candidates` whose operator set it reads.
 
     Raises BadArtefact when it was changed after the bundle was opened, DeviceMismatch when all are of a newer operator
     set: TensorRT 8.x reads such a file without an error, and what changed in an operator since is lost.
     """
     reads = newest_opset(library)
-    made = [_network_file(bundle, name) for name in _made_for(bundle, MODEL)[:1]]
-    made += [_network_file(bundle, name) for name in _made_for(bundle, OLDER_MODEL) if _takes_the_same(bundle, name)]
-    files = made or [_network_file(bundle, "model.onnx")]
+    files = [_network_file(bundle, name) for name in _candidates(bundle, library)]
     opsets = [read_opset(file.data, file.name) for file in files]
     if found := next((file for file, opset in zip(files, opsets, strict=True) if opset <= reads), None):
         return found
@@ -97,6 +94,18 @@ def older_command(bundle: Bundle, library: Library) -> str:
 def exported_precision(bundle: Bundle) -> str:
     """The `--precision` of its export, fp32 where its manifest does not say."""
     return str(bundle.manifest.provenance.get("export", {}).get("precision", "fp32"))
+
+
+def _candidates(bundle: Bundle, library: Library) -> list[str]:
+    """What export made for TensorRT, the same for all its targets, else the bundle's `model.onnx`; then what export
+    made for a board of JetPack 5, of one size. That stands before a `model.onnx` which a parser does not take: one of
+    bytes, which are not cast at once there, and for 8.x any.
+    """
+    made = _made_for(bundle, MODEL)[:1]
+    older = [name for name in _made_for(bundle, OLDER_MODEL) if _takes_the_same(bundle, name)]
+    if reads_older(library) or any(spec.dtype == "uint8" for spec in bundle.manifest.inputs):
+        return [*made, *older] or ["model.onnx"]
+    return [*(made or ["model.onnx"]), *older]
 
 
 def _made_for(bundle: Bundle, kind: str) -> list[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, external_data_helper, helper
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, UsageError
 from helmsight.runtime.backends import MOST_THREADS, SessionOptions, load
@@ -139,3 +140,24 @@ def test_a_gpu_that_fails_is_no_bad_file(doubler: Bundle, said: str, expected: t
     assert "\n" not in str(caught.value)
     if expected is DeviceMismatch:
         assert "use --device cpu" in str(caught.value)
+
+
+def test_a_gpu_that_fails_in_a_run_is_told_and_the_cpu_is_not_tried_in_silence(
+    doubler: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime's own session over what its C++ part raises when CUDA's provider fails."""
+
+    class Failing:
+        def run(self, *asked: object) -> None:
+            raise EPFail("CUDA failure 700: an illegal memory access was encountered")
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(whole, name)
+
+    with load(doubler) as session:
+        whole = session._session._sess  # type: ignore[attr-defined]
+        monkeypatch.setattr(session._session, "_sess", Failing())  # type: ignore[attr-defined]
+        monkeypatch.setattr(session, "device", "cuda")
+        with pytest.raises(DeviceMismatch, match=r"the GPU failed while it ran .*CUDA failure 700"):
+            session.run({"x": np.ones((1, 3), np.float32)})
+    assert "Falling back" not in capsys.readouterr().out

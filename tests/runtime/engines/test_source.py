@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch
-from helmsight.runtime.bundle import Bundle, write_bundle
+from helmsight.runtime.bundle import Bundle, TensorSpec, write_bundle
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.network import Parsed, configure
 from helmsight.runtime.engines.source import network_file, newest_opset
@@ -17,6 +17,8 @@ from helmsight.runtime.engines.source import network_file, newest_opset
 from ...bundles import outline
 from .conftest import Machine
 from .fakes import FakeCuda, fake_library
+
+OLDER = "targets/jetson-agx-xavier/trtexec.onnx"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_a_newer_operator_set_is_refused_with_the_command_that_writes_an_older_o
 @pytest.mark.parametrize(
     ("version", "takes", "opset", "name"),
     [
-        ("8.5.3.1", "float32", 17, "targets/jetson-agx-xavier/trtexec.onnx"),
+        ("8.5.3.1", "float32", 17, OLDER),
         ("10.3.0.30", "float32", 17, "targets/dgx-a100/tensorrt.onnx"),
         ("8.5.3.1", "float16", 13, None),
     ],
@@ -63,7 +65,7 @@ def test_8_x_builds_from_the_file_of_jetpack_5(
     files: dict[str, Path | bytes] = {
         "model.onnx": outline(18),
         "targets/dgx-a100/tensorrt.onnx": outline(18),
-        "targets/jetson-agx-xavier/trtexec.onnx": outline(opset),
+        OLDER: outline(opset),
     }
     made = write_bundle(tmp_path / "t.bundle", replace(bundle.manifest, parity=parity), files)
     library = fake_library(FakeCuda(), version)
@@ -72,6 +74,27 @@ def test_8_x_builds_from_the_file_of_jetpack_5(
             network_file(made, library)
     else:
         assert network_file(made, library).name == name
+
+
+@pytest.mark.parametrize(
+    ("version", "takes", "opset", "name"),
+    [
+        ("10.3.0.30", "float32", 18, "model.onnx"),
+        ("11.4.0.1", "float32", 18, "model.onnx"),
+        ("10.3.0.30", "float32", 21, OLDER),
+        ("10.3.0.30", "uint8", 18, OLDER),  # its parser takes bytes for a cast only, which export put first there
+        ("8.5.3.1", "float32", 17, OLDER),
+    ],
+)
+def test_without_a_file_for_tensorrt_that_of_jetpack_5_is_for_who_cannot_read_the_bundle_itself(
+    bundle: Bundle, tmp_path: Path, version: str, takes: str, opset: int, name: str
+) -> None:
+    older = {"trtexec": {"precision": "fp32", "inputs": {"x": takes}}}
+    parity = {"cpu": {"precision": "fp32"}, "jetson-agx-xavier": {"precision": "fp32", "artefacts": older}}
+    manifest = replace(bundle.manifest, inputs=(TensorSpec("x", (1, 3), takes),), parity=parity)
+    files: dict[str, Path | bytes] = {"model.onnx": outline(opset), OLDER: outline(17)}
+    made = write_bundle(tmp_path / "t.bundle", manifest, files)
+    assert network_file(made, fake_library(FakeCuda(), version)).name == name
 
 
 def test_a_file_of_one_size_is_built_for_that_only() -> None:
