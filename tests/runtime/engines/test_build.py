@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,15 +14,12 @@ from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, TensorSpec, open_bundle, write_bundle
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.engine import Engine
-from helmsight.runtime.engines.network import own_kernels
 from helmsight.runtime.engines.progress import State
 from helmsight.runtime.engines.source import network_file
-from helmsight.runtime.engines.store import EngineKey, Store
-from helmsight.runtime.engines.trial import try_engine
 
-from ...bundles import EMPTY_GRAPH, open_face_manifest
+from ...bundles import EMPTY_GRAPH
 from .conftest import Machine
-from .fakes import PLAN, FakeCuda, OldConfig, fake_library
+from .fakes import PLAN, FakeCuda, fake_library
 
 TENSORRT = SessionOptions("tensorrt")
 
@@ -243,166 +235,6 @@ def test_what_fails_leaves_the_engine_that_was_there(bundle: Bundle, machine: Ma
     assert {file: file.read_bytes() for file in cache.iterdir() if file.suffix != ".cache"} == before
 
 
-def test_a_folder_that_others_may_write_into_is_refused(cache: Path) -> None:
-    cache.mkdir(parents=True)
-    cache.chmod(0o777)
-    with pytest.raises(BadArtefact, match="can be written by others"):
-        Store()
-    cache.chmod(0o755)
-    assert Store().folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_write_that_fails_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store()
-    store.write("one.engine", b"old")
-
-    def full(self: Path, target: Path) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="no space"):
-        store.write("one.engine", b"new")
-    assert [file.name for file in cache.iterdir()] == ["one.engine"]
-    assert store.read("one.engine") == b"old"
-
-
-def test_a_key_is_another_when_any_part_is() -> None:
-    key = EngineKey("a" * 64, "TensorRT", "10.3", "8.7", "fp16", {"x": (1, 3)})
-    changes = [
-        {"onnx_sha256": "b" * 64},
-        {"product": "TensorRT-RTX"},
-        {"version": "10.4"},
-        {"compute_capability": "8.6"},
-        {"precision": "int8"},
-        {"shapes": {"x": (1, 4)}},
-    ]
-    keys = [key.id, *(replace(key, **change).id for change in changes)]
-    assert len(set(keys)) == len(keys)
-
-
-def test_a_bundle_without_a_file_for_tensorrt_that_is_not_taken_says_how_to_get_one(
-    bundle: Bundle, machine: Machine
-) -> None:
-    error = SimpleNamespace(
-        desc=lambda: "it has type UInt8", node_name=lambda: "permute", node_operator=lambda: "Transpose"
-    )
-    machine.product.module.OnnxParser = lambda network, log: SimpleNamespace(
-        parse=lambda data: False, num_errors=1, get_error=lambda i: error
-    )
-    with pytest.raises(BadArtefact) as caught:
-        build(bundle)
-    said = "node 'permute' (Transpose: it has type UInt8); the bundle has no file for TensorRT: export it with -t for"
-    assert said in str(caught.value)
-
-
-def test_8_x_that_does_not_take_an_open_size_says_how_to_fix_it(machine: Machine, tmp_path: Path) -> None:
-    error = SimpleNamespace(desc=lambda: "", node=lambda: 58)
-    machine.product = fake_library(machine.cuda, "8.5.3.1")
-    machine.product.module.OnnxParser = lambda network, log: SimpleNamespace(
-        parse=lambda data: False, num_errors=1, get_error=lambda i: error
-    )
-    made = write_bundle(tmp_path / "f.bundle", open_face_manifest(), {"model.onnx": EMPTY_GRAPH})
-    with pytest.raises(
-        BadArtefact, match=r"node 58 \(not supported\); its picture's size is open: .* -t jetson-agx-xav"
-    ):
-        build(made)
-
-
-def test_what_export_made_for_tensorrt_is_what_is_built(bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
-    assert (network_file(bundle, machine.product).name, network_file(bundle, machine.product).precision) == (
-        "model.onnx",
-        "fp32",
-    )
-    both = {"tensorrt": {"precision": "int8"}, "tensorrt-rtx": {"precision": "fp16"}}
-    parity = {"cpu": {"precision": "fp32"}, "dgx-a100": {"precision": "mixed", "artefacts": both}}
-    casts_first = EMPTY_GRAPH + b"\x08\x09"
-    files: dict[str, Path | bytes] = {"model.onnx": EMPTY_GRAPH, "targets/dgx-a100/tensorrt.onnx": casts_first}
-    made = write_bundle(tmp_path / "t.bundle", replace(bundle.manifest, parity=parity), files)
-    found = network_file(made, machine.product)
-    assert (found.name, found.data, found.precision) == ("targets/dgx-a100/tensorrt.onnx", casts_first, "int8")
-    (made.path / found.name).write_bytes(b"swapped")
-    with pytest.raises(BadArtefact, match="was changed after it was checked"):
-        network_file(made, machine.product)
-
-
-def child(code: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", code)
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"crashed its process \(SIGSEGV\)"),
-        ("import sys; sys.exit('one\\nhelmsight: no TensorRT here')", "does not run: no TensorRT here"),
-        ("print('nothing of use')", "ended without a result"),
-    ],
-)
-def test_a_first_load_that_goes_wrong_is_a_message(tmp_path: Path, code: str, said: str) -> None:
-    with pytest.raises(DeviceMismatch, match=said) as caught:
-        try_engine(tmp_path / "e", "0" * 64, {"x": (1, 3)}, child(code))
-    assert "\n" not in str(caught.value)
-
-
-def test_the_child_is_told_what_to_load(tmp_path: Path) -> None:
-    code = "import json, sys; print('log'); print(json.dumps({'asked': sys.argv[1:]}))"
-    found = try_engine(tmp_path / "e", "ab", {"x": (1, 3)}, child(code))
-    assert found["asked"] == [str(tmp_path / "e"), "ab", json.dumps({"x": [1, 3]}), "TensorRT"]
-
-
-def test_the_real_child_says_why_it_cannot(tmp_path: Path) -> None:
-    """Without TensorRT, or with it: the file is no engine."""
-    (tmp_path / "e").write_bytes(b"no engine")
-    with pytest.raises(DeviceMismatch, match="does not run: "):
-        try_engine(tmp_path / "e", "0" * 64, {"x": (1, 3)})
-
-
-INTERRUPTED = """
-import signal
-import sys
-import time
-from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
-sys.path.insert(0, sys.argv[1])
-from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle
-from helmsight.runtime.engines import build as module, tensorrt_rtx
-from helmsight.runtime.engines.source import NetworkFile
-from helmsight.runtime.engines.store import Store
-from tests.runtime.engines.fakes import FakeCuda
-
-data = Path(sys.argv[2]).read_bytes()
-module.tensorrt, module.open_cuda = tensorrt_rtx, FakeCuda
-module.network_file = lambda bundle, library: NetworkFile("model.onnx", data, "0" * 64, "fp32")
-told = []
-
-def report(state):
-    print(state.phase, flush=True)
-    told.append(state)
-    if len(told) == 1:  # so that it is not done before the signal comes, however busy the machine is
-        time.sleep(3)
-
-module.build(open_bundle("face"), report, store=Store(Path(sys.argv[3])))
-"""
-
-
-def test_ctrl_c_ends_a_real_build_and_leaves_nothing(tmp_path: Path) -> None:
-    """The builder is TensorRT-RTX's, which needs no GPU to build; the GPU that is asked for its name is a fake."""
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'helmsight[rtx]'")
-    onnx = pytest.importorskip("onnx", reason="needs the train extra")
-    from helmsight.export.nvidia import cast_first
-
-    onnx.save(cast_first(onnx.load(open_bundle("face").model)), tmp_path / "face.onnx")
-    root = str(Path(__file__).parents[3])
-    engines = tmp_path / "engines"
-    command = [sys.executable, "-c", INTERRUPTED, root, tmp_path / "face.onnx", engines]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        assert running.stdout.readline() == "Building engine\n"
-        os.kill(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == -signal.SIGINT or "KeyboardInterrupt" in said
-    assert list(engines.iterdir()) == []
-
-
 def test_inputs_that_are_pictures_of_several_sizes_name_theirs_in_the_command() -> None:
     from helmsight.runtime.engines.build import rebuild_command
 
@@ -410,16 +242,6 @@ def test_inputs_that_are_pictures_of_several_sizes_name_theirs_in_the_command() 
     assert rebuild_command(face).endswith(" --imgsz 640x480")
     spec = TensorSpec("x", (1, 3), "float32")
     assert "--imgsz" not in rebuild_command(replace(face, manifest=replace(face.manifest, inputs=(spec,))))
-
-
-def test_an_engine_of_8_5_takes_no_kernels_of_cublas_and_cudnn() -> None:
-    config = OldConfig()
-    sources = SimpleNamespace(CUBLAS=0, CUBLAS_LT=1, CUDNN=2, EDGE_MASK_CONVOLUTIONS=3, JIT_CONVOLUTIONS=4)
-    feature = SimpleNamespace(DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805="external")
-    own_kernels(SimpleNamespace(PreviewFeature=feature, TacticSource=sources), config)
-    assert config.sources == 0b11000, "its own stay"
-    assert config.features == {"external": True}
-    own_kernels(SimpleNamespace(PreviewFeature=SimpleNamespace()), config)  # as in 10, where the rule is NVIDIA's own
 
 
 def test_a_type_that_numpy_does_not_have_is_named(machine: Machine) -> None:
