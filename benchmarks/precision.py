@@ -48,14 +48,22 @@ NOTES = (
 
 
 def make(name: str, folder: Path) -> dict[str, Bundle]:
-    """The bundle called `name` in each precision, made in `folder` unless it is there."""
+    """The bundle called `name` in each precision, made in `folder` unless one that was made of it is there."""
     made = {"fp32": open_bundle(name)}
     for kind in LOWER:
         out = folder / f"{made['fp32'].manifest.name}-{len(made)}.bundle"
         wanted = ExportOptions(precision=kind.split(",")[0], repair=True, out=out, max_drop=MAX_DROP)
         wanted = replace(wanted, targets=(BOARD,)) if kind == NVIDIA else wanted
-        made[kind] = open_bundle(out) if out.is_dir() else export(name, wanted)
+        made[kind] = _kept(out, made["fp32"]) or export(name, wanted)
     return made
+
+
+def _kept(place: Path, source: Bundle) -> Bundle | None:
+    """The bundle at `place`, None where there is none or it was made of another than `source`."""
+    if not place.is_dir():
+        return None
+    bundle = open_bundle(place)
+    return bundle if bundle.manifest.provenance["source"]["manifest_sha256"] == source.manifest_sha256 else None
 
 
 def clip_feeds(bundle: Bundle, frames: int) -> list[Feeds]:

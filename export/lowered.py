@@ -124,7 +124,7 @@ class Lowering:
             level = "all" if self._for_nvidia else fastest_optimisation(draft, inputs)
             draft = replace(draft, manifest=_with(draft.manifest, optimisation=level))
         computed = read_computed(draft)
-        # For NVIDIA the file as it says, whatever a CPU's own kernels for int8 would make of it.
+        # For NVIDIA only the file as it says counts, whatever a CPU's own kernels for int8 make of it.
         faithful = draft.model if self._for_nvidia else None
         rounded = precision == "fp16" and "fp16" not in computed.weighted_ops
         if rounded:

@@ -4,19 +4,23 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from benchmarks import precision
 from benchmarks.cable import Cable
 from benchmarks.ending import whole
 from benchmarks.harness import write_clip
 from benchmarks.soak import Watch
 
-from helmsight.runtime.bundle import Bundle
+from helmsight.export.build import ExportOptions
+from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.mapping.grid import OccupancyGrid
 from helmsight.runtime.mapping.mapfile import save_map
 
+from ..bundles import EMPTY_GRAPH
 from ..sshd import make_board
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +49,30 @@ def test_pipeline(tmp_path: Path) -> None:
     assert all(r["frames/s"] > 0 and r["every frame"] for r in record["rows"])
     assert record["rows"][0]["ratio median"] == 1.0
     assert "streamvision was not installed" in record["notes"][-1]
+
+
+def test_precision_makes_anew_what_was_made_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def export(name: str, options: ExportOptions) -> Bundle:
+        source = open_bundle(name)
+        assert options.out
+        made.append(options.out.name)
+        provenance = {"source": {"manifest_sha256": source.manifest_sha256}}
+        manifest = replace(source.manifest, provenance=provenance)
+        return write_bundle(options.out, manifest, {"model.onnx": EMPTY_GRAPH})
+
+    monkeypatch.setattr(precision, "export", export)
+    network = open_bundle("face")
+    names = [f"face-{index}.bundle" for index in (1, 2, 3)]
+    for expected in (names, []):
+        made.clear()
+        precision.make(str(network.path), tmp_path)
+        assert made == expected
+    other = write_bundle(tmp_path / "other.bundle", network.manifest, {"model.onnx": EMPTY_GRAPH})
+    made.clear()
+    assert precision.make(str(other.path), tmp_path)["int8"].path == tmp_path / names[1]
+    assert made == names
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from helmsight.export.build import ExportOptions, export
 from helmsight.export.half import Half
 from helmsight.export.lowering import fold
 from helmsight.export.precision import read_precision
-from helmsight.runtime.backends import load
+from helmsight.runtime.backends import Session, SessionOptions, load
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.parity import Tolerance, plain_onnx_run
 
@@ -94,6 +94,25 @@ def test_the_gates_of_fp16_round_what_the_cpu_would_not(folder: Path) -> None:
     run = plain_onnx_run(folder / "faithful.onnx", graph_outputs(half()))
     assert run({"x": np.array([2048.0], np.float32)})["y"] == 0.0, "2049 is not a float16"
     assert run({"x": np.array([1024.0], np.float32)})["y"] == 1.0
+
+
+@pytest.mark.parametrize(("target", "passes"), [("jetson-orin-nano", True), ("cpu", False)])
+def test_kernels_of_the_cpu_count_for_a_cpu_only(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, target: str, passes: bool
+) -> None:
+    def load_spoiled(bundle: Bundle, options: SessionOptions) -> Session:
+        session = load(bundle, options)
+        if bundle.manifest.parity["cpu"]["precision"] == "int8":
+            run = session.run
+            monkeypatch.setattr(session, "run", lambda feeds: {name: 9 - y for name, y in run(feeds).items()})
+        return session
+
+    monkeypatch.setattr("helmsight.export.judge.load", load_spoiled)
+    if passes:
+        assert lowered("runs/tiny", "int8", targets=(target,))[0].manifest.parity["cpu"]["max_rel"] < 0.6
+    else:
+        with pytest.raises(GateFailed, match=r"int8: output .* nothing was written"):
+            lowered("runs/tiny", "int8", targets=(target,))
 
 
 def test_repair_keeps_the_layer_that_int8_spoils(folder: Path, pictures: Path) -> None:
