@@ -45,7 +45,7 @@ class LayerEvent:
     were. `activation_bytes` are what was read and written of tensors that are computed, None where it is not known,
     and `stored_bytes` what was read of those that are stored. `made_of` may name the nodes where `name` does not.
     `inner_us` is how much of its time other layers took, which ran inside it. `output_bytes` has the size of each
-    output, where the engine tells it.
+    output, and nothing where the engine does not tell that of all.
     """
 
     key: str
@@ -135,12 +135,17 @@ def _layer(event: Mapping[str, Any]) -> LayerEvent:
         outputs=_shapes(said["output_type_shape"]),
         activation_bytes=int(said["activation_size"]) + int(said["output_size"]),
         stored_bytes=int(said["parameter_size"]),
-        output_bytes=tuple(
-            prod(shape) * _BYTES.get(kind, 0) for one in said["output_type_shape"] for kind, shape in one.items()
-        ),
+        output_bytes=_sizes(said["output_type_shape"]),
     )
 
 
 def _shapes(said: Any) -> tuple[Shape, ...]:
     """Shapes of `[{"float": [1, 3]}, ...]`."""
     return tuple(tuple(shape) for one in said for shape in one.values())
+
+
+def _sizes(said: Any) -> tuple[int, ...]:
+    """Bytes of the same; none of them where the size of one's type is not known, as of bfloat16 or a string."""
+    typed = [(kind, shape) for one in said for kind, shape in one.items()]
+    known = all(kind in _BYTES for kind, _ in typed)
+    return tuple(prod(shape) * _BYTES[kind] for kind, shape in typed) if known else ()

@@ -259,3 +259,16 @@ def test_a_profile_that_is_cut_off_is_one_line(tmp_path: Path, text: str) -> Non
     (tmp_path / "layers.json").write_text(text)
     with pytest.raises(BadArtefact, match=r"ONNX Runtime's profile .* cannot be read"):
         read_onnxruntime(tmp_path / "layers.json")
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("float", (24, 8)), ("bfloat16", ()), ("string", ())])
+def test_the_size_of_a_type_that_is_not_known_is_not_nothing(
+    tmp_path: Path, kind: str, expected: tuple[int, ...]
+) -> None:
+    said = {"node_index": "0", "op_name": "Split", "activation_size": "0", "output_size": "0", "parameter_size": "0"}
+    said |= {"input_type_shape": [], "output_type_shape": [{kind: [2, 3]}, {"int64": [1]}]}
+    node = {"cat": "Node", "name": "x_kernel_time", "ts": 1, "dur": 1, "args": said}
+    run = {"cat": "Session", "name": "model_run", "ts": 0, "dur": 3}
+    (tmp_path / "layers.json").write_text(json.dumps([run, node]))
+    ((layer,),) = (one.layers for one in read_onnxruntime(tmp_path / "layers.json"))
+    assert layer.output_bytes == expected
