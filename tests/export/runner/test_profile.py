@@ -141,8 +141,6 @@ def test_the_layers_of_a_board_without_python(board: Board, bundle: Bundle) -> N
     (one,), failed = profile_on([parse_address(board.uri)], [bundle], SHORT, lambda _: None, layers=True)
     assert failed == []
     assert one.profile.samples.shape == (20, 1)
-    sampled = one.profile.sensors["samples"].get("load_1m", [])
-    assert all(t <= one.profile.duration_s for t, _ in sampled), "of the run, not of the layers behind it"
     layers = one.profile.layers
     assert layers is not None
     assert layers.profiler == "a clock around each of ncnn's layers"

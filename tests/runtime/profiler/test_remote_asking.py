@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from helmsight.runtime.profiler import load_profiles
 
 from ...sshd import Board, make_board
 
+LONG_S = 120.0
 SECRET = "a-secret-of-the-test"
 PROMPT = b"Enter passphrase for key"
 
@@ -48,12 +50,15 @@ def test_on_a_terminal_ssh_asks(board: Board, face_bundle: Bundle, tmp_path: Pat
     with subprocess.Popen(in_terminal, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0) as running:
         assert running.stdin
         assert running.stdout
+        hung = threading.Timer(LONG_S, running.kill)  # its terminal goes with it, and so ssh does and the reading ends
+        hung.start()
         said, asked = b"", 0
         while part := running.stdout.read(4096):
             said += part
             if said.count(PROMPT) > asked:
                 asked += 1
                 running.stdin.write(f"{answer}\n".encode())
+        hung.cancel()
     assert running.returncode == code, said.decode()
     assert asked >= 1
     assert SECRET.encode() not in said
@@ -70,7 +75,7 @@ def test_on_a_terminal_ssh_asks(board: Board, face_bundle: Bundle, tmp_path: Pat
 def test_elsewhere_nobody_is_asked(board: Board, face_bundle: Bundle, tmp_path: Path) -> None:
     record = tmp_path / "p.json"
     run = command(board, face_bundle, record)
-    done = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONG_S, check=False)
     assert done.returncode == 5
     assert PROMPT not in done.stdout + done.stderr
     assert b"Permission denied" in done.stderr.splitlines()[-1]
