@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from helmsight.train.loader import ahead
-from helmsight.train.navigate import evaluate, problem
+from helmsight.train.navigate import collect, data, evaluate, problem
 from helmsight.train.navigate.collect import Frames, join, load_frames
-from helmsight.train.navigate.data import Batches, augment
+from helmsight.train.navigate.data import Batches, Collection, augment
 from helmsight.train.navigate.evaluate import metrics
 from helmsight.train.navigate.loss import drive_loss
 from helmsight.train.navigate.model import IMAGE_HW, MASK_HW, build
@@ -172,3 +172,21 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     assert names[0] == names[1] == ["expert-5.npz", "seed1-5-2-round1.npz", "seed1-5-2-round2.npz"]
     assert trained[:2] == trained[2:]
     assert {options.batch_size for pair in trained for options in pair} == {32}
+
+
+def test_frames_are_counted_and_a_course_without_room_for_all_of_them_is_named(monkeypatch, tmp_path, capsys):
+    whole = collect.FRAMES_PER_COURSE + collect.THING_FRAMES
+    given = {None: [whole, whole - 3], tmp_path / "driver": [collect.FRAMES_PER_COURSE] * 2}
+    monkeypatch.setattr(
+        data, "collect", lambda seeds, salt, driver, workers: (_frames(n) for n in given[driver][: len(seeds)])
+    )
+    monkeypatch.setattr(problem, "validation_frames", lambda workers: _frames(1))
+    collections = [
+        Collection(tmp_path / f"{index}.npz", "train", 2 * index, 2, driver) for index, driver in enumerate(given)
+    ]
+    made = NavigateProblem(NavigateOptions())
+    monkeypatch.setitem(vars(made), "_collections", collections)
+    assert made.record()["data"]["frames"] == {"0": 2 * whole - 3, "1": 2 * collect.FRAMES_PER_COURSE}
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "no room" in line] == ["0: course 1001 has no room for more than 53 of them"]
+    assert sum(f"courses of {n} frames" in line for n in (whole, collect.FRAMES_PER_COURSE) for line in lines) == 2

@@ -187,7 +187,8 @@ def _set_down(recorder: _Recorder, rng: np.random.Generator, frames: int) -> Non
 def _look_at_things(recorder: _Recorder, rng: np.random.Generator, frames: int) -> None:
     """The robot around what stands and moves about, looking at it or just past it, half of the time too near.
 
-    As often at each thing as the place and the heading allow: not far from the line and not against the way.
+    As often at each thing as the place and the heading allow: not far from the line and not against the way. Fewer
+    frames where there is no room.
     """
     simulator, wanted = recorder.simulator, len(recorder) + frames
     for attempt in range(200 * frames):

@@ -17,7 +17,7 @@ from ...runtime.fetch import cache_folder, locked
 from ...runtime.results import Image
 from ...runtime.sim.looks import SEEDS, Split
 from ..problem import Batch, Shard
-from .collect import FRAMES_PER_COURSE, Frames, collect, join, load_frames
+from .collect import FRAMES_PER_COURSE, THING_FRAMES, Frames, collect, join, load_frames
 
 VERSION = 5
 """Goes up when the simulator or the labels change: older collections are not used any more."""
@@ -43,13 +43,22 @@ class Collection:
                     self._collect(workers)
         return load_frames(self.file)
 
+    def count(self) -> int:
+        """How many frames the file has, once it is there."""
+        with np.load(self.file) as data:
+            return len(data["steer"])
+
     def _collect(self, workers: int) -> None:
+        wanted = FRAMES_PER_COURSE + (THING_FRAMES if self.split == "train" and self.driver is None else 0)
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         seeds = list(SEEDS[self.split])[self.first : self.first + self.courses]
         parts = []
-        console.print(f"{self.file.stem}: {self.courses} courses of {FRAMES_PER_COURSE} frames into {self.file}")
-        for part in collect(seeds, 0 if self.driver is None else 1, self.driver, workers):
+        console.print(f"{self.file.stem}: {self.courses} courses of {wanted} frames into {self.file}")
+        made = collect(seeds, 0 if self.driver is None else 1, self.driver, workers)
+        for seed, part in zip(seeds, made, strict=True):
             parts.append(part)
+            if len(part) < wanted:
+                console.print(f"{self.file.stem}: course {seed} has no room for more than {len(part)} of them")
             if len(parts) % 10 == 0 or len(parts) == self.courses:
                 console.print(f"{self.file.stem}: {len(parts)} of {self.courses} courses")
         join(parts).save(self.file)

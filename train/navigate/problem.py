@@ -16,7 +16,7 @@ from ...runtime.bundle import TensorSpec, sha256
 from ..loader import ahead
 from ..problem import Batch, Loss, Options, Shard, Targets
 from ..recipe import fit
-from .collect import FRAMES_PER_COURSE, Frames, join
+from .collect import Frames, join
 from .data import Batches, Collection, folder, validation_frames
 from .evaluate import DATA, validate
 from .loss import drive_loss
@@ -138,7 +138,7 @@ class NavigateProblem:
         files = {c.file.stem: sha256(c.file) for c in self._collections}
         return {
             "source": "helmsight's simulator: miniworld 2.1.0's textures and meshes, Apache-2.0",
-            "frames_per_course": FRAMES_PER_COURSE,
+            "frames": {c.file.stem: c.count() for c in self._collections},
             "sha256": files,
         }
 
