@@ -22,7 +22,13 @@ def share_one_heap() -> None:
 
 
 def give_back() -> None:
-    """Free memory goes to the system; some milliseconds."""
+    """Free memory goes to the system. With one heap nobody else allocates meanwhile.
+
+    It takes the longer the more of the heap is free in pieces. At the worst measured, 120 MB with nine blocks of ten
+    free on two busy cores, it took 50 to 150 ms, another thread's malloc waited as long, and the Stop for a camera's
+    silence that fell due in it came up to 16 ms after its `max_age_ms`, else 0.4 ms. So it is called where no frames
+    come: before the first one, and after a camera was lost.
+    """
     trim = _glibc("malloc_trim")
     if trim is not None:
         trim(0)
