@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +15,9 @@ if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
     from ..runtime.profiler import Profile, ProfileOptions
     from ..runtime.profiler.layer_profile import Layer, LayerProfile
-    from ..runtime.profiler.trace import Process
+    from ..runtime.profiler.measured import Measured
 
 SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What was measured: `where` is a board's address, "" for here. `trace` has its layers over time."""
-
-    where: str
-    profile: Profile
-    trace: Process = ()
 
 
 def check_layers(device: str, trace: Path | None) -> None:
@@ -43,23 +34,22 @@ def check_layers(device: str, trace: Path | None) -> None:
         raise UsageError(f"--trace {trace}: there is no folder {trace.parent}; make it first")
 
 
-def with_layers(bundles: Sequence[Bundle], runs: Sequence[Run], options: ProfileOptions) -> list[Run]:
+def with_layers(bundles: Sequence[Bundle], runs: Sequence[Measured], options: ProfileOptions) -> list[Measured]:
     """`runs` with the layers of their `bundles`, timed now if they ran here: elsewhere they were timed then."""
     from ..runtime.profiler.layers import profile_layers
     from ..runtime.profiler.trace import process_of
 
-    if not runs or any(run.where for run in runs):
+    if not runs or any(run.address for run in runs):
         return list(runs)
     print("timing the layers, in a run of its own", file=sys.stderr)
     made = []
     for bundle, run in zip(bundles, runs, strict=True):
         layers, timeline = profile_layers(bundle, options)
-        trace = process_of(timeline, bundle.manifest.name)
-        made.append(Run("", replace(run.profile, layers=layers), trace))
+        made.append(replace(run, profile=replace(run.profile, layers=layers), trace=process_of(timeline, run.title)))
     return made
 
 
-def write_layers(trace: Path, runs: Sequence[Run]) -> None:
+def write_layers(trace: Path, runs: Sequence[Measured]) -> None:
     """The layers of `runs` over time."""
     from ..runtime.profiler.trace import write_trace
 
@@ -67,21 +57,20 @@ def write_layers(trace: Path, runs: Sequence[Run]) -> None:
     print(f"wrote {trace}; open it at ui.perfetto.dev or in chrome://tracing", file=sys.stderr)
 
 
-def print_layers(runs: Sequence[Run]) -> None:
+def print_layers(runs: Sequence[Measured]) -> None:
     """The slowest layers of each run that has some, and what must be known to read them."""
     for run in runs:
         layers = run.profile.layers
         if layers is None:
             continue
-        name = run.profile.bundle + (f" on {run.where}" if run.where else "")
         slowest = layers.slowest(SHOWN)
         table(
-            f"layers of {name}: the {len(slowest)} slowest of {len(layers.layers)}",
+            f"layers of {run.title}: the {len(slowest)} slowest of {len(layers.layers)}",
             ("module", "layer", "operator", "ms", "share", "operations", "bytes", "of the roofline"),
             [_cells(layers, layer) for layer in slowest],
             again=1,
         )
-        print("\n".join(_lines(name, run.profile, layers)))
+        print("\n".join(_lines(run.title, run.profile, layers)))
 
 
 def _cells(layers: LayerProfile, layer: Layer) -> list[str]:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ..devices.errors import HelmsightError
     from ..runtime.bundle import Bundle
     from ..runtime.profiler import Profile, ProfileOptions, Scenario
+    from ..runtime.profiler.measured import Measured
     from ..runtime.profiler.predicted import Predicted
-    from ._layers import Run
 
     Keep = Callable[[Sequence[Profile]], None]
-    Found = tuple[list[Run], list[HelmsightError]]
+    Found = tuple[list[Measured], list[HelmsightError]]
     """What was measured, and what failed."""
 
 
@@ -157,7 +157,7 @@ def _write(
     outputs: _Outputs,
     bundles: Sequence[Bundle],
     options: ProfileOptions,
-    found: Sequence[Run],
+    found: Sequence[Measured],
     predicted: Sequence[Predicted],
 ) -> None:
     """The picture, the layers and what is printed, of all that was measured."""
@@ -170,7 +170,7 @@ def _write(
         if outputs.layers or outputs.trace:
             found = with_layers(bundles[: len(found)], found, options)
             outputs.keep([one.profile for one in found])
-        if outputs.trace and found:
+        if outputs.trace and any(one.trace for one in found):
             write_layers(outputs.trace, found)
     finally:  # what was measured is printed also where the layers cannot be
         print_measured([(one.where, one.profile) for one in found], predicted, outputs.as_json)
@@ -182,13 +182,13 @@ def _measure_here(bundles: Sequence[Bundle], options: ProfileOptions, keep: Keep
     """One after the other; where a later one fails, what was measured before is kept."""
     from ..devices.errors import HelmsightError
     from ..runtime.profiler import profile as measure
-    from ._layers import Run
+    from ..runtime.profiler.measured import Measured
 
-    found: list[Run] = []
+    found: list[Measured] = []
     for bundle in bundles:
         print(f"measuring {bundle.manifest.name} for at least {options.limits.duration_s:g} s", file=sys.stderr)
         try:
-            found.append(Run("", measure(bundle, options)))
+            found.append(Measured(None, measure(bundle, options)))
         except HelmsightError as error:
             if not found:
                 raise
@@ -202,7 +202,6 @@ def _measure_there(
 ) -> Found:
     from ..runtime.profiler.address import parse_address
     from ..runtime.profiler.remote import profile_on
-    from ._layers import Run
 
     addresses = [parse_address(text) for text in there]
     boards = [one.board for one in addresses]
@@ -211,10 +210,9 @@ def _measure_there(
     names = ", ".join(bundle.manifest.name for bundle in bundles)
     for address in addresses:
         print(f"measuring {names} on {address} for at least {options.limits.duration_s:g} s each", file=sys.stderr)
-    found, failed = profile_on(
+    return profile_on(
         addresses, bundles, options, lambda done: keep([one.profile for one in done]), sys.stdin.isatty(), layers
     )
-    return [Run(str(one.address), one.profile, one.trace) for one in found], failed
 
 
 def _scenario(name: str, offline: Mapping[str, int | None], camera: Mapping[str, float | None]) -> Scenario:

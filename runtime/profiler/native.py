@@ -7,31 +7,33 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...devices.errors import BadArtefact, DeviceMismatch, UsageError, reason_of
+from ...devices.errors import BadArtefact, DeviceMismatch, HelmsightError, UsageError, reason_of
 from ...devices.here import FILES, there
+from ..backends import Feeds
 from ..bundle import Bundle
 from ..json_form import NUMBER, Fields, Rows, check_form
 from ..limits import RANK
 from ..onnx_nodes import OnnxGraph, read_graph
 from ..strict_json import parse_json
 from .counted import graph_of
-from .layer_profile import LayerProfile
-from .layers import Timeline, most_runs
+from .layers import most_runs
 from .measure import ProfileOptions, network_feeds
+from .measured import Measured
 from .native_layers import FORM, check_layers, layers_in, named_by_ncnn
 from .record import Profile
 from .sampled import LOG, SCRIPT, TIMES, script, sensors_during, unread
 from .scenario import SINGLE_STREAM
 from .ssh import ANSWER_BYTES, Connection
 from .stream import Overhead, Times, WarmUp
+from .trace import process_of
 
 PROGRAM = "helmsight-run"
 FEEDS = "feeds.bin"
@@ -76,25 +78,19 @@ def find_program(bundle: Bundle, machine: str) -> Program | None:
 
 def profile_native(
     board: Connection, program: Program, bundle: Bundle, options: ProfileOptions, layers: bool = False
-) -> tuple[Profile, Timeline | None]:
+) -> Measured:
     """Measure the network alone on a connected board, its sensors beside it. What else runs there is not known.
 
-    With `layers` they are timed too, in runs after those that are measured, and their timeline is there.
+    With `layers` they are timed too, in runs after those that are measured.
     Raises UsageError and DeviceMismatch for options that the program has not, or no room; BoardUnavailable when the
     board is lost; BadArtefact where the program does not answer as expected.
     """
     _check_options(board, program, bundle, options)
     feeds, origin = network_feeds(bundle, options)
-    sent = b"".join(np.ascontiguousarray(array).tobytes() for feed in feeds for array in feed.values())
-    files = [name for name in bundle.manifest.files if name.startswith(f"{program.folder}/")]
-    board.check_room(sum(bundle.bytes_of[name] for name in files) + len(sent))
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    modes = {name: 0o755 if name.endswith(f"/{PROGRAM}") else 0o644 for name in files}
-    board.send([(FEEDS, sent, 0o644)])
-    board.send((name, bundle.read(name), mode) for name, mode in modes.items())
+    _send(board, program, bundle, feeds)
     graph = read_graph(bundle.read_model(), str(bundle.model)) if layers else None
     said, sensors = _measured(board, program, bundle.manifest.name, options, most_runs(graph) if graph else 0)
-    timed = (None, None) if graph is None else _layers(said, program, bundle, graph)
     profile = Profile(
         bundle=bundle.manifest.name,
         task=bundle.manifest.task,
@@ -116,16 +112,32 @@ def profile_native(
         samples=_times(said["samples_ns"]),
         metrics=bundle.manifest.metrics,
         graph=graph_of(bundle),
-        layers=timed[0],
     )
-    return profile, timed[1]
+    one = Measured(board.address, profile)
+    return one if graph is None else _with_layers(one, said, program, bundle, graph)
 
 
-def _layers(
-    said: Mapping[str, Any], program: Program, bundle: Bundle, graph: OnnxGraph
-) -> tuple[LayerProfile, Timeline]:
-    param, stored = (bundle.read(f"{program.folder}/{name}") for name in ("model.param", "model.bin"))
-    return layers_in(said["layers"], said["threads"], named_by_ncnn(graph, param.decode(errors="replace"), stored))
+def _send(board: Connection, program: Program, bundle: Bundle, feeds: Sequence[Feeds]) -> None:
+    """The program's folder, and what it is fed with in one file."""
+    sent = b"".join(np.ascontiguousarray(array).tobytes() for feed in feeds for array in feed.values())
+    files = [name for name in bundle.manifest.files if name.startswith(f"{program.folder}/")]
+    board.check_room(sum(bundle.bytes_of[name] for name in files) + len(sent))
+    modes = {name: 0o755 if name.endswith(f"/{PROGRAM}") else 0o644 for name in files}
+    board.send([(FEEDS, sent, 0o644)])
+    board.send((name, bundle.read(name), mode) for name, mode in modes.items())
+
+
+def _with_layers(
+    one: Measured, said: Mapping[str, Any], program: Program, bundle: Bundle, graph: OnnxGraph
+) -> Measured:
+    """`one` with the layers that the program told of, or with why there are none."""
+    try:
+        param, stored = (bundle.read(f"{program.folder}/{name}") for name in ("model.param", "model.bin"))
+    except HelmsightError as error:
+        return replace(one, failed=error)
+    named = named_by_ncnn(graph, param.decode(errors="replace"), stored)
+    layers, timeline = layers_in(said["layers"], said["threads"], named)
+    return replace(one, profile=replace(one.profile, layers=layers), trace=process_of(timeline, one.title))
 
 
 def _check_options(board: Connection, program: Program, bundle: Bundle, options: ProfileOptions) -> None:

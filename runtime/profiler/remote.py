@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
 from ...devices.errors import (
     BadArtefact,
+    BoardUnavailable,
     CameraUnavailable,
     DeviceMismatch,
     HelmsightError,
@@ -30,23 +32,15 @@ from ..manifest import MANIFEST, SIGNATURE
 from ..sources import is_stream
 from .address import Address
 from .measure import ProfileOptions
+from .measured import Measured
 from .native import find_program, profile_native
 from .record import Profile, load_profiles
 from .ssh import ANSWER_BYTES, Connection
-from .trace import Process, process_of, read_trace
+from .trace import read_trace
 
 RECORD, TRACE = "profile.json", "trace.json"
 SOURCE = "source"
 _ERRORS = {e.exit_code: e for e in (UsageError, MissingExtra, BadArtefact, DeviceMismatch, CameraUnavailable)}
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured, and where; `trace` has its layers over time, where they were asked for."""
-
-    address: Address
-    profile: Profile
-    trace: Process = ()
 
 
 def profile_on(
@@ -60,35 +54,12 @@ def profile_on(
     """Measure every bundle on every board: one bundle after the other, the boards at the same time.
 
     `done` is given all that was measured so far, in the order of `addresses` and `bundles`, each time there is more;
-    what was measured is not lost to what fails later. Returns all of it, and an error for each board that was not
-    reached and for each bundle that failed on one; that of a board that was lost names the bundles that it left out.
-    With `layers` those are timed too. With `ask`, ssh may ask for a password; boards are connected one by one, so that
-    two never ask at once.
+    what was measured is not lost to what fails later, as its own layers may. Returns all of it, and an error for each
+    board that was not reached and for each bundle that failed on one; that of a board that was lost names the bundles
+    that it left out. With `layers` those are timed too. With `ask`, ssh may ask for a password; boards are connected
+    one by one, so that two never ask at once.
     """
-    found: dict[tuple[int, int], Measured] = {}
-    errors: dict[tuple[int, int], HelmsightError] = {}
-    lock = Lock()
-
-    def so_far() -> list[Measured]:
-        return [found[key] for key in sorted(found)]
-
-    def measure(at: int, board: Connection) -> None:
-        try:
-            for number, bundle in enumerate(bundles):
-                try:
-                    one = profile_there(board, bundle, options, layers)
-                except HelmsightError as error:
-                    lost = board.lost
-                    errors[at, number] = _told(error, bundles[number:], lost) if len(bundles) > 1 else error
-                    if lost:
-                        break
-                else:
-                    with lock:
-                        found[at, number] = one
-                        done(so_far())
-        finally:
-            board.__exit__(None, None, None)  # at once, not when the slowest board is done
-
+    findings = _Findings(done)
     # Connections close before threads are waited for: Ctrl-C stops what runs on the boards, and so what waits for it.
     with ThreadPoolExecutor(max(1, len(addresses))) as pool, ExitStack() as stack:
         running = []
@@ -96,12 +67,61 @@ def profile_on(
             try:
                 board = stack.enter_context(Connection(address, ask))
             except HelmsightError as error:
-                errors[at, 0] = error
+                findings.fail((at, 0), error)
             else:
-                running.append(pool.submit(measure, at, board))
+                running.append(pool.submit(_measure_all, at, board, bundles, options, layers, findings))
         for one in running:
             one.result()
-    return so_far(), [errors[key] for key in sorted(errors)]
+    return findings.measured, findings.failed
+
+
+class _Findings:
+    """What was measured and what failed, by the numbers of board and bundle; the boards add to it at the same time."""
+
+    def __init__(self, done: Callable[[Sequence[Measured]], None]) -> None:
+        self._done, self._lock = done, Lock()
+        self._found: dict[tuple[int, int], Measured] = {}
+        self._errors: dict[tuple[int, int], HelmsightError] = {}
+
+    @property
+    def measured(self) -> list[Measured]:
+        return [self._found[key] for key in sorted(self._found)]
+
+    @property
+    def failed(self) -> list[HelmsightError]:
+        return [self._errors[key] for key in sorted(self._errors)]
+
+    def keep(self, key: tuple[int, int], one: Measured) -> None:
+        with self._lock:
+            self._found[key] = one
+            self._done(self.measured)
+
+    def fail(self, key: tuple[int, int], error: HelmsightError) -> None:
+        self._errors[key] = error
+
+
+def _measure_all(
+    at: int, board: Connection, bundles: Sequence[Bundle], options: ProfileOptions, layers: bool, findings: _Findings
+) -> None:
+    """Every bundle on the board of number `at`, until it is lost."""
+    try:
+        for number, bundle in enumerate(bundles):
+            failed: HelmsightError | None
+            try:
+                one = profile_there(board, bundle, options, layers)
+            except HelmsightError as error:
+                failed = error
+            else:
+                findings.keep((at, number), one)
+                failed = one.failed
+            if failed is not None:
+                lost = board.lost
+                told = _told(failed, bundles[number:], lost) if len(bundles) > 1 else failed
+                findings.fail((at, number), told)
+                if lost:
+                    break
+    finally:
+        board.__exit__(None, None, None)  # at once, not when the slowest board is done
 
 
 def _told(error: HelmsightError, bundles: Sequence[Bundle], lost: bool) -> HelmsightError:
@@ -126,8 +146,7 @@ def profile_there(board: Connection, bundle: Bundle, options: ProfileOptions, la
             f"{board.address}: no helmsight is found there, and {name} has no program for its {machine}; say "
             "where helmsight is (ssh://HOST/path/of/helmsight), install it there, or export for the board (docs/tk1.md)"
         )
-    profile, timeline = profile_native(board, program, bundle, options, layers)
-    return Measured(board.address, profile, process_of(timeline, _name(bundle, board)) if timeline else ())
+    return profile_native(board, program, bundle, options, layers)
 
 
 def _profile_in_python(
@@ -144,32 +163,39 @@ def _profile_in_python(
     words = [command, "profile", f"./{name}", *_arguments(bundle, options), "-o", RECORD]
     words += ["--layers", "--trace", TRACE] if layers else []
     done = board.run(shlex.join(words), f"while {bundle.manifest.name} was measured")
-    if done.returncode:
-        said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip(" │╭╰─╮╯")]
-        line = reason_of(RuntimeError(said[-1])) if said else f"helmsight there ended with {done.returncode}"
-        kind = _ERRORS.get(done.returncode, DeviceMismatch)
-        if kind is CameraUnavailable and f"@{SOURCE}:" in line:  # it took that for the name of a video
-            raise DeviceMismatch(
-                f"{board.address}: helmsight there is too old to read a stream's address from a file; upgrade it there"
-            )
-        raise kind(f"{board.address}: {line.strip('│ ').removeprefix('helmsight: ')}")
-    board.warn(done.stderr)
-    profile = _checked(board.read(RECORD), bundle, board.address)
-    return Measured(board.address, profile, _traced(board, bundle) if layers else ())
-
-
-def _traced(board: Connection, bundle: Bundle) -> Process:
-    content = board.read(TRACE)
+    failed = _failure(board, done) if done.returncode else None
+    if failed is None:
+        board.warn(done.stderr)
+    elif not layers:
+        raise failed
     try:
-        return read_trace(content, _name(bundle, board), ANSWER_BYTES)
+        one = Measured(board.address, _checked(board.read(RECORD), bundle, board.address), failed=failed)
+    except HelmsightError as error:
+        raise failed or error from None  # it failed before it had measured
+    return _with_trace(one, board) if layers and failed is None else one
+
+
+def _failure(board: Connection, done: subprocess.CompletedProcess[bytes]) -> HelmsightError:
+    """What helmsight there ended with."""
+    said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip(" │╭╰─╮╯")]
+    line = reason_of(RuntimeError(said[-1])) if said else f"helmsight there ended with {done.returncode}"
+    kind = _ERRORS.get(done.returncode, DeviceMismatch)
+    if kind is CameraUnavailable and f"@{SOURCE}:" in line:  # it took that for the name of a video
+        return DeviceMismatch(
+            f"{board.address}: helmsight there is too old to read a stream's address from a file; upgrade it there"
+        )
+    return kind(f"{board.address}: {line.strip('│ ').removeprefix('helmsight: ')}")
+
+
+def _with_trace(one: Measured, board: Connection) -> Measured:
+    """`one` with its trace, or with why there is none."""
+    try:
+        return replace(one, trace=read_trace(board.read(TRACE), one.title, ANSWER_BYTES))
+    except BoardUnavailable as error:
+        return replace(one, failed=error)
     except (BadArtefact, ValueError) as error:
-        raise BadArtefact(
-            f"{board.address}: what came back is no trace of this version ({reason_of(error)}); upgrade helmsight there"
-        ) from error
-
-
-def _name(bundle: Bundle, board: Connection) -> str:
-    return f"{bundle.manifest.name} on {board.address}"
+        said = f"what came back is no trace of this version ({reason_of(error)}); upgrade helmsight there"
+        return replace(one, failed=BadArtefact(f"{board.address}: {said}"))
 
 
 def _arguments(bundle: Bundle, options: ProfileOptions) -> Iterator[str]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.bundle import write_bundle
-from helmsight.runtime.profiler.native import _made_for, read_answer
+from helmsight.runtime.backends import SessionOptions
+from helmsight.runtime.bundle import open_bundle, write_bundle
+from helmsight.runtime.profiler import Limits, ProfileOptions
+from helmsight.runtime.profiler.address import parse_address
+from helmsight.runtime.profiler.native import PROGRAM, _made_for, read_answer
+from helmsight.runtime.profiler.remote import profile_on
 
 from ...bundles import face_manifest
+from ...sshd import Board, make_board
 
 GOOD: dict[str, Any] = {
     "precision": "fp32",
@@ -59,3 +66,37 @@ def test_a_model_that_does_not_tell_its_shape(tmp_path: Path, told: str) -> None
     bundle = write_bundle(tmp_path / "m.bundle", face_manifest(), {"model.onnx": b"-", "model.json": told.encode()})
     with pytest.raises(BadArtefact, match=r"m.bundle: model.json.*; export the bundle again"):
         _made_for(bundle, "model.json")
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+    made = make_board(tmp_path / "board", monkeypatch)
+    (made.bin / "uname").write_text("#!/bin/sh\necho riscv64\n")
+    (made.bin / "uname").chmod(0o755)
+    yield made
+    made.stop()
+
+
+def test_a_bundle_that_is_changed_before_its_layers_are_named_keeps_what_was_measured(
+    board: Board, tmp_path: Path
+) -> None:
+    """The program there is a script that prints a record, and changes the bundle, which is on this machine."""
+    shipped, folder = open_bundle("navigate"), "targets/b"
+    layer = {"name": "conv_0", "type": "Convolution", "inputs": [], "outputs": []}
+    run = {"begin_ns": 0, "end_ns": 9, "calls": [[0, 1, 8]]}
+    told = {"layers": [layer], "runs": [run] * 9, "speed": {"gflops": 1, "gb_s": 1}, "seconds": 0.1}
+    change = f"echo more >>'{tmp_path}/b.bundle/{folder}/model.param'"
+    program = f"#!/bin/sh\n{change}\necho '{json.dumps(GOOD | {'layers': told})}'\n"
+    shape = {"input": {"shape": list(shipped.manifest.inputs[0].shape)}}
+    made = {"ncnn": {"precision": "fp32", "program": {"machine": "riscv64"}, "versions": {}}}
+    files = {PROGRAM: program, "model.param": "-", "model.bin": "-", "model.json": json.dumps(shape)}
+    bundle = write_bundle(
+        tmp_path / "b.bundle",
+        replace(shipped.manifest, parity={"b": {"precision": "fp32", "artefacts": made}}),
+        {"model.onnx": shipped.read_model(), **{f"{folder}/{name}": text.encode() for name, text in files.items()}},
+    )
+    options = ProfileOptions(SessionOptions("cpu", 1), Limits(0, 2))
+    (one,), (error,) = profile_on([parse_address(board.uri)], [bundle], options, lambda _: None, layers=True)
+    assert (one.profile.samples.shape, one.profile.layers, one.trace) == ((2, 1), None, ())
+    assert isinstance(error, BadArtefact)
+    assert "model.param" in str(error)

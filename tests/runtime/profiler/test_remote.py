@@ -184,6 +184,39 @@ def test_the_layers_that_helmsight_there_timed(board: Board) -> None:
     assert list(board.tmp.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ("echo 'helmsight: is the disk full?' >&2; exit 4", "is the disk full?"),
+        ("echo '{}' >trace.json", "what came back is no trace of this version (it has no traceEvents)"),
+        ("rm trace.json", "trace.json cannot be read there"),
+    ],
+)
+def test_what_fails_with_the_layers_leaves_what_was_measured(board: Board, then: str, said: str) -> None:
+    board.install()
+    genuine = (board.bin / "helmsight").rename(board.bin / "genuine")
+    (board.bin / "helmsight").write_text(f'#!/bin/sh\n{genuine} "$@" || exit\n{then}\n')
+    (board.bin / "helmsight").chmod(0o755)
+    options = ProfileOptions(SessionOptions("cpu", 1), Limits(0, 20))
+    kept: list[Measured] = []
+    found, (error,) = profile_on(
+        [parse_address(board.uri)], [open_bundle("navigate")], options, kept.extend, layers=True
+    )
+    assert found == kept
+    assert [(one.profile.samples.shape, one.trace) for one in found] == [((20, 1), ())]
+    assert said in str(error)
+    assert isinstance(error, BoardUnavailable if then == "rm trace.json" else BadArtefact)
+
+
+def test_what_fails_before_anything_is_measured_with_layers_is_said(board: Board, face_bundle: Bundle) -> None:
+    (board.bin / "helmsight").write_text("#!/bin/sh\necho 'helmsight: no such option: --trace' >&2; exit 2\n")
+    (board.bin / "helmsight").chmod(0o755)
+    found, (error,) = profile_on([parse_address(board.uri)], [face_bundle], SHORT, lambda _: None, layers=True)
+    assert found == []
+    assert isinstance(error, UsageError)
+    assert str(error) == f"{board.uri}: no such option: --trace"
+
+
 def test_several_boards_at_once_and_one_that_is_off(board: Board, face_bundle: Bundle) -> None:
     board.install()
     off = Address("127.0.0.1", port=1)
