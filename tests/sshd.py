@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+LONG_S = 60.0
 PROGRAM = "/usr/sbin/sshd"
 PACKAGE = Path(__file__).parents[1] / "typings"
 
@@ -125,3 +127,15 @@ def make_board(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     monkeypatch.setenv("PATH", f"{client}:{os.environ['PATH']}")
     board.start()
     return board
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def noted(file: Path) -> int:
+    """The number of the process, which stands before the tick at which it began."""
+    return int(file.read_text().split()[0])
