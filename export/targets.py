@@ -56,16 +56,17 @@ def _all(*kinds: str) -> dict[str, tuple[str, ...]]:
 _AND_NCNN = _all("trtexec") | {"fp32": ("trtexec", "ncnn")}
 _BUILT_THERE = "helmsight build"
 _NEWEST = Plan("TensorRT 10 or 11", _all("tensorrt"), 20, "the ONNX file", _BUILT_THERE)
+_PROCESSOR = Plan(
+    engine="ONNX Runtime, OpenVINO",
+    artefacts=_all("onnxruntime") | {"bf16": ("onnxruntime",)},
+    opset=0,
+    here="the ONNX file",
+    there="--device cpu, or openvino",
+    on_request=("fp16", "bf16", "int8"),  # benchmarks/results/cpu_engines.md has what was measured
+)
 PLANS: dict[str, Plan] = {
-    # benchmarks/results/cpu_engines.md has what was measured.
-    "cpu": Plan(
-        engine="ONNX Runtime, OpenVINO",
-        artefacts=_all("onnxruntime") | {"bf16": ("onnxruntime",)},
-        opset=0,
-        here="the ONNX file",
-        there="--device cpu, or openvino",
-        on_request=("fp16", "bf16", "int8"),
-    ),
+    "cpu": _PROCESSOR,
+    "cpu-arm": _PROCESSOR,
     "ncnn-native": Plan(
         engine="ncnn",
         artefacts={"fp32": ("ncnn",)},
