@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from ..devices.errors import BadArtefact, MissingExtra
@@ -97,6 +98,21 @@ def locked(file: Path) -> Iterator[None]:
     with file.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def installed(package: Package) -> Path | None:
+    """The folder that pip has installed this very version into; None where it has not, or from elsewhere than an index.
+
+    Only for wheels of every platform: others hold other files from one machine to the next. Hashes are not compared.
+    """
+    if not package.file.endswith("-none-any.whl"):
+        return None
+    try:
+        found = metadata.distribution(package.name)
+    except metadata.PackageNotFoundError:
+        return None
+    same = found.version == package.version and found.read_text("direct_url.json") is None
+    return Path(str(found.locate_file(""))) if same else None
 
 
 def _unpack(package: Package, folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from helmsight.devices.errors import BadArtefact
-from helmsight.runtime.fetch import FetchFailed, Package, cache_folder, fetch, locked
+from helmsight.runtime.fetch import FetchFailed, Package, cache_folder, fetch, installed, locked
 
 
 @pytest.fixture
@@ -97,6 +97,23 @@ def test_one_waits_while_another_fetches(tmp_path: Path, wheel: Package) -> None
             folder.mkdir()
         assert waiting.result(10) == folder
     assert (tmp_path / "packages" / wheel.file).is_file(), "it did not unpack again"
+
+
+def test_what_is_installed_is_found_where_it_is_that_very_version_of_an_index(
+    tmp_path: Path, wheel: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    told = site / "tinypack-1.0.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: tinypack\nVersion: 1.0\n")
+    assert installed(wheel) is None
+    monkeypatch.syspath_prepend(site)
+    assert installed(wheel) == site
+    assert installed(replace(wheel, version="1.1")) is None
+    assert installed(replace(wheel, file="tinypack-1.0.tar.gz")) is None
+    assert installed(replace(wheel, file="tinypack-1.0-cp311-cp311-manylinux_2_28_x86_64.whl")) is None
+    (told / "direct_url.json").write_text('{"url": "file:///src/tinypack", "dir_info": {"editable": true}}')
+    assert installed(wheel) is None
 
 
 def test_a_wheel_for_one_platform_is_asked_for_on_every_platform() -> None:

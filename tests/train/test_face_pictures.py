@@ -245,6 +245,18 @@ def test_photographs_are_labelled_once_and_kept(tmp_path: Path, monkeypatch: pyt
     assert [p.held_back for p in (*held.faces, *held.others)] == [True, True]
 
 
+def test_photographs_of_a_package_that_is_installed_are_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), draw_head(2, 600))
+    album = photographs.Album(Package("p", "1", "p.whl", "0" * 64, "MIT"), (), ("wall.png",))
+    monkeypatch.setattr(photographs, "albums", lambda: (album,))
+    monkeypatch.setattr(photographs, "installed", lambda package: tmp_path)
+    monkeypatch.setattr(photographs, "fetch", lambda package, cache: pytest.fail("fetched"))
+    monkeypatch.setattr(photographs, "Teachers", lambda cache: None)
+    assert len(photographs.load_photographs(tmp_path).others) == 1
+
+
 def test_packages_are_held_back_whole_or_by_person() -> None:
     package = Package("p", "1", "p.whl", "0" * 64, "MIT")
     pictures = tuple(f"{i}.png" for i in range(HELD_BACK + 1)), ()

