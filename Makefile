@@ -12,7 +12,7 @@ help:
 	@echo "make demo    run both networks on the clip that ships; writes out/"
 	@echo "make test    lint, type-check and test everything (sets up torch and the simulator too)"
 	@echo "make test-runner  build the native runner for every processor and test it (10 minutes more)"
-	@echo "make fuzz    10,000 damaged manifests, networks and ncnn files: each is refused in one line, or whole (some minutes)"
+	@echo "make fuzz    10,000 damaged manifests, as many networks, as many ncnn files: each is refused in one line, or whole (a quarter of an hour)"
 	@echo "make lint    lint and type-check only"
 	@echo "make clean   remove what builds, tests and the demo left; keeps $(VENV) and runs/"
 
@@ -28,9 +28,10 @@ test-runner: $(VENV)/.everything
 	$(BIN)/python -c 'from helmsight.export.native import PLATFORMS, runner; [runner(p, print) for p in PLATFORMS.values()]'
 	$(BIN)/pytest tests/export/runner
 
-# `make test` does a fifth of it.
+# `make test` does a tenth of it. The second line needs what `make test-runner` builds, and says so without it.
 fuzz: $(VENV)/.everything
-	HELMSIGHT_FUZZ=10000 $(BIN)/pytest -s tests/test_fuzz.py
+	HELMSIGHT_FUZZ=10000 $(BIN)/pytest -n logical --maxprocesses 4 --dist load -rP tests/test_fuzz.py
+	HELMSIGHT_FUZZ=10000 $(BIN)/pytest -rP tests/export/runner/test_program.py -k damaged_record
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff check .

@@ -77,13 +77,14 @@ def _parity(record: Mapping[str, Any]) -> str:
 
 def _artefact(kind: str, record: Mapping[str, Any]) -> str:
     """One kind of what a target gets, and what to run there."""
-    compared = f", largest difference {record['max_abs']:.2g} on {record['n']} inputs" if "n" in record else ""
-    engine = ""
+    differs = f"largest difference {record['max_abs']:.2g} on {record['n']} inputs" if "n" in record else ""
+    compared = f", {differs}" if differs else ""
     if capability := record.get("compute_capability"):
         made = ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
-        engine = f", an engine for compute capability {capability} by {made}"
+        compared = f", an engine for compute capability {capability} by {made}, not run here"
+        compared += f" ({differs} of the ONNX file that it was built from)" if differs else ""
     precision = in_words(record["precision"], record.get("real", {}))
-    return f"{kind}: {precision}{engine}{compared}; run {record.get('run', '')}"
+    return f"{kind}: {precision}{compared}; run {record.get('run', '')}"
 
 
 def _cost(record: Mapping[str, Any]) -> Iterator[str]:

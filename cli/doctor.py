@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..devices.here import Here
-    from ..runtime.doctor import Extra, Report
+    from ..runtime.doctor import Report
+    from ..runtime.extras import Extra
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +39,8 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ..runtime.extras import advice
+
     console = Console(highlight=False, markup=False)
     console = console if console.is_terminal else Console(highlight=False, markup=False, width=200)
     table = Table.grid(padding=(0, 2))
@@ -47,7 +50,7 @@ def _print(report: Report) -> None:
     for extra in report.extras:
         table.add_row(f"extra {extra.name}", _extra(extra))
         if extra.missing:
-            table.add_row("", f"-> {extra.install}")
+            table.add_row("", f"-> {advice(extra, report.here)}")
     for finding in report.findings:
         label = finding.subject if finding.status == "ok" else f"{finding.subject}: {finding.status}"
         table.add_row(label, finding.detail)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -24,14 +23,9 @@ from ..devices.here import Here, here
 from ..devices.power import meter
 from ..devices.sensors import Stat, sample_sensors
 from .backends.onnxruntime import PROVIDERS
+from .extras import EXCLUSIVE, Extra, advice, extras, version
 
 Status = Literal["ok", "absent", "problem"]
-
-# Distributions that install into one and the same folder: with two of them, files of one overwrite the other's.
-EXCLUSIVE = (
-    ("onnxruntime", "onnxruntime-gpu"),
-    ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
-)
 
 # Back end: product, Python module, distribution with its version, and how to get it.
 ENGINES = {
@@ -47,39 +41,6 @@ ENGINES = {
 
 SENSORS_S = 0.3
 """Between two readings: a rate needs both."""
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A package that an extra asks for, as `wanted` (such as `>=1.20`), and the installed version or None."""
-
-    name: str
-    wanted: str
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """One of helmsight's optional extras."""
-
-    name: str
-    packages: tuple[Package, ...]
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """What is not installed of it."""
-        return tuple(p.name for p in self.packages if p.version is None)
-
-    @property
-    def install(self) -> str:
-        """The line that installs it; what would clash with it is removed first."""
-        groups = (group for group in EXCLUSIVE if set(group) & set(self.missing))
-        rivals = [name for group in groups for name in group if version(name)]
-        remove = f"pip uninstall {' '.join(rivals)}; " if rivals else ""
-        return f"{remove}pip install 'helmsight[{self.name}]'"
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "missing": list(self.missing), "install": self.install}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +88,7 @@ def examine(root: Path = Path("/")) -> Report:
     machine = here(root)
     findings = [
         *_clashes(),
-        *_onnxruntime(),
+        *_onnxruntime(machine),
         _openvino(),
         *_engines(machine),
         _opencv(machine),
@@ -136,28 +97,6 @@ def examine(root: Path = Path("/")) -> Report:
         *_sensors(root),
     ]
     return Report(__version__, machine, extras(), tuple(findings))
-
-
-def version(name: str) -> str | None:
-    """The installed version of a distribution, without importing it."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def extras() -> tuple[Extra, ...]:
-    """helmsight's extras as its own metadata lists them; `dev` is left out, it is for those who work on helmsight."""
-    wanted: dict[str, list[Package]] = {}
-    try:
-        lines = metadata.requires("helmsight") or []
-    except metadata.PackageNotFoundError:  # run out of its folder, not installed
-        lines = []
-    for line in lines:
-        found = re.match(r"([\w.-]+)\s*([^;]*?)\s*;.*\bextra == ['\"]([\w-]+)['\"]", line)
-        if found and found[3] != "dev":
-            wanted.setdefault(found[3], []).append(Package(found[1], found[2], version(found[1])))
-    return tuple(Extra(name, tuple(packages)) for name, packages in wanted.items())
 
 
 def _clashes() -> Iterable[Finding]:
@@ -173,7 +112,7 @@ def _clashes() -> Iterable[Finding]:
             )
 
 
-def _onnxruntime() -> Iterable[Finding]:
+def _onnxruntime(machine: Here) -> Iterable[Finding]:
     """One finding a back end that ONNX Runtime serves."""
     try:
         ort = import_module("onnxruntime")
@@ -182,11 +121,14 @@ def _onnxruntime() -> Iterable[Finding]:
         yield _broken("back end cpu", EXCLUSIVE[0], error, "camera, profile, verify and evaluate cannot run")
         return
     for device, provider in PROVIDERS.items():
-        if provider in available:
-            yield Finding(f"back end {device}", "ok", f"ONNX Runtime {ort.__version__}, {provider}")
-        else:
-            fix = "on a machine with an NVIDIA GPU: pip uninstall onnxruntime; pip install 'helmsight[gpu]'"
+        name = f"ONNX Runtime {ort.__version__}, {provider}"
+        if provider not in available:
+            fix = next((advice(extra, machine) for extra in extras() if extra.name == "gpu"), "")
             yield Finding(f"back end {device}", "absent", f"this ONNX Runtime has no {provider}", fix)
+        elif device == "cpu":
+            yield Finding("back end cpu", "ok", name)
+        else:
+            yield _on_gpu(device, name, machine)
 
 
 def _openvino() -> Finding:
@@ -202,12 +144,16 @@ def _engines(machine: Here) -> Iterable[Finding]:
         subject, name = f"back end {device}", f"{product} {version(distribution) or '(version not told)'}"
         if find_spec(module) is None:
             yield Finding(subject, "absent", f"{product} is not installed", fix)
-        elif not machine.gpus and not machine.l4t:
-            yield Finding(subject, "absent", f"{name} is installed, and no NVIDIA GPU answers that could run an engine")
         else:
-            yield Finding(
-                subject, "ok", f"{name}, not loaded here", f"helmsight verify BUNDLE --device {device} tries it"
-            )
+            yield _on_gpu(device, name, machine)
+
+
+def _on_gpu(device: str, name: str, machine: Here) -> Finding:
+    """A library that is installed and wants a GPU."""
+    if not machine.gpus and not machine.l4t:
+        return Finding(f"back end {device}", "absent", f"{name} is installed; a GPU for it is {machine.gpus_note}")
+    tries = f"helmsight verify BUNDLE --device {device} tries it"
+    return Finding(f"back end {device}", "ok", f"{name}, not loaded here", tries)
 
 
 def _opencv(machine: Here) -> Finding:

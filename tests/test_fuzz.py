@@ -1,7 +1,7 @@
 """Files that a forger or a broken disk could make: each is refused in one line, by helmsight's own errors, or whole.
 
-`HELMSIGHT_FUZZ` says how many there are in all. Networks are opened in processes of their own, many in each: where
-ONNX Runtime crashes on one, that is a finding with its seed and the next process goes on behind it.
+`HELMSIGHT_FUZZ` says how many there are of each sort. Networks are opened in processes of their own, many in each:
+where ONNX Runtime crashes on one, that is a finding with its seed and the next process goes on behind it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from helmsight.runtime.tasks import task_for
 
 from .damage import damage_bytes, damage_json, outcome
 
-CASES = int(os.environ.get("HELMSIGHT_FUZZ", "2000"))
-MANIFESTS, NETWORKS, PARAMS = CASES * 55 // 100, CASES * 35 // 100, CASES // 10
+CASES = int(os.environ.get("HELMSIGHT_FUZZ", "1000"))
+SHARES = [range(CASES * part // 4, CASES * (part + 1) // 4) for part in range(4)]
+"""The seeds of each sort, in parts that run beside each other."""
 BATCH = 250
 BATCH_S = 600
 """A batch takes some 10 s; one that takes this long does not end."""
@@ -66,14 +67,15 @@ def report(what: str, found: Counter[str], findings: list[str]) -> None:
     assert len(found) > 1, "damage that is always refused, or never, tests nothing"
 
 
-def test_damaged_manifests(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seeds", SHARES, ids=str)
+def test_damaged_manifests(seeds: range, tmp_path: Path) -> None:
     whole = []
     for name in ("face", "navigate"):
         shutil.copytree(SHIPPED / f"{name}.bundle", tmp_path / name)
         whole.append((tmp_path / name, (tmp_path / name / "manifest.json").read_bytes()))
     found: Counter[str] = Counter()
     findings = []
-    for seed in range(MANIFESTS):
+    for seed in seeds:
         rng = random.Random(seed)
         folder, data = whole[seed % 2]
         (folder / "manifest.json").write_bytes((damage_json if rng.random() < 0.6 else damage_bytes)(data, rng))
@@ -84,14 +86,15 @@ def test_damaged_manifests(tmp_path: Path) -> None:
     report("manifests", found, findings)
 
 
-def test_damaged_networks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seeds", SHARES, ids=str)
+def test_damaged_networks(seeds: range, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the networks of this test are written with onnx")
     pytest.importorskip("onnxruntime", reason="what opens the networks")
     found: Counter[str] = Counter()
     findings = []
-    seed = 0
-    while seed < NETWORKS:
-        end = min(seed + BATCH, NETWORKS)
+    seed = seeds.start
+    while seed < seeds.stop:
+        end = min(seed + BATCH, seeds.stop)
         lines, code = run_batch(tmp_path, seed, end)
         for line in lines:
             at, way, came = (*line.split("\t"), "")[:3]
@@ -107,7 +110,7 @@ def test_damaged_networks(tmp_path: Path) -> None:
         findings.append(f"seed {at}, {way}: the process ended with {code}")
         found[f"{way}: crash"] += 1
         seed = int(at) + 1
-    report(f"ways into {NETWORKS} networks", found, findings)
+    report(f"ways into {len(seeds)} networks", found, findings)
 
 
 def run_batch(work: Path, first: int, end: int) -> tuple[list[str], int | str]:
@@ -129,7 +132,7 @@ def test_damaged_ncnn_files() -> None:
     known = {"Input", "Convolution", "Split", "BinaryOp", "Sigmoid"}
     found: Counter[str] = Counter()
     findings = []
-    for seed in range(PARAMS):
+    for seed in range(CASES):
         text = damage_bytes(PARAM, random.Random(seed)).decode("latin-1")
         came = outcome(lambda: check_layers(text, known, 1))  # noqa: B023
         found[came.split(":")[0]] += 1

@@ -42,7 +42,7 @@ def make(order: Order) -> Mapping[str, Any]:
     try:
         _build(parsed, order.target.compute_capability, engine)
     except BadArtefact as error:
-        step = "; --precision fp16 may do" if "FP32" in str(error) and order.target.precision == "fp32" else ""
+        step = "; --precision fp16 may do" if "FP32" in str(error) and order.target.precision != "fp16" else ""
         raise BadArtefact(f"{error}{step}") from error
     took = perf_counter() - started
     compared = same_network(order, plain_onnx_run(network, order.draft.manifest.outputs, "the network"))

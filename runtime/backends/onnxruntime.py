@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import platform
 import re
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,8 +70,10 @@ class OnnxRuntimeSession:
             settings.enable_profiling = True
             settings.profile_file_prefix = str(options.layers / "layers")
         providers = _providers(wanted, available)
-        if wanted != PROVIDERS["cpu"] and not options.allow_fallback:
-            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if wanted != PROVIDERS["cpu"]:
+            _preload(ort)
+            if not options.allow_fallback:
+                settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._session: Any = _open(ort, bundle, bundle.read_model(), settings, providers)
         # Else a run in which CUDA's provider fails is tried again on the CPU, unasked. For that alone, and for
         # `set_providers`, which helmsight does not call, ONNX Runtime keeps the whole model once more.
@@ -187,6 +191,16 @@ def session_settings(ort: Any, bundle: Bundle, options: SessionOptions) -> Any:
         for name, side in zip(SIZE_NAMES, spec.image_hw if spec.multiple else (), strict=False):
             settings.add_free_dimension_override_by_name(name, side)
     return settings
+
+
+def _preload(ort: Any) -> None:
+    """Load CUDA and cuDNN out of the packages that pip brought, where no loader looks for them (1.21 and later).
+
+    What is not among them it prints, and the session says so again; standard output is for records.
+    """
+    if hasattr(ort, "preload_dlls"):
+        with redirect_stdout(sys.stderr):
+            ort.preload_dlls()
 
 
 def _found(values: Iterable[Any]) -> list[Found]:

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from helmsight.cli.main import app
 from helmsight.devices.here import here
+from helmsight.devices.nvidia import NvidiaGpu
 from helmsight.runtime import doctor
 from helmsight.runtime.doctor import Finding, Report, examine
+from helmsight.runtime.extras import Extra, Package, advice, extras
 
 from ..devices.boards import ORIN_CPUINFO, TEGRA, board, ina3221, write
 
@@ -125,11 +127,36 @@ def test_a_package_that_does_not_load_is_told_from_one_that_is_missing(monkeypat
 
 
 def test_an_extra_that_is_not_there_says_how_to_install_it() -> None:
-    gpu = next(extra for extra in doctor.extras() if extra.name == "gpu")
+    gpu = next(extra for extra in extras() if extra.name == "gpu")
     if not gpu.missing:
         pytest.skip("helmsight[gpu] is installed here")
     assert gpu.missing == ("onnxruntime-gpu",)
     assert gpu.install == "pip uninstall onnxruntime; pip install 'helmsight[gpu]'"
+
+
+def test_the_extra_for_a_gpu_is_advised_where_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anywhere else it takes away the back end that runs."""
+    card = NvidiaGpu(0, "a card", None, "8.6", "580.65")
+    bare, with_card = (
+        replace(here(), gpus=gpus, gpus_note="not available: no driver", l4t=None) for gpus in ((), (card,))
+    )
+    gpu = Extra("gpu", (Package("onnxruntime-gpu", ">=1.21", None),))
+    assert advice(gpu, with_card) == gpu.install
+    assert advice(gpu, bare) == f"only with an NVIDIA GPU: {gpu.install}"
+    assert "pip" not in advice(gpu, replace(bare, l4t="R36.4"))
+    sign = Extra("sign", (Package("model-signing", "", None),))
+    assert advice(sign, bare) == sign.install == "pip install 'helmsight[sign]'"
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    (cuda,) = [found for found in doctor._onnxruntime(bare) if found.subject == "back end cuda"]
+    assert (cuda.status, cuda.fix.startswith("only with an NVIDIA GPU: pip ")) == ("absent", True)
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider", "CUDAExecutionProvider"]
+    )
+    (cuda,) = [found for found in doctor._onnxruntime(with_card) if found.subject == "back end cuda"]
+    assert (cuda.status, cuda.fix) == ("ok", "helmsight verify BUNDLE --device cuda tries it")
+    (cuda,) = [found for found in doctor._onnxruntime(bare) if found.subject == "back end cuda"]
+    assert cuda.status == "absent"
+    assert cuda.detail.endswith("CUDAExecutionProvider is installed; a GPU for it is not available: no driver")
 
 
 def test_cameras_are_listed_in_order_with_their_names(tmp_path: Path) -> None:

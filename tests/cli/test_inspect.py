@@ -47,6 +47,7 @@ def test_the_same_as_json(real_bundle: Bundle) -> None:
 
 def test_what_each_target_gets(real_bundle: Bundle) -> None:
     engine = {"precision": "fp16", "versions": {"TensorRT-RTX": "1.7.1"}, "compute_capability": "8.0", "run": "this"}
+    engine |= {"max_abs": 0.5, "n": 32}
     file = {"precision": "fp16", "max_abs": 0.25, "n": 32, "run": "that"}
     parity = {"dgx-a100": {"precision": "fp16", "artefacts": {"tensorrt": file, "tensorrt-rtx": engine}}}
     bundle = write_bundle(
@@ -54,7 +55,8 @@ def test_what_each_target_gets(real_bundle: Bundle) -> None:
     )
     shown = " ".join(on_a_board("inspect", str(bundle.path)).stdout.split())
     assert "tensorrt: fp16, largest difference 0.25 on 32 inputs; run that" in shown
-    assert "tensorrt-rtx: fp16, an engine for compute capability 8.0 by TensorRT-RTX 1.7.1; run this" in shown
+    assert "tensorrt-rtx: fp16, an engine for compute capability 8.0 by TensorRT-RTX 1.7.1, not run here (" in shown
+    assert "(largest difference 0.5 on 32 inputs of the ONNX file that it was built from); run this" in shown
 
 
 def test_a_bundle_that_says_little(real_bundle: Bundle) -> None:

@@ -49,6 +49,18 @@ def test_a_device_that_is_not_here_is_refused_unless_the_fallback_is_allowed(dou
         assert session.device == "cpu"
 
 
+def test_cuda_of_pips_packages_is_loaded_and_what_that_prints_is_no_record(
+    doubler: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(ort, "preload_dlls", lambda: print("Failed to load libcublasLt.so.13"), raising=False)
+    load(doubler, SessionOptions("cpu")).close()
+    assert "libcublasLt" not in capsys.readouterr().err
+    load(doubler, SessionOptions("cuda", allow_fallback=True)).close()
+    said = capsys.readouterr()
+    assert (said.out, "Failed to load libcublasLt.so.13" in said.err) == ("", True)
+
+
 @pytest.fixture
 def halver(tmp_path: Path) -> Bundle:
     """Every other pixel of a picture (1, H, W, 3) uint8, usually 4 x 6, or of other multiples of 4."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -25,6 +26,8 @@ from .conftest import SHIPPED, Deployed, ppm
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
+RECORDS = max(40, int(os.environ.get("HELMSIGHT_FUZZ", "0")) // 10)
+"""Of a damaged one the emulated program takes a sixth of a second."""
 C_LIBRARY = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-armhf.so.3"}
 
 
@@ -230,7 +233,7 @@ def test_a_damaged_record_is_refused(deployed: dict[str, Deployed], frames: list
     text = (board.folder / "model.json").read_bytes()
     rng = np.random.default_rng(0)
     codes = []
-    for _ in range(40):
+    for _ in range(RECORDS):
         changed = bytearray(text)
         at = int(rng.integers(len(text)))
         if rng.random() < 0.5:
@@ -241,7 +244,8 @@ def test_a_damaged_record_is_refused(deployed: dict[str, Deployed], frames: list
         done = board.run("--model", tmp_path, picture)
         codes.append(done.returncode)
         assert done.returncode in (0, 4), (done.returncode, changed, done.stderr)
-    assert codes.count(4) > 20
+    print(f"{len(codes)} records for the board: {codes.count(4)} refused, {codes.count(0)} whole")
+    assert codes.count(4) > RECORDS // 2
 
 
 @pytest.mark.parametrize(
