@@ -81,7 +81,7 @@ def test_libraries_of_nvidia_are_found_without_loading_them(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(doctor, "here", lambda root: replace(here(root), gpus=(), l4t=""))
     (found,) = about(examine(), "back end tensorrt")
-    assert (found.status, found.detail.split(",")[0]) == ("absent", "TensorRT 10.3.0 is installed")
+    assert (found.status, found.detail.split(";")[0]) == ("absent", "TensorRT 10.3.0 is installed")
     monkeypatch.setattr(doctor, "here", lambda root: replace(here(root), l4t="36.4"))
     (found,) = about(examine(), "back end tensorrt")
     assert (found.status, found.fix) == ("ok", "helmsight verify BUNDLE --device tensorrt tries it")

@@ -53,9 +53,9 @@ def test_what_each_target_gets(real_bundle: Bundle) -> None:
     bundle = write_bundle(
         real_bundle.path.with_name("t.bundle"), replace(real_bundle.manifest, parity=parity), {"model.onnx": b"x"}
     )
-    shown = " ".join(on_a_board("inspect", str(bundle.path)).stdout.split())
+    shown = " ".join(on_a_board("inspect", str(bundle.path)).stdout.replace("│", " ").split())
     assert "tensorrt: fp16, largest difference 0.25 on 32 inputs; run that" in shown
-    assert "tensorrt-rtx: fp16, an engine for compute capability 8.0 by TensorRT-RTX 1.7.1, not run here (" in shown
+    assert "tensorrt-rtx: fp16, an engine for compute capability 8.0 by TensorRT-RTX 1.7.1, not run here" in shown
     assert "(largest difference 0.5 on 32 inputs of the ONNX file that it was built from); run this" in shown
 
 
