@@ -98,6 +98,7 @@ def _cost(record: Mapping[str, Any]) -> Iterator[str]:
     if repair := record.get("repair"):
         kept = [one["layer"] for one in repair["kept"]]
         yield f"{len(kept)} of {repair['layers']} layers in fp32: {', '.join(kept)}"
+        yield "its README.md has what other numbers of layers score and cost"
 
 
 def _number(value: object) -> str:

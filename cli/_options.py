@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import sys
 from collections.abc import Sequence
 from math import isfinite, nan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..devices.errors import UsageError, system_reason
+
+if TYPE_CHECKING:
+    from ..devices.device import Device
 
 LONGEST_URI = 4096
 
@@ -22,6 +27,17 @@ def image_size(text: str) -> tuple[int, int]:
     if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
         raise UsageError(f"--imgsz {text}: expected WIDTHxHEIGHT in pixels, such as 640x480")
     return int(height), int(width)
+
+
+def boards(names: Sequence[str]) -> list[Device]:
+    """The boards of `--on`; which one an alias means is said on stderr."""
+    from ..devices.device import alias_in_words, device
+
+    found = [device(name) for name in names]
+    for line in dict.fromkeys(map(alias_in_words, names, found)):
+        if line:
+            print(f"helmsight: --on {line}", file=sys.stderr)
+    return found
 
 
 def numbers(option: str, text: str, names: str, meaning: str) -> tuple[float, ...]:

@@ -33,7 +33,7 @@ def build(
         bool, typer.Option("--autotune", help="Measure this machine's back ends instead, for --device tuned.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=0, help="Of --autotune: the most to try; else all it may use.")
+        int | None, typer.Option(min=0, help="Of --autotune: the most to try; 0, as without: all it may use.")
     ] = None,
     duration: Annotated[
         float | None, typer.Option(min=0.1, max=3600, help="Of --autotune: seconds for each number of threads; else 5.")
@@ -101,7 +101,7 @@ def _tune(bundle: Bundle, given: tuple[int, float, str | None], as_json: bool) -
         best = tuning.best(most)
         usual = "; the usual way is as fast" if best is tuning.rows[0] else ""
         print(f"kept for {most} thread{'s' * (most != 1)}: {best.way}, {best.times_as_fast:.2f} times as fast{usual}")
-    print(f"helmsight camera {bundle.path} --device tuned uses it; kept in {file}")
+    print(f"helmsight camera {bundle.typed} --device tuned uses it; kept in {file}")
 
 
 def _print(built: Built) -> None:

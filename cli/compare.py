@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..devices.errors import GateFailed, UsageError
+from ._options import boards as named_boards
 from ._options import share
 from ._output import print_json, table
 
@@ -53,13 +54,12 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Compare files of `helmsight profile -o` or other programs: two as ratios, any number as a table and a report."""
-    from ..devices.device import device
     from ..runtime.profiler.compare import has_samples
     from ..runtime.profiler.readers import read_results
     from ..runtime.profiler.report import check_outputs, entries_of
 
     outputs = _Outputs(report, plots, table_file)
-    boards = [device(name) for name in on or ()]
+    boards = named_boards(on or ())
     tolerance = None if fail_if_slower is None else share(fail_if_slower, "--fail-if-slower")
     if tolerance is not None and len(files) != 2:
         raise UsageError(f"--fail-if-slower compares two files, and {len(files)} are given; expected A.json B.json")

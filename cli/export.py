@@ -106,12 +106,13 @@ def _print_targets(as_json: bool) -> None:
         return
     lines = []
     for one in rows():
-        kinds = dict.fromkeys(kind for p in one.precisions for kind in one.plan.artefacts[p])
-        plan = one.plan
-        engine = f"{plan.engine} (opset {plan.opset})" if plan.opset else plan.engine
-        lines.append((one.name, _precisions(one), ", ".join(kinds), engine, plan.here, plan.there, one.state))
-    columns = ("target", "precisions", "artefact", "read by", "made here", "on the board", "state")
-    table("targets", columns, lines)
+        plan, kinds = one.plan, one.artefacts.items()
+        artefacts = ", ".join(k if ps == one.precisions else f"{k} ({' '.join(ps)})" for k, ps in kinds)
+        cells = (_precisions(one), artefacts, plan.engine, str(plan.opset or "any"), plan.here, plan.there, one.state)
+        lines.append((one.name, *(cell.replace(", ", ",\n").replace("; ", ";\n") for cell in cells)))
+    columns = ("target", "precisions", "artefact", "read by", "opset", "made here", "on the board", "state")
+    table("targets", columns, lines, again=1)
+    print("opset: the newest of ONNX that is read there; precisions in brackets: no faster there, for who asks")
     print(states_in_words(one.state for one in rows()))
 
 
@@ -119,4 +120,4 @@ def _precisions(one: Row) -> str:
     """What it gets, and what it may have that was measured to be no faster there."""
     asked = [p for p in one.plan.on_request if p in one.precisions]
     usual = " ".join(p for p in one.precisions if p not in asked)
-    return f"{usual} (if asked: {' '.join(asked)})" if asked else usual
+    return f"{usual} ({' '.join(asked)})" if asked else usual

@@ -231,9 +231,9 @@ def _scenario(name: str, offline: Mapping[str, int | None], camera: Mapping[str,
 
 
 def _predict(bundles: Sequence[str], boards: Sequence[str]) -> list[Predicted]:
-    from ..devices.device import device
     from ..runtime.bundle import open_bundle
     from ..runtime.profiler.predicted import predict_bundle
+    from ._options import boards as named
 
-    devices = [device(name) for name in boards]
+    devices = named(boards)
     return [one for name in bundles if devices for one in predict_bundle(open_bundle(name), devices)]

@@ -40,7 +40,7 @@ def train(
     ensemble: Annotated[int | None, typer.Option(help="Networks to average and distil into one.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     amp: Annotated[bool | None, typer.Option(help="Mixed precision, on a GPU.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of torch.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of torch, 1 or more.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make pictures.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start over what is in the folder.")] = False,
 ) -> None:

@@ -223,6 +223,11 @@ def device(name: str) -> Device:
     raise UsageError(f"no device {name!r}; known are {', '.join(d.id for d in catalog())}")
 
 
+def alias_in_words(name: str, found: Device) -> str:
+    """Which board `name`, an alias of `found`, means; "" where it is the board's id."""
+    return "" if name.strip().casefold() == found.id else f"{name} is {found.id}, {found.name}"
+
+
 def read_catalog(file: Path) -> tuple[Device, ...]:
     """Read a catalogue. Raises BadArtefact, with the device and the figure, for what is no valid entry."""
     try:

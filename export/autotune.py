@@ -60,7 +60,9 @@ def autotune(bundle: Bundle, options: TuneOptions | None = None, say: Callable[[
     options = options or TuneOptions()
     usable = processor().usable_cores
     if options.threads > usable:
-        raise UsageError(f"--threads {options.threads}: this process may use {usable}; expected 1 to {usable}, or 0")
+        raise UsageError(
+            f"--threads {options.threads}: this process may use {usable}; expected 1 to {usable}, or 0 for all"
+        )
     most = options.threads or usable
     feeds, origin = network_feeds(bundle, ProfileOptions(source=options.source))
     bundle.read_model()  # checked once more: the reference below takes the file by its path

@@ -26,13 +26,14 @@ from .graph import GraphSummary, summarise
 from .inputs import CALIBRATION, COUNT, Feeds, Inputs, gather_inputs
 from .judge import Judge, Limits
 from .lowered import Attempt, Lowering, Say
+from .memory import check_memory
 from .output import check_output, write_output
 from .precision import Precision, check_is, check_wish, read_precision
 from .quantise import FORMAT, NVIDIA_FORMAT
 from .reference import one_torch_thread, torch_run
 from .sizes import at_usual_size
 from .source import Source, load_source
-from .targets import NVIDIA, Target, check_memory, check_targets
+from .targets import NVIDIA, Target, check_targets, renamed
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -83,6 +84,8 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
     options = options or ExportOptions()
     targets = _check_options(options)
     seal = signer(options.sign, options.certificates) if options.sign else None
+    for line in renamed(options.targets):
+        say(line)
     say(f"reading {source}")
     network = load_source(source, options.weights, options.inputs)
     network = replace(network, name=_checked_name(options.name or network.name))
@@ -269,7 +272,7 @@ def _say_inputs(inputs: Inputs, calibrated_on: int, say: Say) -> None:
     if not inputs.real:
         say("WARNING: parity is checked on generated inputs only; give real ones with --calibration DIR")
     elif n < COUNT:
-        say(f"WARNING: only {n} inputs; give at least {COUNT} for a parity to rely on")
+        say(f"WARNING: only {n} input{'s' * (n != 1)}; give at least {COUNT} for a parity to rely on")
 
 
 def _versions() -> Mapping[str, str]:

@@ -101,7 +101,7 @@ def _repair(parity: Mapping[str, Any]) -> str:
     """Score and speed against the number of layers that stay in fp32."""
     parts = []
     for repair in (record["repair"] for record in parity.values() if record.get("repair")):
-        kept = ", ".join(f"`{k['layer']}` ({_number(k['error'])})" for k in repair["kept"])
+        kept = ", ".join(f"`{k['layer']}` ({_error(k['error'])})" for k in repair["kept"])
         parts.append(
             f"{len(repair['kept'])} of {repair['layers']} layers stay in fp32: {kept}. In brackets: how far the "
             "outputs are off, added up, when that layer alone is in the lower precision."
@@ -116,6 +116,10 @@ def _repair(parity: Mapping[str, Any]) -> str:
         head = ["layers in fp32", "passes the gates", *names, "times as fast as fp32", "bytes"]
         parts.append("\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]))
     return "\n\n".join(parts)
+
+
+def _error(error: float | None) -> str:
+    return "values that are not finite" if error is None else _number(error)
 
 
 def _boards(parity: Mapping[str, Any]) -> str:

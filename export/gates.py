@@ -20,7 +20,8 @@ Metrics = Mapping[str, Mapping[str, Any]]
 def measure(score: Score, run: Run, manifest: Manifest) -> Metrics:
     """The task's own metrics of anything that runs. Raises BadArtefact when the code for it fails."""
     try:
-        found = score(run, manifest)
+        with np.errstate(invalid="ignore", divide="ignore"):  # of a file whose values are not finite, which is told
+            found = score(run, manifest)
         for metric in found.values():
             float(metric["value"])
     except HelmsightError:
@@ -45,8 +46,8 @@ def check_score(before: Metrics, after: Metrics, max_drop: float) -> Mapping[str
         worse = {"higher": old - new, "lower": new - old}.get(str(metric.get("better")), abs(new - old))
         if not np.isfinite(new) or worse > max_drop * abs(old) + 1e-12:
             raise GateFailed(
-                f"{name} goes from {old:.6g} in the source to {new:.6g} exported, more than --max-drop "
-                f"{max_drop:.4g} of it; nothing was written"
+                f"{name} goes from {old:.6g} in the source to {new:.6g} exported, which is more than the "
+                f"--max-drop {100 * max_drop:.4g}% that is allowed; nothing was written"
             )
     return compared
 

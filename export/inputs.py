@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,15 @@ class Inputs:
 def gather_inputs(manifest: Manifest, samples: Samples | None, calibration: Path | None, count: int = COUNT) -> Inputs:
     """Inputs for the gates: `calibration` (a folder of pictures, or an .npz) before `samples` before generated ones.
 
-    `count` is how many there are to be: at most of a folder's, all of an .npz.
+    `count` is how many there are to be: at most of a folder's (with those below it), all of an .npz.
     """
     if calibration is not None and calibration.suffix == ".npz":
         return Inputs(_from_npz(manifest, calibration), f"calibration {calibration.name}", real=True)
     if calibration is not None:
-        return Inputs(_pictures(manifest, calibration, count), f"calibration {calibration.name}", real=True)
+        files = _picture_files(calibration)
+        few = _some(files, count * int(_one_picture(manifest).shape[0]))
+        part = f" ({len(few)} of its {len(files)} pictures)" if len(few) < len(files) else ""
+        return Inputs(_pictures(manifest, few), f"calibration {calibration.name}{part}", real=True)
     if samples is not None:
         return Inputs(_from_samples(manifest, samples, count), "the checkpoint's samples", real=True)
     return Inputs(tuple(generate(manifest.inputs, SEED, count)), "generated, not real", real=False)
@@ -97,19 +100,31 @@ def _from_samples(manifest: Manifest, samples: Samples, count: int) -> tuple[Fee
     return tuple(_batched(spec, list(pictures[:, None])))
 
 
-def _pictures(manifest: Manifest, folder: Path, count: int) -> tuple[Feeds, ...]:
-    """Pictures of a folder, prepared as the runtime prepares a camera's frames."""
-    cv2 = need("cv2", "cpu")
+def _picture_files(folder: Path) -> list[Path]:
+    """The pictures in `folder` and below it, by name."""
     if not folder.is_dir():
         raise UsageError(f"--calibration {folder} is neither a folder of pictures nor an .npz file")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES and f.is_file())
     if not files:
         raise UsageError(f"--calibration {folder} holds no pictures; expected files ending in {', '.join(PICTURES)}")
+    return files
+
+
+def _some(files: Sequence[Path], most: int) -> Sequence[Path]:
+    """Some from everywhere, always the same and in no order: the first ones may all be of one scene, or one class."""
+    if len(files) <= most:
+        return files
+    return [files[i] for i in np.random.default_rng(SEED).permutation(len(files))[:most]]
+
+
+def _pictures(manifest: Manifest, files: Sequence[Path]) -> tuple[Feeds, ...]:
+    """Pictures, prepared as the runtime prepares a camera's frames."""
+    cv2 = need("cv2", "cpu")
     spec = _one_picture(manifest)
     # Tasks prepare one frame at a time; they are grouped into the network's batch below.
     task = task_for(replace(manifest, inputs=(replace(spec, shape=(1, *spec.shape[1:])),)))
     prepared = []
-    for file in files[: count * int(spec.shape[0])]:
+    for file in files:
         image = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if image is None:
             raise BadArtefact(f"{file} is no picture that OpenCV reads; take it out of the calibration folder")

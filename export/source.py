@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..devices.errors import UsageError
-from ..runtime.bundle import Manifest, TensorSpec, sha256
+from ..runtime.bundle import Manifest, TensorSpec, did_you_mean, sha256
 from ..runtime.parity import Run
 from .input_spec import parse_inputs
 from .loading import build_module, load_weights, source_sha256
@@ -76,7 +76,7 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
         return _from_callable(text, weights, inputs)
     made = "; no such folder yet: helmsight train makes it" if re.match(r"runs/\w", text) and not path.exists() else ""
     raise UsageError(
-        f"SOURCE {text} is nothing that exports{made}; expected a checkpoint folder (runs/NAME), "
+        f"SOURCE {text} is nothing that exports{made}; {did_you_mean(text)}expected a checkpoint folder (runs/NAME), "
         "package.module:callable, an .onnx file, or a bundle"
     )
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..devices.device import Device, State, catalog, device
+from ..devices.device import Device, State, alias_in_words, catalog, device
 from ..devices.errors import DeviceMismatch, UsageError
-from .graph import GraphSummary
 from .precision import PRECISIONS
 
 CPU = "cpu"
@@ -20,14 +19,6 @@ NVIDIA = frozenset({"trtexec", "tensorrt", "tensorrt-rtx"})
 """Kinds of artefact whose engine is one of NVIDIA's, which read int8 with zero points of 0 only."""
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """What TensorRT-RTX 1.7 builds for ahead of time. `rtx-sm86` is any card of compute capability 8.6."""
-
-SYSTEM_SHARE, SYSTEM_BYTES = 0.25, 1_000_000_000
-"""What is left to the system of a memory that it shares with the GPU: a quarter, at most 1 GB."""
-ENGINE_BYTES = {"ncnn": 50_000_000, "onnxruntime": 150_000_000}
-"""What an engine takes for itself; NVIDIA's with their CUDA context 0.8 GB (estimates, measured on no board)."""
-NVIDIA_ENGINE_BYTES = 800_000_000
-WEIGHT_COPIES = 3
-"""The file that is read, the engine made of it and what the engine loads are in memory together for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +108,12 @@ class Row:
         """What can be had, best known first."""
         return tuple(p for p in PRECISIONS if not self.refusal(p))
 
+    @property
+    def artefacts(self) -> dict[str, tuple[str, ...]]:
+        """The kinds that it gets, and in which of its precisions each."""
+        kinds = dict.fromkeys(kind for p in self.precisions for kind in self.plan.artefacts[p])
+        return {kind: tuple(p for p in self.precisions if kind in self.plan.artefacts[p]) for kind in kinds}
+
     def refusal(self, precision: str) -> str:
         """Why the device cannot have `precision`, "" when it can."""
         if precision == "bf16" and self.name != CPU:
@@ -190,14 +187,23 @@ def row(name: str) -> Row:
         return found
     if wanted.startswith("rtx"):
         cards = ", ".join(one.name for one in rows() if one.capability)
+        boards = " or ".join(_of_capability(wanted.removeprefix("rtx-sm")))
         raise UsageError(
             f"-t {name}: a card is named by its compute capability (`helmsight doctor` on its machine, or NVIDIA's "
-            f"list), and TensorRT-RTX builds ahead of time for {cards}"
+            f"list), and TensorRT-RTX builds ahead of time for {cards}" + (f"; use -t {boards}" if boards else "")
         )
     try:
         return _row(device(name))
     except UsageError as error:
-        raise UsageError(f"-t {name} is neither `cpu`, rtx-smNN nor a board: {error}") from error
+        raise UsageError(f"-t {name or repr(name)} is neither `cpu`, rtx-smNN nor a board: {error}") from error
+
+
+def renamed(names: Sequence[str]) -> tuple[str, ...]:
+    """A line for each of the names of targets that is an alias: which board it means."""
+    boards = [name.partition("/")[0] for name in names]
+    found = [(name, row(name).board) for name in dict.fromkeys(boards)]
+    lines = (alias_in_words(name, board) for name, board in found if board)
+    return tuple(f"-t {line}" for line in lines if line)
 
 
 def check_targets(names: Sequence[str], precision: str) -> tuple[Target, ...]:
@@ -214,29 +220,6 @@ def check_targets(names: Sequence[str], precision: str) -> tuple[Target, ...]:
         if found.setdefault(target.name, target) != target:
             raise UsageError(f"-t {name}: {target.name} was asked for otherwise too; give it once")
     return tuple(found.values())
-
-
-def check_memory(target: Target, graph: GraphSummary) -> int:
-    """Bytes that the network takes on the board, by estimate. Raises DeviceMismatch when it has less.
-
-    Three times the weights (file, engine, and what it loads), the most activations that are alive at one time, and the
-    engine's own share; the system keeps a quarter of a memory that it shares, at most 1 GB. An estimate: TensorRT may
-    keep copies in other layouts, or fuse layers and need less.
-    """
-    own = max(NVIDIA_ENGINE_BYTES if kind in NVIDIA else ENGINE_BYTES[kind] for kind in target.artefacts)
-    needed = WEIGHT_COPIES * graph.weight_bytes + (graph.peak_bytes or 0) + own
-    free = _free_bytes(target.row)
-    if free is not None and needed > free:
-        bigger = [r for r in rows() if r.board and r.board.family == _family(target) and _has_room(r, target, needed)]
-        nearest = min(bigger, key=lambda r: _free_bytes(r) or 0, default=None)
-        step = f"the smallest that holds it is -t {nearest.name}" if nearest else "no board of its family holds it"
-        raise DeviceMismatch(
-            f"-t {target.name}: the network takes about {needed / 1e9:.2f} GB there ({WEIGHT_COPIES} x "
-            f"{graph.weight_bytes / 1e6:.4g} MB of weights, {(graph.peak_bytes or 0) / 1e6:.4g} MB of activations, "
-            f"{own / 1e6:.4g} MB of {target.row.plan.engine}), and it has {free / 1e9:.2f} GB for it; {step}; or give "
-            "it a smaller input"
-        )
-    return needed
 
 
 def _checked(found: Row, precision: str, kind: str) -> Target:
@@ -263,22 +246,10 @@ def _nearest(found: Row, precision: str) -> str:
     return f"use --precision {lower[-1]}" + (f", or -t {able}, which can" if able else "")
 
 
+def _of_capability(digits: str) -> list[str]:
+    """Boards whose GPU has the compute capability of `sm_DIGITS`."""
+    return [b.id for b in catalog() if b.gpu and b.gpu.compute_capability.replace(".", "") == digits]
+
+
 def _row(board: Device) -> Row:
     return Row(board.id, PLANS[board.served_by.key], board)
-
-
-def _family(target: Target) -> str:
-    return target.row.board.family if target.row.board else ""
-
-
-def _has_room(other: Row, target: Target, needed: int) -> bool:
-    return (_free_bytes(other) or 0) >= needed and target.precision in other.precisions and other.state != "planned"
-
-
-def _free_bytes(found: Row) -> int | None:
-    """What a network may take there; None where the catalogue has no size."""
-    memory = found.board.memory if found.board else None
-    if memory is None or memory.size_gb is None:
-        return None
-    size = int(memory.size_gb * 1e9)
-    return size - min(int(size * SYSTEM_SHARE), SYSTEM_BYTES) if memory.unified else size

@@ -16,7 +16,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import BinaryIO
 
 from ..devices.errors import BadArtefact
@@ -41,6 +43,7 @@ __all__ = [
     "Bundle",
     "Manifest",
     "TensorSpec",
+    "did_you_mean",
     "find_bundle",
     "open_bundle",
     "resize_bundles",
@@ -65,6 +68,11 @@ class Bundle:
     manifest_sha256: str
     bytes_of: Mapping[str, int]
     """The size of each file that the manifest lists."""
+
+    @property
+    def typed(self) -> str:
+        """What stands for it in a command: its path, or the name of one that ships."""
+        return self.path.stem if self.path.parent == SHIPPED else quote(str(self.path))
 
     @property
     def model(self) -> Path:
@@ -141,8 +149,20 @@ def find_bundle(name: str) -> Path:
     stem = path.name.removesuffix(".bundle")
     if stem != path.name and (SHIPPED / path.name).is_dir():
         raise BadArtefact(f"no bundle at {name}; the one that ships with helmsight is called {stem}, without .bundle")
-    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.bundle"))) or "none"
-    raise BadArtefact(f"no bundle at {name}; expected a folder NAME.bundle, or one that ships ({known})")
+    known = ", ".join(_shipped()) or "none"
+    raise BadArtefact(
+        f"no bundle at {name}; {did_you_mean(name)}expected a folder NAME.bundle, or one that ships ({known})"
+    )
+
+
+def did_you_mean(name: str) -> str:
+    """`did you mean NAME? `, where `name` is nearly that of a bundle that ships; else ""."""
+    close = get_close_matches(name.casefold(), _shipped(), n=1)
+    return f"did you mean {close[0]}? " if close and "/" not in name else ""
+
+
+def _shipped() -> list[str]:
+    return sorted(p.stem for p in SHIPPED.glob("*.bundle"))
 
 
 def open_bundle(path: str | Path) -> Bundle:

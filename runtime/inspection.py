@@ -91,11 +91,12 @@ def describe(name: str | Path) -> Description:
 
 
 def in_words(precision: str, record: Mapping[str, Any]) -> str:
-    """A precision, and for a mixed one how many convolutions and matrix products are in which (`weighted_ops`)."""
+    """A precision, and how many convolutions and matrix products are in it or in which (`weighted_ops`)."""
     counts = record.get("weighted_ops", {})
-    if precision != "mixed" or not counts:
-        return precision
-    return f"mixed (layers: {', '.join(f'{n} {kind}' for kind, n in counts.items())})"
+    if set(counts) == {precision}:
+        n = counts[precision]
+        return f"{precision} ({n} layer{'s' * (n != 1)})"
+    return f"{precision} (layers: {', '.join(f'{n} {kind}' for kind, n in counts.items())})" if counts else precision
 
 
 def bf16_in_words(record: Mapping[str, Any]) -> str:

@@ -177,12 +177,12 @@ def _compare(
             "nothing was written"
         )
     right, found = expected.astype(np.float64), actual.astype(np.float64)
-    for who, values in (("the network itself", right), (maker, found)):
+    for who, values, advice in (("the network itself", right, "mend it or its weights; "), (maker, found, "")):
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise GateFailed(
                 f"output {name!r} of {who} has {bad} of {values.size} values that are not finite on input {index}; "
-                "mend the network or its weights; nothing was written"
+                f"{advice}nothing was written"
             )
     if not right.size:
         return

@@ -141,7 +141,7 @@ def tune_command(bundle: Bundle) -> str:
     """What to type to tune `bundle` at this size."""
     sizes = [spec.image_hw for spec in bundle.manifest.inputs if spec.multiple]
     imgsz = f" --imgsz {sizes[0][1]}x{sizes[0][0]}" if sizes else ""
-    return f"helmsight build {bundle.path} --autotune{imgsz}"
+    return f"helmsight build {bundle.typed} --autotune{imgsz}"
 
 
 def thread_counts(most: int) -> Sequence[int]:

@@ -86,7 +86,7 @@ def rebuild_command(bundle: Bundle) -> str:
     """What to type to build the engine of `bundle` at this size."""
     sizes = [spec.image_hw for spec in bundle.manifest.inputs if spec.multiple]
     imgsz = f" --imgsz {sizes[0][1]}x{sizes[0][0]}" if sizes else ""
-    return f"helmsight build {bundle.path}{imgsz}"
+    return f"helmsight build {bundle.typed}{imgsz}"
 
 
 def _parsed(library: Library, file: NetworkFile, bundle: Bundle) -> Parsed:

@@ -118,6 +118,9 @@ def test_a_prediction_says_that_nothing_was_measured() -> None:
         ("face", "jetson-nano", "fp32"), ("face", "jetson-nano", "fp16"), ("face", "t4", "fp32"),
     ]  # fmt: skip
     assert all(one["predicted"] and one["low_ms"] < one["ms"] < one["high_ms"] for one in said)
+    assert helmsight("profile", "face", "--on", "orin-nano", "--json").stderr == (
+        "helmsight: --on orin-nano is jetson-orin-nano-8g, Jetson Orin Nano 8GB\n"
+    )
     table = helmsight("profile", "face", "--on", "jetson-nano").stdout
     assert "PREDICTED" in table
     assert "nothing was measured" in table

@@ -44,13 +44,23 @@ def test_the_score_may_fall_by_a_share_only(before: float, after: float, better:
     if passes:
         assert check_score(*pair, 0.01) == {"ap": {"fp32": before, "exported": after}}
     else:
-        with pytest.raises(GateFailed, match="ap goes from"):
+        with pytest.raises(GateFailed, match=r"ap goes from .*, which is more than the --max-drop 1% that is allowed"):
             check_score(*pair, 0.01)
 
 
 def test_a_score_that_fails_is_the_checkpoints_fault() -> None:
     with pytest.raises(BadArtefact, match=r"score failed with ZeroDivisionError: division by zero at test_gates.py:"):
         measure(lambda run, manifest: {"ap": {"value": 1 / 0}}, times(1), manifest())
+
+
+def test_values_that_are_not_finite_are_scored_without_a_warning() -> None:
+    def score(run: Any, manifest: Manifest) -> Metrics:
+        values = run({"x": np.full((1, 4), np.inf, np.float32)})["y"]
+        return scored(float((values - values).mean()))
+
+    found = measure(score, times(1), manifest())
+    with pytest.raises(GateFailed, match="to nan exported"):
+        check_score(scored(0.9), found, 0.01)
 
 
 PICTURE = TensorSpec("image", (1, 24, 32, 3), "uint8", "NHWC", "BGR", (0, 255))
@@ -82,6 +92,20 @@ def test_pictures_are_prepared_as_the_runtime_does(tmp_path: Path) -> None:
     assert [feed["image"].shape for feed in inputs.feeds] == [(2, 3, 24, 32)] * 3
     red, _, blue = inputs.feeds[1]["image"][1, :, 0, 0]
     assert (red, blue) == (pytest.approx(33 / 255), pytest.approx(10 / 255))
+
+
+def test_pictures_come_from_everywhere_in_the_folder_and_are_the_same_each_time(tmp_path: Path) -> None:
+    for i in range(120):
+        place = tmp_path / ("left" if i < 60 else "right")
+        place.mkdir(exist_ok=True)
+        cv2.imwrite(str(place / f"{i:03}.png"), np.full((24, 32, 3), i, np.uint8))
+    first, second = (gather_inputs(manifest(PICTURE), None, tmp_path) for _ in range(2))
+    assert first.origin == f"calibration {tmp_path.name} ({COUNT} of its 120 pictures)"
+    seen = [int(feed["image"][0, 0, 0, 0]) for feed in first.feeds]
+    assert seen == [int(feed["image"][0, 0, 0, 0]) for feed in second.feeds]
+    assert len(set(seen)) == COUNT
+    assert 0.25 < sum(value < 60 for value in seen) / COUNT < 0.75
+    assert seen != sorted(seen)
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 24, 32, 3), (4, 24, 32, 3)])

@@ -61,7 +61,8 @@ def test_weights_are_put_into_the_network(folder: Path, suffix: str) -> None:
         ("nets:fails", "RuntimeError: first line at nets.py:"),
         ("broken:build", "importing broken failed with SyntaxError"),
         ("needy:build", "needy imports no_such_package, which is not installed"),
-        ("nets", "is nothing that exports"),
+        ("nets", "is nothing that exports; expected"),
+        ("navigat", "is nothing that exports; did you mean navigate"),
         ("runs/absent", "is nothing that exports"),
     ],
 )

@@ -11,10 +11,7 @@ from helmsight.devices.device import catalog, device
 from helmsight.devices.errors import DeviceMismatch, UsageError
 from helmsight.export import targets
 from helmsight.export.artefacts import KINDS
-from helmsight.export.graph import GraphSummary
-from helmsight.export.targets import PLANS, Target, check_memory, check_targets, row, rows
-
-MEGABYTE = 1_000_000
+from helmsight.export.targets import PLANS, check_targets, renamed, row, rows
 
 
 def test_the_table_has_every_board_and_kinds_that_are_there() -> None:
@@ -93,8 +90,25 @@ def test_names_are_ids_or_aliases_and_count_once() -> None:
         check_targets(["toaster"], "fp32")
     with pytest.raises(UsageError, match=r"-t rtx4090: a card is named by its compute capability .* rtx-sm89"):
         check_targets(["rtx4090"], "fp32")
+    with pytest.raises(UsageError, match=r"rtx-sm121; use -t jetson-orin-nano-8g or .* or jetson-agx-orin-64g$"):
+        check_targets(["rtx-sm87"], "fp32")
+    with pytest.raises(UsageError, match="-t '' is neither"):
+        check_targets([""], "fp32")
     with pytest.raises(UsageError, match="no target"):
         check_targets([], "fp32")
+
+
+def test_an_alias_is_told_what_it_means() -> None:
+    asked = ["cpu", "jetson-orin-nano", "Jetson-TK1", "a100/tensorrt", "rtx-sm89", "a100"]
+    assert renamed(asked) == (
+        "-t jetson-orin-nano is jetson-orin-nano-8g, Jetson Orin Nano 8GB",
+        "-t a100 is dgx-a100, DGX A100 (8x A100 40GB)",
+    )
+
+
+def test_each_artefact_says_in_which_precisions_it_is_made() -> None:
+    assert row("jetson-nano").artefacts == {"trtexec": ("fp32", "fp16"), "ncnn": ("fp32",)}
+    assert row("dgx-spark").artefacts == dict.fromkeys(("tensorrt", "tensorrt-rtx"), ("fp32", "fp16", "int8"))
 
 
 def test_what_is_planned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,31 +117,6 @@ def test_what_is_planned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "device", lambda name: planned)
     with pytest.raises(DeviceMismatch, match=r"this version does not build for it; .* TensorRT.*; today: its CPU"):
         check_targets(["dgx-a100"], "fp32")
-
-
-def summary(weights: int, peak: int | None) -> GraphSummary:
-    return GraphSummary(0, 0, weights, peak, 1, 18, {}, peak)
-
-
-def test_a_network_that_does_not_fit_is_refused_with_the_smallest_that_holds_it() -> None:
-    nano = Target(row("jetson-nano"), "fp32")
-    # 4 GB, of which the system keeps 1 and TensorRT takes 0.8
-    assert check_memory(nano, summary(500 * MEGABYTE, 600 * MEGABYTE)) == 2_900 * MEGABYTE
-    with pytest.raises(DeviceMismatch) as caught:
-        check_memory(nano, summary(700 * MEGABYTE, 600 * MEGABYTE))
-    said = str(caught.value)
-    assert "takes about 3.50 GB" in said
-    assert "it has 3.00 GB" in said
-    assert "-t jetson-" in said or "no board of its family holds it" in said
-    tk1 = Target(row("tk1"), "fp32")
-    assert check_memory(tk1, summary(400 * MEGABYTE, 200 * MEGABYTE)) < 1_500 * MEGABYTE
-    with pytest.raises(DeviceMismatch):
-        check_memory(tk1, summary(500 * MEGABYTE, 200 * MEGABYTE))
-
-
-def test_memory_that_nobody_knows_refuses_nothing() -> None:
-    (cpu,) = check_targets(["cpu"], "fp32")
-    assert check_memory(cpu, summary(10**12, None)) > 10**12
 
 
 def test_peak_memory_is_of_what_is_alive_at_one_time() -> None:

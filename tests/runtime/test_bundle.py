@@ -97,6 +97,29 @@ def test_a_path_that_is_not_there_is_not_what_ships(name: str, tmp_path: Path, m
         open_bundle(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("faces", "did you mean face"),
+        ("Navigate", "did you mean navigate"),
+        ("lidar", "expected a folder"),
+        ("my/navigat", "expected a folder"),
+    ],
+)
+def test_a_name_near_to_one_that_ships(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadArtefact, match=f"no bundle at {name}; {said}"):
+        open_bundle(name)
+
+
+def test_what_stands_for_a_bundle_in_a_command(tmp_path: Path) -> None:
+    assert open_bundle("face").typed == "face"
+    assert (
+        write_bundle(tmp_path / "my f.bundle", face_manifest(), {"model.onnx": b"x"}).typed
+        == f"'{tmp_path}/my f.bundle'"
+    )
+
+
 def test_other_sizes_are_multiples(face_bundle: Bundle, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "o.bundle", open_face_manifest(), {"model.onnx": b"own"})
     assert open_bundle(bundle.path).manifest.inputs[0].multiple == 32

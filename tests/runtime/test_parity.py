@@ -30,7 +30,7 @@ def test_parity_says_how_far_off_it_is() -> None:
     [
         (times(1, 2e-4), r"output 'y' differs on input 0: 0.0002, expected 0 .off by 0.0002"),
         (times(1.002), "output 'y' differs on input 1"),
-        (times(np.nan), "output 'y' of the exported file has 4 of 4 values that are not finite on input 0"),
+        (times(np.nan), "output 'y' of the exported file has 4 of 4 values that are not finite on input 0; nothing"),
         (
             lambda feeds: {"y": feeds["x"][:, :2]},
             "output 'y' of the exported file is float32 .1, 2., expected float32 .1, 4.",
