@@ -36,7 +36,7 @@ def check_memory(target: Target, graph: GraphSummary) -> int:
         f"-t {target.name} --precision {target.precision}: the network takes about {needed / 1e9:.2f} GB there "
         f"({weights / 1e6:.4g} MB for its weights, as a file and in the engine, {activations / 1e6:.4g} MB of "
         f"activations, {own / 1e6:.4g} MB of {target.row.plan.engine}), and it has {free / 1e9:.2f} GB for it; "
-        f"{'use ' + ', or '.join(steps) if steps else 'no board of its family holds it'}; or give it a smaller input"
+        f"{'use ' + ', or '.join(steps) if steps else 'no larger board of its kind holds it'}; or give it a smaller input"
     )
 
 
@@ -66,6 +66,8 @@ def _nearer(target: Target, graph: GraphSummary, free: int) -> Iterator[str]:
 def _bigger(target: Target, graph: GraphSummary) -> Iterator[str]:
     """The smallest board of the family that holds it in the same precision."""
     family = target.row.board.family if target.row.board else ""
+    if family == "reference":  # which are no family: a card is no larger Raspberry Pi
+        return
     able = {
         one.name: room
         for one in rows()

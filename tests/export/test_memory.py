@@ -45,7 +45,7 @@ def test_a_network_that_does_not_fit_is_refused_with_what_would() -> None:
         ("jetson-tk1", "fp32", 500, "use -t jetson-tx1, the smallest"),
         ("jetson-orin-nano", "fp16", 4200, "use -t jetson-orin-nx-16g, the smallest"),
         ("rpi4b", "fp16", 2000, "use --precision int8; or give it"),
-        ("jetson-thor", "int8", 90_000, "no board of its family holds it; or give it a smaller input"),
+        ("jetson-thor", "int8", 90_000, "no larger board of its kind holds it; or give it a smaller input"),
     ],
 )
 def test_the_nearest_that_fits(name: str, precision: str, weights_mb: int, step: str) -> None:
