@@ -31,12 +31,13 @@ def check_memory(target: Target, graph: GraphSummary) -> int:
     if free is None or needed <= free:
         return needed
     weights, activations, own = _parts(target, graph)
-    steps = [*_nearer(target, graph, free), *_bigger(target, graph)]
+    fits = ", or ".join([*_nearer(target, graph, free), *_bigger(target, graph)])
+    step = f"use {fits}" if fits else "no larger board of its kind holds it"
     raise DeviceMismatch(
         f"-t {target.name} --precision {target.precision}: the network takes about {needed / 1e9:.2f} GB there "
         f"({weights / 1e6:.4g} MB for its weights, as a file and in the engine, {activations / 1e6:.4g} MB of "
         f"activations, {own / 1e6:.4g} MB of {target.row.plan.engine}), and it has {free / 1e9:.2f} GB for it; "
-        f"{'use ' + ', or '.join(steps) if steps else 'no larger board of its kind holds it'}; or give it a smaller input"
+        f"{step}; or give it a smaller input"
     )
 
 
