@@ -54,11 +54,11 @@ def make(name: str, folder: Path) -> dict[str, Bundle]:
         out = folder / f"{made['fp32'].manifest.name}-{len(made)}.bundle"
         wanted = ExportOptions(precision=kind.split(",")[0], repair=True, out=out, max_drop=MAX_DROP)
         wanted = replace(wanted, targets=(BOARD,)) if kind == NVIDIA else wanted
-        made[kind] = _kept(out, made["fp32"]) or export(name, wanted)
+        made[kind] = kept(out, made["fp32"]) or export(name, wanted)
     return made
 
 
-def _kept(place: Path, source: Bundle) -> Bundle | None:
+def kept(place: Path, source: Bundle) -> Bundle | None:
     """The bundle at `place`, None where there is none or it was made of another than `source`."""
     if not place.is_dir():
         return None

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,7 +86,29 @@ def test_cpu_engines(tmp_path: Path) -> None:
         ("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"),
     ]  # fmt: skip
     assert all(r["computes in"] == r["asked for"] and r["times as fast"] > 0 for r in record["rows"])
-    assert len(record["more"]) == 2
+    assert list(record["more"]) == ["Settings of ONNX Runtime, as --autotune measures them"]
+
+
+def test_thread_pools(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    cores = len(os.sched_getaffinity(0))
+    record = run(tmp_path, "thread_pools", "--seconds", 0.1, "--frames", 2, "--bundles", "navigate")
+    ours = {row["situation"]: row["threads"] for row in record["rows"] if row["pool"] == "helmsight's"}
+    assert ours == {"all cores": cores, "all cores, beside a busy process": cores, "held to one core": 1}
+    assert all(row["p50 ms"] <= row["p99 ms"] <= row["max ms"] for row in record["rows"])
+    assert len(record["goals"]) == 2
+
+
+@pytest.mark.slow
+def test_export_speed(tmp_path: Path) -> None:
+    for package in ("torch", "miniworld"):  # the last one cannot be imported without EGL
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    record = run(tmp_path, "export_speed", "--rounds", 1, "--checkpoints", "--bundles", "navigate")
+    (row,) = record["rows"]
+    assert (row["source"], row["of"]) == ("navigate", "a bundle that ships")
+    assert row["CPU s"] > 0
+    assert record["goals"][0]["actual"] == row["median s"]
 
 
 def test_priorities(tmp_path: Path) -> None:
