@@ -1,7 +1,7 @@
-"""Every attribute that helmsight uses is in NVIDIA's real Python bindings of TensorRT 10.16 and 11.4.
+"""Every attribute that helmsight uses is in NVIDIA's real Python bindings of TensorRT 8.5, 10.16 and 11.4.
 
-Their libraries need a GPU and are not on the package index; the bindings import over empty ones, made here with a C
-compiler. That shows names, and nothing of what they do.
+The libraries of the newer two need a GPU and are not on the package index; the bindings import over empty ones, made
+here with a C compiler. That shows names, and nothing of what they do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -70,20 +72,26 @@ USED = {
     "EngineInspector": ["execution_context", "get_engine_information"],
     "LayerInformationFormat": ["JSON"],
 }
-"""By class. What only 8.5 has and is asked for with `hasattr`, or only in a weakly typed network, is in ONLY_OLD."""
+"""By class."""
 ONLY_OLD = {
-    *("EXPLICIT_BATCH", "FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS", "precision", "set_output_type"),
-    "output_type_is_set",
-    *(
-        "set_preview_feature",
-        "set_tactic_sources",
-        "get_tactic_sources",
-        "TacticSource",
-        "CUBLAS",
-        "CUBLAS_LT",
-        "CUDNN",
-    ),
+    "NetworkDefinitionCreationFlag": ["EXPLICIT_BATCH"],
+    "BuilderFlag": ["FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"],
+    "ILayer": ["precision", "set_output_type", "output_type_is_set"],
+    "IBuilderConfig": ["set_flag", "set_preview_feature", "set_tactic_sources", "get_tactic_sources"],
+    "": ["PreviewFeature", "TacticSource"],
+    "PreviewFeature": ["DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"],
+    "TacticSource": ["CUBLAS", "CUBLAS_LT", "CUDNN"],
 }
+"""What only 8.x has, and is asked for with `hasattr`, or only in a weakly typed network."""
+NEWER = {
+    *(".IProgressMonitor", "IBuilderConfig.progress_monitor"),
+    *(f"IProgressMonitor.{name}" for name in USED["IProgressMonitor"]),
+    *("ParserError.node_name", "ParserError.node_operator"),
+    *("DataType.BF16", "DataType.FP8", "DataType.INT64"),
+}
+"""What 8.5 lacks: asked for with `hasattr`, or a type that it does not have."""
+NAMES_8_5 = Path(__file__).with_name("tensorrt_8_5_3_1.json")
+"""Read from the wheel of TensorRT 8.5.3.1, for Python 3.10; with its libraries it is too large to fetch here."""
 STUBS = (
     *("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL"),
     *("createNvOnnxParserRefitter_INTERNAL", "createNvOnnxParser_INTERNAL", "getBuilderPluginRegistry"),
@@ -139,6 +147,36 @@ def test_every_attribute_is_there(bindings: dict[str, object]) -> None:
     assert bindings["missing"] == []
 
 
+def lacking(names: Mapping[str, Sequence[str]], wanted: Mapping[str, Sequence[str]]) -> set[str]:
+    return {f"{kind}.{name}" for kind, used in wanted.items() for name in used if name not in names.get(kind, ())}
+
+
+def test_8_5_has_every_attribute_but_those_that_it_is_asked_for() -> None:
+    names = json.loads(NAMES_8_5.read_text())
+    assert lacking(names, USED) == NEWER
+    assert lacking(names, ONLY_OLD) == set()
+
+
+def test_what_is_installed_here_has_every_attribute() -> None:
+    """Real libraries, which need no GPU to be imported; of 8.5.3.1 the list that stands for it above is checked too."""
+    trt = pytest.importorskip("tensorrt", reason="TensorRT is not installed here", exc_type=ImportError)
+    known = json.loads(NAMES_8_5.read_text())
+    names = {kind: names_of(trt, kind) for kind in {*known, *USED, *ONLY_OLD}}
+    old = trt.__version__.startswith("8.")
+    assert lacking(names, USED) <= (NEWER if old else set())
+    if old:
+        assert lacking(names, ONLY_OLD) == set()
+    if trt.__version__ == "8.5.3.1":
+        assert lacking(names, known) == set()
+
+
+def names_of(module: object, kind: str) -> list[str]:
+    try:
+        return dir(attrgetter(kind)(module) if kind else module)
+    except AttributeError:
+        return []
+
+
 def test_a_version_has_strong_typing_or_nothing_else(bindings: dict[str, object]) -> None:
     """From 11 on the flags that choose a precision are gone: with them a tool builds fp32 and says nothing."""
     assert "STRONGLY_TYPED" in bindings["creation"]  # type: ignore[operator]
@@ -150,7 +188,7 @@ def test_the_list_is_of_what_the_code_uses() -> None:
     """Names after a dot in the code that are TensorRT's by their receiver; each is in USED or ONLY_OLD."""
     receivers = {"trt", "builder", "network", "config", "parser", "layer", "profile", "_context", "_engine", "_runtime"}
     receivers |= {"_trt", "inspector", "error", "BuilderFlag", "ProfilingVerbosity", "flags", "Severity", "LayerType"}
-    listed = {name for names in USED.values() for name in names} | set(USED) | ONLY_OLD
+    listed = {name for one in (USED, ONLY_OLD) for kind, names in one.items() for name in (kind, *names)}
     found = set()
     for file in ("network.py", "engine.py", "progress.py", "layers.py"):
         tree = ast.parse((Path(engines.__file__).with_name(file)).read_text())
@@ -161,5 +199,5 @@ def test_the_list_is_of_what_the_code_uses() -> None:
                 if receiver in receivers:
                     found.add(node.attr)
     assert {"execute_async_v3", "set_tensor_address", "clear_flag", "precision"} <= found
-    ours = {"NetworkDefinitionCreationFlag", "TensorIOMode", "type", "num_outputs", "set_flag", "errors", "close"}
+    ours = {"TensorIOMode", "type", "num_outputs", "errors", "close"}
     assert found - listed - ours == set()
