@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..devices.errors import BadArtefact, MissingExtra, need
+from ..devices.errors import BadArtefact, need
 from .inputs import Feeds
 from .loading import first_line
 from .lowering import MOVES, named
@@ -62,6 +63,8 @@ class Quantiser:
 
         source = type(self._model)()
         source.CopyFrom(self._model)
+        # Before 1.32 it measures at every call, and newer than 1.23 there is none for Python 3.10.
+        remembers = "calibration_cache_path" in signature(ort.quantize_static).parameters
         try:
             ort.quantize_static(
                 source,
@@ -74,16 +77,12 @@ class Quantiser:
                 op_types_to_quantize=list(self._types) if self._for_nvidia else None,
                 nodes_to_exclude=list(kept),
                 calibrate_method=ort.CalibrationMethod.MinMax,
-                calibration_cache_path=self._ranges,
                 extra_options=_NVIDIA_OPTIONS if self._for_nvidia else {},
+                **({"calibration_cache_path": self._ranges} if remembers else {}),
             )
             model: ModelProto = onnx.load(self._file)
             del model.graph.value_info[:]
             onnx.checker.check_model(model, full_check=True)
-        except TypeError as error:
-            if "calibration_cache_path" not in str(error):
-                raise
-            raise MissingExtra("--precision int8 needs a newer onnxruntime; pip install 'onnxruntime>=1.32'") from error
         except Exception as error:  # the quantiser and the checker share no class
             raise BadArtefact(f"the network cannot be had in int8 ({first_line(error)})") from error
         return model

@@ -12,13 +12,12 @@ from typing import Any
 
 from ..devices.device import Device, State, alias_in_words, catalog, device
 from ..devices.errors import DeviceMismatch, UsageError
+from ..runtime.engines.source import RTX_CAPABILITIES
 from .precision import PRECISIONS
 
 CPU = "cpu"
 NVIDIA = frozenset({"trtexec", "tensorrt", "tensorrt-rtx"})
 """Kinds of artefact whose engine is one of NVIDIA's, which read int8 with zero points of 0 only."""
-RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""What TensorRT-RTX 1.7 builds for ahead of time. `rtx-sm86` is any card of compute capability 8.6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ class Target:
 
 
 def rows() -> tuple[Row, ...]:
-    """All devices: `cpu`, the catalogue in its order, then cards by compute capability."""
+    """All devices: `cpu`, the catalogue in its order, then cards: `rtx-sm86` is any of compute capability 8.6."""
     cards = (Row(f"rtx-sm{c.replace('.', '')}", RTX, capability=c) for c in RTX_CAPABILITIES)
     return (Row(CPU, PLANS["cpu"]), *(_row(board) for board in catalog()), *cards)
 

@@ -11,7 +11,7 @@ from ..bundle import Bundle
 from ..engines import tensorrt_rtx
 from ..engines._cuda import open_cuda
 from ..engines.engine import Engine
-from ..engines.source import input_shapes, rtx_engine
+from ..engines.source import input_shapes, rtx_command, rtx_engine
 from ..engines.store import Store
 from ..engines.trial import try_engine
 from . import Session, SessionOptions
@@ -36,7 +36,8 @@ def load(bundle: Bundle, options: SessionOptions) -> Session:
             found = try_engine(bundle.path / file.name, file.sha256, shapes, library=library.name)
             store.write(tried, json.dumps({"bundle_file": file.name, **found}).encode())
         engine = Engine(library, cuda, file.data, shapes)
-        return EngineSession(bundle, engine, "tensorrt-rtx", file.precision, "export the bundle again")
+        rebuild = rtx_command(bundle, cuda.gpu.compute_capability)
+        return EngineSession(bundle, engine, "tensorrt-rtx", file.precision, rebuild)
     except DeviceMismatch as error:
         if not options.allow_fallback:
             raise

@@ -7,6 +7,7 @@ back: `free`, `free_pinned`, `close_stream`, `close_event`.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ class Graph(Protocol):
 
 def open_cuda() -> Cuda:
     """CUDA through the package that is here. Raises DeviceMismatch without a package, a driver, or a GPU."""
+    # Kernels are loaded when they are used, the rule from CUDA 12.2 on: TensorRT 8, of CUDA 11, has gigabytes of them.
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
     missing = []
     for module, kind in (("cuda.bindings.runtime", CudaBindings), ("cuda.cudart", CudaBindings), ("pycuda", PyCuda)):
         try:

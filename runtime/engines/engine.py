@@ -150,17 +150,22 @@ class Engine:
                 return
             self._closed = True
             with self._cuda.current():
-                if self._graph is not None:
-                    self._graph.close()
-                self._context = self._engine = self._runtime = self._profiler = None
-                for tensor in self._tensors:
-                    self._cuda.free(tensor.memory)
-                    self._cuda.free_pinned(tensor.host)
-                self._tensors = []
-                for event in self._events:
-                    self._cuda.close_event(event)
-                if self._stream is not None:
-                    self._cuda.close_stream(self._stream)
+                self._give_back()
+
+    def _give_back(self) -> None:
+        """All that is CUDA's. What is pycuda's goes with its last reference, so none may outlive the context."""
+        if self._graph is not None:
+            self._graph.close()
+        self._graph = self._context = self._engine = self._runtime = self._profiler = None
+        while self._tensors:
+            tensor = self._tensors.pop()
+            self._cuda.free(tensor.memory)
+            self._cuda.free_pinned(tensor.host)
+        for event in self._events:
+            self._cuda.close_event(event)
+        if self._stream is not None:
+            self._cuda.close_stream(self._stream)
+        self._events, self._stream = (), None
 
     def __enter__(self) -> Engine:
         return self

@@ -24,6 +24,8 @@ NEWEST_OPSETS = (((10, 15), 24), ((10, 0), 20), ((8, 5), 17))
 (8.6's says the same), 10.0-GA and 10.15-GA."""
 RTX_ENGINE = "tensorrt-rtx.engine"
 """The same for TensorRT-RTX."""
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""The compute capabilities that TensorRT-RTX 1.7 builds for ahead of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,24 @@ def older_command(bundle: Bundle, library: Library) -> str:
     """What to type where export runs, for a file that `library` reads: an older operator set, and for 8.x one size."""
     if not reads_older(library):
         return "export the network again with --opset 18"
-    name, precision = bundle.manifest.name, exported_precision(bundle)
+    again = export_command(bundle, OLDER_TARGET, "trt8")
+    return f"write one that it reads, of one size, where torch is installed: {again}"
+
+
+def export_command(bundle: Bundle, target: str, ending: str) -> str:
+    """What to type for `bundle` with what `target` gets, in the precision that it has.
+
+    A bundle in fp32 is a source itself; one in a lower precision lost what it was made from.
+    """
+    precision = exported_precision(bundle)
     source, lower = (bundle.path, "") if precision == "fp32" else ("ITS-SOURCE", f" --precision {precision}")
-    return (
-        "write one that it reads, of one size, where torch is installed: "
-        f"helmsight export {source} -t {OLDER_TARGET}{lower} -o {name}-trt8.bundle"
-    )
+    return f"helmsight export {source} -t {target}{lower} -o {bundle.manifest.name}-{ending}.bundle"
+
+
+def rtx_command(bundle: Bundle, compute_capability: str) -> str:
+    """The same for the engine of TensorRT-RTX for a GPU."""
+    card = f"rtx-sm{compute_capability.replace('.', '')}"
+    return export_command(bundle, card, card)
 
 
 def exported_precision(bundle: Bundle) -> str:
@@ -149,11 +163,12 @@ def _rtx_engine(bundle: Bundle, compute_capability: str, version: str) -> Networ
         for target, record in bundle.manifest.parity.items()
         if "tensorrt-rtx" in record.get("artefacts", {})
     }
-    card = f"rtx-sm{compute_capability.replace('.', '')}"
-    again = f"export it again with -t {card}"
+    again = f"make it, where helmsight[rtx,train] is installed: {rtx_command(bundle, compute_capability)}"
     fitting = {t: one for t, one in built.items() if one["compute_capability"] == compute_capability}
     if not fitting:
-        there = ", ".join(sorted({str(one["compute_capability"]) for one in built.values()})) or "none"
+        there = ", ".join(sorted({str(one["compute_capability"]) for one in built.values()}, key=float)) or "none"
+        if compute_capability not in RTX_CAPABILITIES:
+            again = f"it is built for {', '.join(RTX_CAPABILITIES)} only; use --device tensorrt"
         raise DeviceMismatch(
             f"{bundle.path} has no engine of TensorRT-RTX for compute capability {compute_capability}, which is here "
             f"(it has: {there}); {again}"
@@ -162,7 +177,8 @@ def _rtx_engine(bundle: Bundle, compute_capability: str, version: str) -> Networ
     made_with = record["versions"]["TensorRT-RTX"]
     if made_with != version:
         raise DeviceMismatch(
-            f"the engine for {target} in {bundle.path} was built by TensorRT-RTX {made_with} (here {version}); {again}"
+            f"the engine for {target} in {bundle.path} was built by TensorRT-RTX {made_with} (here {version}); install "
+            f"that version, or with this one {again}"
         )
     name = f"targets/{target}/{RTX_ENGINE}"
     return NetworkFile(name, _checked(bundle, name), bundle.manifest.files[name], str(record["precision"]))

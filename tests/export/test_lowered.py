@@ -12,6 +12,7 @@ from helmsight.export.build import ExportOptions, export
 from helmsight.export.half import Half
 from helmsight.export.lowering import fold
 from helmsight.export.precision import read_precision
+from helmsight.export.quantise import Quantiser
 from helmsight.runtime.backends import Session, SessionOptions, load
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.parity import Tolerance, plain_onnx_run
@@ -171,6 +172,34 @@ def test_what_the_quantiser_cannot_take_is_not_passed_off(folder: Path, pictures
     record = bundle.manifest.parity["cpu"]
     assert (record["precision"], record["real"]["weighted_ops"]) == ("mixed", {"int8": 1, "fp32": 1})
     assert "mixed (layers: 1 int8, 1 fp32)" in (bundle.path / "README.md").read_text()
+
+
+def test_an_older_quantiser_measures_at_every_call_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.23 is the newest ONNX Runtime of Python 3.10, and keeps no ranges for the next call."""
+    from onnxruntime import quantization
+
+    newest, readers = quantization.quantize_static, []
+
+    def older(model, output, reader, quant_format, per_channel, activation_type, weight_type, op_types_to_quantize,
+              nodes_to_exclude, calibrate_method, extra_options):  # type: ignore[no-untyped-def]  # fmt: skip
+        given = {name: value for name, value in locals().items() if name not in ("model", "output", "reader")}
+        readers.append(reader)
+        newest(model, output, reader, **{n: v for n, v in given.items() if n not in ("newest", "readers")})
+
+    def twice(folder: str) -> list[bytes]:
+        (tmp_path / folder).mkdir()
+        lower = Quantiser(onnx.load(open_bundle("navigate").model), feeds, tmp_path / folder, for_nvidia=True)
+        return [lower(kept).SerializeToString(deterministic=True) for kept in ((), list(lower.layers)[:1])]
+
+    rng = np.random.default_rng(0)
+    feeds = [{"image": rng.integers(0, 256, (1, 72, 96, 3), np.uint8)} for _ in range(3)]
+    expected = twice("new")
+    monkeypatch.setattr(quantization, "quantize_static", older)
+    assert twice("old") == expected
+    assert len(readers) == 2
+    assert None not in readers
 
 
 def test_a_worse_score_is_not_written(folder: Path) -> None:
