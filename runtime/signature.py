@@ -16,7 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from ..devices.errors import BadArtefact, UsageError, need, reason_of
+from ..devices.errors import BadArtefact, UsageError, need, reason_of, system_reason
 from .bundle import Bundle
 from .json_form import Fields, Rows, check_form
 from .manifest import MANIFEST, SIGNATURE
@@ -52,11 +52,9 @@ def signer(key: Path, certificates: Sequence[Path] = ()) -> Callable[[Path], Non
             config.use_certificate_signer(private_key=key, signing_certificate=certificates[0], certificate_chain=chain)
         else:
             config.use_elliptic_key_signer(private_key=key)
-    except (
-        Exception
-    ) as error:  # cryptography raises several classes for what is no key, and for a kind it does not take
+    except Exception as error:  # cryptography raises several classes for what is no key
         raise UsageError(
-            f"--sign {key}: {reason_of(error)}; expected a private key in PEM, on the curve P-256, P-384 or P-521, "
+            f"--sign {key}: {_why(error)}; expected a private key in PEM, on the curve P-256, P-384 or P-521, "
             "without a passphrase, and the certificate that was made for it"
         ) from error
     return lambda folder: config.sign(folder, folder / SIGNATURE)
@@ -82,7 +80,7 @@ def check_signature(bundle: Bundle, trusted: Path) -> str:
             config.use_elliptic_key_verifier(public_key=trusted)
     except Exception as error:  # as above
         raise UsageError(
-            f"--key {trusted}: {reason_of(error)}; expected a public key or an authority's certificate in PEM"
+            f"--key {trusted}: {_why(error)}; expected a public key or an authority's certificate in PEM"
         ) from error
     _check_covers(bundle, content)
     if authority != (_certificates(content) is not None):
@@ -99,6 +97,15 @@ def check_signature(bundle: Bundle, trusted: Path) -> str:
                 "the key, from its maker again"
             ) from error
     return _signed_by(content, trusted)
+
+
+def _why(error: Exception) -> str:
+    """Why a file is no key that can be used."""
+    if isinstance(error, OSError):
+        return system_reason(error)
+    if isinstance(error, AttributeError):  # model-signing asks an RSA key for its curve
+        return "it is a key of another kind"
+    return reason_of(error)
 
 
 def _check_covers(bundle: Bundle, content: bytes) -> None:

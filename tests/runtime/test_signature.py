@@ -140,11 +140,14 @@ def test_keys_that_cannot_be_meant(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="without a passphrase"):
         signer(tmp_path / "locked.pem")
     openssl("genrsa", "-out", "rsa.pem", "2048", folder=tmp_path)
-    with pytest.raises(UsageError, match="on the curve P-256"):
+    with pytest.raises(UsageError, match=r"rsa\.pem: it is a key of another kind; .* on the curve P-256"):
         signer(tmp_path / "rsa.pem")
     bundle = write_signed(tmp_path, key)
-    for wrong in (key, tmp_path / "absent"):
-        with pytest.raises(UsageError, match="expected a public key"):
+    for wrong, why in (
+        (key, "Valid PEM but no BEGIN PUBLIC KEY"),
+        (tmp_path / "absent", "no such file or directory; "),
+    ):
+        with pytest.raises(UsageError, match=rf"--key {wrong}: {why}.*expected a public key"):
             check_signature(bundle, wrong)
 
 
