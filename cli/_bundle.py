@@ -42,6 +42,8 @@ def _rows(described: Description) -> Iterator[tuple[str, str]]:
             yield "", bf16_in_words(bf16)
             for metric, pair in bf16.get("score", {}).items():
                 yield "", f"{metric}: {pair['fp32']:.4g} before export, {pair['exported']:.4g} in bf16"
+    for record in described.engines:
+        yield "engine here", _engine(record)
     for metric, record in described.metrics.items():
         yield f"score {metric}", f"{_number(record.get('value'))} ({record.get('data', '?')}, n {record.get('n', '?')})"
     for file, record in described.files.items():
@@ -85,6 +87,15 @@ def _artefact(kind: str, record: Mapping[str, Any]) -> str:
         compared += f" ({differs} of the ONNX file that it was built from)" if differs else ""
     precision = in_words(record["precision"], record.get("real", {}))
     return f"{kind}: {precision}{compared}; run {record.get('run', '')}"
+
+
+def _engine(record: Mapping[str, Any]) -> str:
+    """One that `helmsight build` made and kept on this machine: of what, for what, and what was read back from it."""
+    key = record["key"]
+    sizes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in key["shapes"].items())
+    made_for = f"{key['product']} {key['version']}, compute capability {key['compute_capability']}, {sizes}"
+    real = in_words(record["precision"], {"weighted_ops": record["real"]})
+    return f"{made_for}: computes in {real}; built from {record['network']}, in {record['asked']}"
 
 
 def _cost(record: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter_ns
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..devices.errors import BadArtefact, HelmsightError, reason_of
 from .backends import SessionOptions, load
 from .bundle import Bundle, TensorSpec, open_bundle
+from .engines.store import kept_engines
 from .signature import check_signature
 
 
@@ -21,7 +22,8 @@ from .signature import check_signature
 class Description:
     """A bundle's manifest with its sizes on disk in bytes. `graph` is what export counted: parameters, macs, opset.
 
-    `signed` says that a signature lies there, and nothing of what it is worth: `verify` checks it.
+    `signed` says that a signature lies there, and nothing of what it is worth: `verify` checks it. `engines` are the
+    records of those that `helmsight build` made of it on this machine, with what they really compute in.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Description:
     provenance: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
     signed: bool
+    engines: Sequence[Mapping[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +90,7 @@ def describe(name: str | Path) -> Description:
         provenance=manifest.provenance,
         files=files,
         signed=bundle.read_signature() is not None,
+        engines=kept_engines(bundle),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...devices.errors import BadArtefact, DeviceMismatch
+from ..bundle import Bundle
 from ..fetch import cache_folder, write_whole
 
 SCHEMA_VERSION = 2
@@ -122,6 +123,11 @@ class Store:
         self.write(f"{key.id}.json", (json.dumps(whole, indent=1) + "\n").encode())
         return Stored(self.folder / f"{key.id}.engine", whole)
 
+    def of(self, bundle: Bundle) -> list[Mapping[str, Any]]:
+        """The records of the engines that were built of its files, whatever version or GPU they are for."""
+        files = set(bundle.manifest.files.values())
+        return [record for record in self._records() if record["key"]["onnx_sha256"] in files]
+
     def timing_cache(self, library: str, version: str, compute_capability: str) -> str:
         """The name of the file with what was timed by that library on such a GPU."""
         return f"timing-{library}-{version}-{compute_capability}.cache"
@@ -150,6 +156,14 @@ class Store:
             return record if whole and {"bundle", "rebuild", "engine_sha256"} <= record.keys() else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+def kept_engines(bundle: Bundle) -> list[Mapping[str, Any]]:
+    """`Store.of`; none where nothing was built yet, or where others may have written it."""
+    try:
+        return Store().of(bundle) if (cache_folder() / "engines").is_dir() else []
+    except BadArtefact:
+        return []
 
 
 def _shown(value: object) -> str:

@@ -44,6 +44,14 @@ def test_the_record_of_a_build_is_printed(machine: Machine, bundle: Path) -> Non
     assert shown.exit_code == 0, shown.output
     for said in ("built in", "TensorRT 10.3.0.30, fake GPU, compute capability 8.7", "fp32 (layers: 1 fp32)"):
         assert said in shown.stdout
+    listed = " ".join(CliRunner().invoke(app, ["inspect", path]).stdout.replace("│", " ").split())
+    said = (
+        "TensorRT 10.3.0.30, compute capability 8.7, x 1x3: computes in fp32 (1 layer); built from model.onnx, in fp32"
+    )
+    assert f"engine here {said}" in listed
+    (kept,) = json.loads(CliRunner().invoke(app, ["inspect", path, "--json"]).stdout)["engines"]
+    assert kept["real"] == {"fp32": 1}
+    assert "engine here" not in CliRunner().invoke(app, ["inspect", "face"]).stdout
     again = CliRunner().invoke(app, ["build", path, "--json"])
     record = json.loads(again.stdout)
     assert record["fresh"] is False
