@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.inspection import bf16_in_words, in_words
+from ..runtime.inspection import GENERIC, bf16_in_words, in_words
 from ._output import print_json, short, table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def print_description(described: Description, as_json: bool) -> None:
 
 
 def _rows(described: Description) -> Iterator[tuple[str, str]]:
-    yield "task", described.task or "none"
+    yield "task", described.task or GENERIC
     for spec in described.inputs:
         yield "input", _tensor(spec)
     for spec in described.outputs:

@@ -37,6 +37,10 @@ def export(
         list[str] | None, typer.Option("--input", metavar="[NAME:][DTYPE:]SHAPE", help="An input, e.g. 1x3x224x224.")
     ] = None,
     name: Annotated[str, typer.Option(help="What the bundle calls itself.")] = "",
+    task: Annotated[
+        str,
+        typer.Option(help="The network's own: face, navigate, or generic for one whose outputs are given as they are."),
+    ] = "",
     precision: Annotated[str, typer.Option(help="What it must compute in: fp32, fp16, bf16 or int8.")] = "fp32",
     opset: Annotated[int, typer.Option(help="ONNX operator set; 0: 18, or an ONNX file's own.")] = 0,
     calibration: Annotated[
@@ -81,6 +85,7 @@ def export(
         targets=tuple(target or ("cpu",)),
         out=out,
         name=name,
+        task=task,
         weights=weights,
         inputs=tuple(inputs or ()),
         calibration=calibration,

@@ -32,7 +32,7 @@ from .precision import Precision, check_is, check_wish, read_precision
 from .quantise import FORMAT, NVIDIA_FORMAT
 from .reference import one_torch_thread, torch_run
 from .sizes import at_usual_size
-from .source import Source, load_source
+from .source import Source, check_task, load_source
 from .targets import NVIDIA, Target, check_targets, renamed
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ class ExportOptions:
     """What to export for and how strict to be.
 
     `out` defaults to `NAME.bundle` in the working directory, or `NAME-PRECISION.bundle` for one that is not fp32;
-    `name` to the source's own. `weights` and `inputs` (texts as `parse_inputs` reads them) describe a network of the
-    user's. `calibration` is a folder of pictures or an .npz for the gates and for the ranges of int8. `max_drop` is a
-    share: 0.01 allows a score to fall by 1 % of fp32's. `tolerance` None is what suits the precision. `opset` 0 means
-    18, or an ONNX file's own. With `repair`, the layers that lose most stay in fp32 where a gate is missed. With
-    `sign`, a private key, and maybe `certificates`, the bundle is signed (see `signer`). With
-    `verbose`, what torch prints while it exports goes to the screen.
+    `name` and `task` to the source's own. `weights` and `inputs` (texts as `parse_inputs` reads them) describe a
+    network of the user's. `calibration` is a folder of pictures or an .npz for the gates and for the ranges of int8.
+    `max_drop` is a share: 0.01 allows a score to fall by 1 % of fp32's. `tolerance` None is what suits the precision.
+    `opset` 0 means 18, or an ONNX file's own. With `repair`, the layers that lose most stay in fp32 where a gate is
+    missed. With `sign`, a private key, and maybe `certificates`, the bundle is signed (see `signer`). With `verbose`,
+    what torch prints while it exports goes to the screen.
     """
 
     targets: tuple[str, ...] = ("cpu",)
     out: Path | None = None
     name: str = ""
+    task: str = ""
     weights: Path | None = None
     inputs: tuple[str, ...] = ()
     calibration: Path | None = None
@@ -88,6 +89,7 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
         say(line)
     say(f"reading {source}")
     network = load_source(source, options.weights, options.inputs)
+    check_task(network, options.task)
     network = replace(network, name=_checked_name(options.name or network.name))
     out = _place(network, options)
     network = with_outputs(network)

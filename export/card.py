@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..runtime.bundle import Manifest, TensorSpec
-from ..runtime.inspection import bf16_in_words, in_words
+from ..runtime.inspection import GENERIC, bf16_in_words, in_words
 
 TASKS = {
     "face": "finds faces in a picture",
@@ -27,7 +27,7 @@ def model_card(manifest: Manifest) -> str:
         ("Limits", _limits(manifest)),
         ("Made with", _made(manifest.provenance)),
     )
-    head = f"# {manifest.name}\n\nTask `{manifest.task or 'none'}`: {TASKS.get(manifest.task, manifest.task)}.\n"
+    head = f"# {manifest.name}\n\nTask `{manifest.task or GENERIC}`: {TASKS.get(manifest.task, manifest.task)}.\n"
     return head + "".join(f"\n## {title}\n\n{body}\n" for title, body in sections if body)
 
 

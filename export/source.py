@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..devices.errors import UsageError
 from ..runtime.bundle import Manifest, TensorSpec, did_you_mean, sha256
+from ..runtime.inspection import GENERIC
 from ..runtime.parity import Run
 from .input_spec import parse_inputs
 from .loading import build_module, load_weights, source_sha256
@@ -79,6 +80,19 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
         f"SOURCE {text} is nothing that exports{made}; {did_you_mean(text)}expected a checkpoint folder (runs/NAME), "
         "package.module:callable, an .onnx file, or a bundle"
     )
+
+
+def check_task(network: Source, wanted: str) -> None:
+    """Raises UsageError for a `wanted` task that is not the network's own; "" is whichever it has."""
+    own = network.task or GENERIC
+    if wanted in ("", own):
+        return
+    why = (
+        "its outputs are decoded by what it was trained for"
+        if network.task
+        else "only what helmsight trained is decoded"
+    )
+    raise UsageError(f"--task {wanted}: the task of {network.name} is {own}, since {why}; use --task {own}")
 
 
 def _from_callable(text: str, weights: Path | None, inputs: Sequence[str]) -> Source:

@@ -17,6 +17,9 @@ from .bundle import Bundle, TensorSpec, open_bundle
 from .engines.store import kept_engines
 from .signature import check_signature
 
+GENERIC = "generic"
+"""How a network is called whose outputs helmsight does not decode; the manifest's task is "" then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Description:

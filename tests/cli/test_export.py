@@ -25,7 +25,8 @@ def helmsight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def test_a_network_of_the_users_own_is_exported_inspected_and_verified(folder: Path) -> None:
-    done = helmsight(folder, "export", "nets:build", "--input", "1x3x16x16", "-t", "cpu", "--json")
+    own = "nets:build", "--input", "1x3x16x16", "--task", "generic"
+    done = helmsight(folder, "export", *own, "-t", "cpu", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["path"] == "nets.bundle"
@@ -66,6 +67,11 @@ def test_verbose_shows_what_torch_says(folder: Path) -> None:
             "no instructions for int8",
         ),
         (("nets:build", "--input", "1x3x16x16", "--max-drop", "1"), 2, "expected a percentage"),
+        (
+            ("nets:build", "--input", "1x3x16x16", "--task", "face"),
+            2,
+            "--task face: the task of nets is generic, since only what helmsight trained is decoded; use --task gen",
+        ),
         (("nets:NotFinite", "--input", "1x3x16x16"), 1, "values that are not finite"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from helmsight.devices.errors import BadArtefact, UsageError
-from helmsight.export.source import load_source
+from helmsight.export.source import check_task, load_source
 
 from .conftest import write_checkpoint
 
@@ -24,6 +24,14 @@ def test_a_checkpoint_is_read_with_its_weights(checkpoint: Path) -> None:
     trained = nets.driver(width=6).state_dict()
     assert all(torch.equal(value, trained[key]) for key, value in source.module.state_dict().items())
     assert not source.module.training
+
+
+def test_a_checkpoint_keeps_its_own_task(checkpoint: Path) -> None:
+    source = load_source("runs/tiny")
+    check_task(source, "")
+    check_task(source, "navigate")
+    with pytest.raises(UsageError, match=r"--task generic: the task of tiny is navigate, .*; use --task navigate"):
+        check_task(source, "generic")
 
 
 @pytest.mark.parametrize("name", ["build", "Classifier", "network"])
