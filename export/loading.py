@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -124,6 +125,30 @@ def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     shown = "".join(c if c.isprintable() else "?" for c in lines[0].strip()[:200]) if lines else ""
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
+def code_line(trace: str | BaseException) -> str:
+    """The innermost line of the user's code in a trace, as ` at net.py:12 `y = x.inverse()``; "" where it has none.
+
+    Of an error that came through here, those lines are the user's that are neither torch's, Python's own, nor the
+    first, which called them.
+    """
+    if isinstance(trace, BaseException):
+        trace = "".join(traceback.format_tb(trace.__traceback__)[1:])
+    frames = re.findall(r'File "([^"]+)", line (\d+)(?:, in [^\n]*\n?([^\n]*))?', trace)
+    users = [frame for frame in frames if _is_users(Path(frame[0]))]
+    if not users:
+        return ""
+    file, line, code = users[-1]
+    return f" at {Path(file).name}:{line}" + (f" `{code.strip()}`" if code.strip() else "")
+
+
+def _is_users(file: Path) -> bool:
+    torch, python = Path(str(need("torch", "train").__file__)).parent, Path(traceback.__file__).parent
+    packages = {"site-packages", "dist-packages"}
+    return not (
+        torch in file.parents or file.name.startswith("<") or (python in file.parents and not packages & {*file.parts})
+    )
 
 
 def what_failed(error: BaseException) -> str:

@@ -13,7 +13,8 @@ from ..devices.errors import UsageError, need
 from ..runtime.bundle import TensorSpec
 from ..runtime.parity import Run
 from .input_spec import advice
-from .loading import first_line
+from .inputs import SEED, generate
+from .loading import code_line, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,18 +52,20 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def probe_outputs(module: nn.Module, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Run `module` once on zeros and describe what comes out.
+    """Run `module` once on generated values and describe what comes out.
 
     Raises UsageError when it does not take these inputs, or returns what no board can give back.
     """
     torch = need("torch", "train")
-    example = [torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs]
+    (feeds,) = generate(tuple(inputs), SEED, 1)
+    example = [torch.from_numpy(feeds[spec.name]) for spec in inputs]
     try:
         with torch.inference_mode():
             made = module(*example)
     except Exception as error:  # the user's own code
         shown = ", ".join(f"{spec.name} {spec.dtype} {'x'.join(map(str, spec.shape))}" for spec in inputs)
-        raise UsageError(f"the network does not take {shown} ({first_line(error)}); {advice(error)}") from error
+        failed = f"{first_line(error)}{code_line(error)}"
+        raise UsageError(f"the network does not take {shown} ({failed}); {advice(error)}") from error
     names, values = flatten_outputs(made)
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, torch.Tensor):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..devices.errors import BadArtefact, UsageError, need
 from ..runtime.bundle import LARGEST_SIDE, SIZE_NAMES, TensorSpec
+from ..runtime.onnx_nodes import SOURCE_LINE
 from .loading import first_line
 
 if TYPE_CHECKING:
@@ -70,12 +71,18 @@ def name_sizes(model: ModelProto, inputs: Sequence[TensorSpec]) -> None:
             symbols = set(SYMBOL.findall(dim.dim_param))
             if not symbols or not symbols <= known:
                 raise BadArtefact(
-                    f"the size of output {output.name!r} depends on the data, so no board can plan its memory; "
-                    "return a fixed size, and pick from it outside the network"
+                    f"the size of output {output.name!r} depends on the data{_line_of(model, output.name)}, so no "
+                    "board can plan its memory; return a fixed size, and pick from it outside the network"
                 )
             dim.dim_param = names.setdefault(dim.dim_param, f"{output.name}_{axis}")
     if names:
         del model.graph.value_info[:]  # the sizes in between, in names that nothing else has any more
+
+
+def _line_of(model: ModelProto, tensor: str) -> str:
+    """The user's line of the node that gives it, as ` at net.py:12`."""
+    places = [p.value for n in model.graph.node if tensor in n.output for p in n.metadata_props if p.key == SOURCE_LINE]
+    return f" at {places[0]}" if places else ""
 
 
 def at_usual_size(model: ModelProto, inputs: Sequence[TensorSpec]) -> ModelProto:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..devices.errors import BadArtefact, HelmsightError, UsageError, need
 from ..runtime.bundle import TensorSpec
 from ..runtime.onnx_nodes import MODULE_PATH, SOURCE_LINE
-from .loading import first_line
+from .loading import code_line, first_line
 from .quiet import output_to
 from .sizes import dynamic_shapes, example_shape, name_sizes
 
@@ -51,8 +51,8 @@ def to_onnx(
         program = _trace(module, inputs)
         model = _convert(program, inputs, output_names, opset)
     _check_opset(model, opset)
-    name_sizes(model, inputs)
     _keep_only_places(model)
+    name_sizes(model, inputs)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # checker and shape inference errors share no class
@@ -87,7 +87,7 @@ def _trace(module: nn.Module, inputs: Sequence[TensorSpec]) -> Any:
         raise
     except Exception as error:  # torch's tracer raises many classes, all for the user's code
         traceback.print_exc()
-        where = _code_line(str(error))
+        where = code_line(str(error)) or code_line(error)
         if "Constraints violated" in str(error):
             multiple = max(spec.multiple for spec in inputs)
             raise BadArtefact(
@@ -139,24 +139,8 @@ def _module_of(program: Any, operator: str) -> str:
             path, kind = stack[-1] if stack else ("", "")
             kind = kind if isinstance(kind, str) else kind.__name__
             inside = f" in {path or 'the top module'} ({kind.rpartition('.')[2]})" if stack else ""
-            return inside + _code_line(node.meta.get("stack_trace") or "")
+            return inside + code_line(node.meta.get("stack_trace") or "")
     return ""
-
-
-def _code_line(text: str) -> str:
-    """The last `File ..., line N, in ...` in a text of torch's, as ` at FILE:N`, with its code when it is there."""
-    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n?([^\n]*)', text)
-    if not frames:
-        return ""
-    file, line, code = frames[-1]
-    return f" at {Path(file).name}:{line}" + (f" `{code.strip()}`" if code.strip() else "")
-
-
-def _users_line(trace: str) -> str:
-    """The last line of a trace that is none of torch's own, as `net.py:12`."""
-    own = Path(str(need("torch", "train").__file__)).parent
-    frames = [(Path(file), line) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)]
-    return next((f"{file.name}:{line}" for file, line in reversed(frames) if own not in file.parents), "")
 
 
 def _check_opset(model: ModelProto, opset: int) -> None:
@@ -172,7 +156,8 @@ def _keep_only_places(model: ModelProto) -> None:
         for node in graph.node:
             told = {p.key: p.value for p in node.metadata_props}
             del node.metadata_props[:]
-            for key, value in ((MODULE_PATH, told.get(MODULE_PATH)), (SOURCE_LINE, _users_line(told.get(STACK, "")))):
+            line = code_line(told.get(STACK, "")).removeprefix(" at ").partition(" ")[0]
+            for key, value in ((MODULE_PATH, told.get(MODULE_PATH)), (SOURCE_LINE, line)):
                 if value:
                     node.metadata_props.add(key=key, value=value)
             node.doc_string = ""
