@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..devices.errors import BadArtefact, DeviceMismatch, MissingExtra, need
 from ..runtime.bundle import Bundle, TensorSpec
+from .reductions import for_pnnx
+from .sizes import at_usual_size
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -40,6 +42,7 @@ def convert(bundle: Bundle, work: Path) -> tuple[bytes, bytes]:
     picture = the_picture(bundle)
     onnx = need("onnx", "train")
     model = onnx.load_model_from_string(bundle.read_model())
+    model = for_pnnx(at_usual_size(model, [picture]))
     cut_head(model, picture)
     model.ir_version = min(model.ir_version, PNNX_IR)
     onnx.save_model(model, work / "cut.onnx")
@@ -110,13 +113,14 @@ def the_picture(bundle: Bundle) -> TensorSpec:
     picture = inputs[0]
     if len(inputs) != 1 or not picture.layout or picture.dtype not in ("uint8", "float32") or picture.shape[0] != 1:
         raise DeviceMismatch(
-            f"helmsight-run feeds one picture of uint8 or float32 at a time; this network takes {shown}"
+            f"helmsight-run feeds one picture of uint8 or float32 at a time; this network takes {shown}; make one "
+            "picture its input, or choose a target that runs ONNX"
         )
     for output in outputs:
         if output.dtype != "float32" or not all(isinstance(side, int) for side in output.shape):
             raise DeviceMismatch(
                 f"helmsight-run gives outputs of float32 and of one size; {output.name} is {output.dtype} "
-                f"{list(output.shape)}"
+                f"{list(output.shape)}; return the scores that it is made of, or choose a target that runs ONNX"
             )
     return picture
 

@@ -199,5 +199,6 @@ def _check(model: ModelProto, opset: int) -> None:
 
 def _cannot(node: NodeProto, opset: int, why: str) -> BadArtefact:
     return BadArtefact(
-        f"node {node.name or node.output[0]!r} ({node.op_type}) cannot be written in ONNX opset {opset}: {why}"
+        f"node {node.name or node.output[0]!r} ({node.op_type}) cannot be written in ONNX opset {opset}: {why}; "
+        "write it with other operators, or choose a target that reads a newer one"
     )

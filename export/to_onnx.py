@@ -52,6 +52,7 @@ def to_onnx(
         model = _convert(program, inputs, output_names, opset)
     _check_opset(model, opset)
     _keep_only_places(model)
+    _reshape_strides(model)
     name_sizes(model, inputs)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -134,7 +135,8 @@ def _module_of(program: Any, operator: str) -> str:
     """Where `operator` (named as after decomposition) comes from: ` in blocks.0 (Inner) at FILE:LINE`."""
     name = operator.rpartition(".")[2]
     for node in program.graph.nodes:
-        if node.op == "call_function" and name in str(node.target):
+        own = str(node.target).split(".")[1:2] or [name]  # aten.linalg_inv.default may become aten.linalg_inv_ex
+        if node.op == "call_function" and (name in str(node.target) or name.startswith(f"{own[0]}_")):
             stack = list(node.meta.get("nn_module_stack", {}).values())
             path, kind = stack[-1] if stack else ("", "")
             kind = kind if isinstance(kind, str) else kind.__name__
@@ -148,6 +150,28 @@ def _check_opset(model: ModelProto, opset: int) -> None:
     if found != opset:
         version = need("torch", "train").__version__
         raise UsageError(f"--opset {opset}: torch {version} wrote opset {found} instead; use --opset {found}")
+
+
+def _reshape_strides(model: ModelProto) -> None:
+    """Write a `Gather` of all values in their order as the `Reshape` that it is.
+
+    torch pools a picture whose channels are last into `as_strided`, which becomes such a one; few engines have it.
+    """
+    onnx = need("onnx", "train")
+    graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
+    sizes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[1] not in stored:
+            continue
+        order = onnx.numpy_helper.to_array(stored[node.input[1]])
+        if sizes.get(node.input[0]) != [order.size] or (order.ravel() != range(order.size)).any():
+            continue
+        shape = onnx.helper.make_tensor(f"{node.output[0]}_shape", onnx.TensorProto.INT64, [order.ndim], order.shape)
+        graph.initializer.append(shape)
+        node.input[1] = shape.name
+        node.op_type = "Reshape"
+        del node.attribute[:]
 
 
 def _keep_only_places(model: ModelProto) -> None:

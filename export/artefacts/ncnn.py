@@ -8,6 +8,7 @@ import platform as this_machine
 import shutil
 import subprocess
 import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -16,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from ...devices.errors import BadArtefact, GateFailed, need
+from ...devices.errors import BadArtefact, GateFailed, HelmsightError, need
 from ...runtime.backends import SessionOptions, load
 from ...runtime.bundle import Bundle, TensorSpec
-from ...runtime.parity import Parity, Run, check_parity
+from ...runtime.onnx_nodes import read_graph
+from ...runtime.parity import Parity, Run, check_parity, plain_onnx_run
 from ..inputs import Feeds
 from ..native import LAYERS, LICENCES, NAME, Platform, needed_glibc, platform_for, runner, versions
 from ..ncnn_model import check_layers, convert, pnnx_version, the_picture
+from ..ncnn_prefix import prefixes
 from . import Order
 
 SCHEMA = 1
@@ -56,10 +59,7 @@ def make(order: Order) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory(prefix="helmsight-") as work:
         param, weights = convert(bundle, Path(work))
     check_layers(param.decode(), (built / LAYERS).read_text().split(), len(bundle.manifest.outputs))
-    (order.folder / "model.param").write_bytes(param)
-    (order.folder / "model.bin").write_bytes(weights)
-    told = json.dumps(describe(bundle, param, weights), indent=1, ensure_ascii=False)
-    (order.folder / "model.json").write_text(told + "\n", encoding="utf-8")
+    _write(order.folder, bundle, param, weights)
     for file in (NAME, LICENCES):
         shutil.copy(built / file, order.folder)
     order.say("comparing with ONNX Runtime")
@@ -87,6 +87,14 @@ def make(order: Order) -> Mapping[str, Any]:
         "program": {"machine": platform.machine, "glibc": glibc, "bytes": (built / NAME).stat().st_size},
         **parity.to_json(),
     }
+
+
+def _write(folder: Path, bundle: Bundle, param: bytes, weights: bytes) -> None:
+    """The three files that the program reads."""
+    (folder / "model.param").write_bytes(param)
+    (folder / "model.bin").write_bytes(weights)
+    told = json.dumps(describe(bundle, param, weights), indent=1, ensure_ascii=False)
+    (folder / "model.json").write_text(told + "\n", encoding="utf-8")
 
 
 def describe(bundle: Bundle, param: bytes, weights: bytes) -> dict[str, Any]:
@@ -146,9 +154,44 @@ def _compared(order: Order, platform: Platform) -> tuple[Parity, str]:
                 parity = check_parity(session.run, run, order.feeds, order.tolerance)
             return parity, f"by ncnn for Python on {this_machine.machine()}, without {NAME}"
         answers = run_program([*before, str(folder / NAME)], bundle.manifest.outputs, order.feeds)
-        parity = check_parity(session.run, lambda _feed: next(answers), order.feeds, order.tolerance)
+        try:
+            parity = check_parity(session.run, lambda _feed: next(answers), order.feeds, order.tolerance)
+        except GateFailed as error:
+            raise GateFailed(f"{error}{_told_apart(order, before)}") from error
     how = "on this machine" if not before else f"in {' '.join(platform.emulator)}"
     return parity, f"by {NAME} {how}"
+
+
+def _told_apart(order: Order, before: Sequence[str]) -> str:
+    """The first node that ncnn computes otherwise, to be put behind a message; "" where that is none by itself."""
+    feed, whole = order.feeds[0], prefixes(order.draft)
+
+    def differs(index: int) -> bool:
+        with tempfile.TemporaryDirectory(prefix="helmsight-") as work:
+            folder = Path(work) / "board"
+            folder.mkdir()
+            try:
+                part = whole.write(index, Path(work))
+                _write(folder, part, *convert(part, Path(work)))
+                command = [*before, str(order.folder / NAME), "--model", str(folder)]
+                answers = run_program(command, part.manifest.outputs, [feed])
+                plain = plain_onnx_run(part.model, part.manifest.outputs)
+                check_parity(plain, lambda _feed: next(answers), [feed], order.tolerance)
+            except HelmsightError:
+                return True
+            return False
+
+    order.say("looking for the operator that ncnn computes otherwise")
+    found = bisect_left(range(len(whole.ends)), True, key=differs)
+    nodes = read_graph(order.draft.read_model(), "model.onnx").nodes if found < len(whole.ends) else ()
+    for node in nodes:
+        if whole.ends[found].name in node.outputs:
+            place = f", {node.place}" if node.place else ""
+            return (
+                f"; ncnn computes {node.operator} ({node.name}{place}) otherwise: take that operator out of the "
+                "network, or choose a target that runs ONNX"
+            )
+    return ""
 
 
 @contextmanager
@@ -166,7 +209,7 @@ def _in_python(folder: Path, bundle: Bundle) -> Iterator[Run]:
         (picture,) = feed.values()
         turned = picture[0].transpose(2, 0, 1) if record["input"]["layout"] == "NHWC" else picture[0]
         values = np.ascontiguousarray(turned, np.float32)
-        mat = ncnn.Mat(values)  # both are only referred to, so they must outlive the extractor
+        mat = ncnn.Mat(values).clone()  # a first layer that works in place crashes on memory that is numpy's
         extractor = net.create_extractor()
         extractor.input("in0", mat)
         found = {}

@@ -240,3 +240,45 @@ class Softened(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.mish(x)
+
+
+class ChannelsLast(nn.Module):
+    """A camera's bytes pooled to one value a channel, and these the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled = self.pool(self.conv(x.permute(0, 3, 1, 2) / 255))
+        return pooled.flatten(1), pooled.flatten().index_select(0, torch.tensor([5, 4, 3, 2, 1, 0]))
+
+
+class Leaves(nn.Module):
+    """Values that leave torch on their way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.tanh(x.numpy()))
+
+
+class Reads(nn.Module):
+    """A number of Python's that depends on the data."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * float(x.max().item())
+
+
+class Inverts(nn.Module):
+    """What zeros would not do, and ONNX does not have."""
+
+    def __init__(self, size: int = 16) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.inv(x[..., : self.size])
+
+
+def inverts_nothing() -> nn.Module:
+    return Inverts(8)

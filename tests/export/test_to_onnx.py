@@ -4,7 +4,9 @@ import importlib.util
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -103,6 +105,19 @@ def test_the_same_network_gives_the_same_bytes(folder: Path, classifier: onnx.Mo
     assert again.SerializeToString(deterministic=True) == classifier.SerializeToString(deterministic=True)
 
 
+def test_a_pool_of_channels_last_is_no_gather_and_another_order_stays_one(folder: Path) -> None:
+    model = convert(folder, "ChannelsLast", "uint8:1x12x16x3")
+    assert Counter(node.op_type for node in model.graph.node)["Gather"] == 1
+    image = np.random.default_rng(0).integers(0, 256, (1, 12, 16, 3)).astype(np.uint8)
+    pooled, turned = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"input": image})
+    assert pooled.shape == (1, 6)
+    np.testing.assert_array_equal(turned, pooled[0, ::-1])
+    (place,) = {
+        p.value for n in model.graph.node if "as_strided" in n.output for p in n.metadata_props if ":" in p.value
+    }
+    assert place.startswith("nets.py:"), "it is still known where it is from"
+
+
 def test_what_torch_prints_stays_off_the_screen(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BadArtefact):
         convert(folder, "Flow")
@@ -115,7 +130,10 @@ def test_what_torch_prints_stays_off_the_screen(folder: Path, capfd: pytest.Capt
     [
         ("Flow", r"control flow or a size depends on the data at nets.py:\d+ `if x.sum\(\) > 0:`"),
         ("Unsupported", r"operator prims.bessel_j0 in blocks.1 \(Bessel\) at nets.py:\d+ .* has no ONNX form"),
-        ("DataSize", "the size of output 'output' depends on the data"),
+        ("Inverts", r"operator aten.linalg_inv_ex in the top module \(Inverts\) at nets.py:\d+ .* has no ONNX form"),
+        ("DataSize", r"the size of output 'output' depends on the data at nets.py:\d+, so no board"),
+        ("Reads", r"depends on the data at nets.py:\d+ `return x \* float\(x.max\(\).item\(\)\)`"),
+        ("Leaves", r"cannot trace the network \(.*numpy.*\) at nets.py:\d+ `return torch.from_numpy\(np.tanh"),
     ],
 )
 def test_what_onnx_cannot_hold(folder: Path, name: str, message: str) -> None:
@@ -129,12 +147,20 @@ def test_what_onnx_cannot_hold(folder: Path, name: str, message: str) -> None:
     [
         ("build", "1x4x16x16", "does not take input float32 1x4x16x16 .*3 channels"),
         ("build", "uint8:1x3x16x16", "does not take input uint8 1x3x16x16"),
+        ("inverts_nothing", "1x3x16x16", r"linalg.inv: .* at nets.py:\d+ `return torch.linalg.inv\(x\[..., "),
         ("ReturnsText", "1x3x16x16", "output 'output1' is a str"),
     ],
 )
 def test_a_network_that_does_not_fit_its_input(folder: Path, name: str, shape: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         convert(folder, name, shape)
+
+
+def test_it_is_tried_on_values_not_on_zeros(folder: Path) -> None:
+    import nets
+
+    (output,) = probe_outputs(nets.Inverts(), parse_inputs(["1x3x16x16"]))
+    assert output.shape == (1, 3, 16, 16)
 
 
 def test_precision_is_read_from_the_graph(folder: Path, classifier: onnx.ModelProto) -> None:
