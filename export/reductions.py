@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WITH_ATTRIBUTES = 17
 """The last operator set in which all but sums have them."""
+SUM = "ReduceSum"
 IN_STEPS = {"ReduceMax", "ReduceMin"}
 """Of these pnnx takes one axis at a time."""
 
@@ -35,7 +36,7 @@ def for_pnnx(model: ModelProto) -> ModelProto:
     del made.graph.node[:]
     stored = made.graph.initializer
     for node in model.graph.node:
-        over = axes.get(node.input[1]) if len(node.input) == 2 else None
+        over = axes.get(node.input[1]) if node.op_type in (SUM, *IN_STEPS) and len(node.input) == 2 else None
         shape = shapes.get(node.input[0], []) if node.input else []
         if over and shape:
             made.graph.node.extend(_split(node, [axis % len(shape) for axis in over], shape, stored))
@@ -52,11 +53,11 @@ def _split(node: NodeProto, axes: list[int], shape: list[int], stored: MutableSe
     helper = need("onnx", "train").helper
     keep = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
     (source, _), (result,) = node.input, node.output
-    if node.op_type == "ReduceSum":
+    if node.op_type == SUM:
         stored.append(helper.make_tensor(f"{result}_count", 1, [], [prod(shape[axis] for axis in axes)]))
         yield helper.make_node("ReduceMean", node.input, [f"{result}_mean"], f"{node.name}_mean", keepdims=keep)
         yield helper.make_node("Mul", [f"{result}_mean", f"{result}_count"], [result], node.name)
-    elif node.op_type in IN_STEPS and len(axes) > 1:
+    elif len(axes) > 1:
         for axis in sorted(axes, reverse=True):  # from the last one, so that those before it keep their numbers
             last = axis == min(axes)
             made, given = result if last else f"{result}_{axis}", f"{result}_axis_{axis}"
