@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,8 +59,12 @@ def build(
     if tune:
         _tune(opened, (threads or 0, duration or 5.0, source), as_json)
         return
-    with _bar() as report:
-        built = build_engine(opened, report, force)
+    try:
+        with _bar() as report:
+            built = build_engine(opened, report, force)
+    except KeyboardInterrupt:
+        # TensorRT before 8.6 cannot be told to stop: its thread works on, and would do so while Python is taken down.
+        os._exit(130)
     if as_json:
         print_json(built.to_json())
     else:

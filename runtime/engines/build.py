@@ -133,23 +133,25 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
         config.progress_monitor = watch
     made: list[Any] = []
     failed: list[BaseException] = []
+    done = threading.Event()
 
     def work() -> None:
         try:
             made.append(parsed.builder.build_serialized_network(parsed.network, config))
         except BaseException as error:
             failed.append(error)
+        finally:
+            done.set()
 
-    # In a thread of its own, so that this one sees Ctrl-C while the builder is busy.
-    thread = threading.Thread(target=work, name="build", daemon=True)
-    thread.start()
+    # In a thread of its own, so that this one sees Ctrl-C while the builder is busy. It is not joined: before
+    # Python 3.13 a join that Ctrl-C interrupts takes the thread for ended.
+    threading.Thread(target=work, name="build", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(0.05)
+        _wait(done)
     except KeyboardInterrupt:
         progress.cancelled = True
         if watch is not None:
-            thread.join()
+            _wait(done)
         raise
     if failed:
         raise failed[0]
@@ -157,6 +159,12 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
         reason = parsed.log.errors[-1] if parsed.log.errors else "it does not say why"
         raise BadArtefact(f"{parsed.product} cannot build the network: {reason}")
     return bytes(made[0])
+
+
+def _wait(done: threading.Event) -> None:
+    """In turns, since a signal may reach another thread than the one that waits."""
+    while not done.wait(0.05):
+        pass
 
 
 def _tried(store: Store, key: EngineKey, plan: bytes, asked: str) -> Mapping[str, Any]:

@@ -51,44 +51,63 @@ INTERRUPTED = """
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 sys.path.insert(0, sys.argv[1])
-from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle
+from helmsight.cli import build as command, main
+from helmsight.runtime.bundle import open_bundle
 from helmsight.runtime.engines import build as module, tensorrt_rtx
 from helmsight.runtime.engines.source import NetworkFile
-from helmsight.runtime.engines.store import Store
 from tests.runtime.engines.fakes import FakeCuda
 
-data = Path(sys.argv[2]).read_bytes()
+data, way = Path(sys.argv[2]).read_bytes(), sys.argv[3]
 module.tensorrt, module.open_cuda = tensorrt_rtx, FakeCuda
 module.network_file = lambda bundle, library: NetworkFile("model.onnx", data, "0" * 64, "fp32")
 told = []
 
 def report(state):
-    print(state.phase, flush=True)
     told.append(state)
-    if len(told) == 1:  # so that it is not done before the signal comes, however busy the machine is
-        time.sleep(3)
+    if len(told) == 1:
+        print("builds", flush=True)
+        if way != "cannot be stopped":  # so that it is not done before the signal comes, however busy the machine is
+            time.sleep(2)
 
-module.build(open_bundle("face"), report, store=Store(Path(sys.argv[3])))
+@contextmanager
+def bar():
+    yield report
+
+command._bar = bar
+if way == "cannot be stopped":
+    module.monitor = lambda library, progress: None  # as before 8.6
+if way == "in a program":
+    try:
+        module.build(open_bundle("face"), report)
+    except KeyboardInterrupt:
+        before = len(told)
+        time.sleep(3)
+        sys.exit(130 if len(told) == before else "the builder worked on")
+sys.argv = ["helmsight", "build", "face"]
+main.main()
 """
 
 
-def test_ctrl_c_ends_a_real_build_and_leaves_nothing(tmp_path: Path) -> None:
-    """The builder is TensorRT-RTX's, which needs no GPU to build; the GPU that is asked for its name is a fake."""
+@pytest.mark.parametrize("way", ["by the command", "in a program", "cannot be stopped"])
+def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path: Path, way: str) -> None:
+    """The builder that stops is TensorRT-RTX's, which needs no GPU; the GPU that is asked for its name is a fake."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'helmsight[rtx]'")
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
     from helmsight.export.nvidia import cast_first
 
     onnx.save(cast_first(onnx.load(open_bundle("face").model)), tmp_path / "face.onnx")
     root = str(Path(__file__).parents[3])
-    engines = tmp_path / "engines"
-    command = [sys.executable, "-c", INTERRUPTED, root, tmp_path / "face.onnx", engines]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    command = [sys.executable, "-c", INTERRUPTED, root, tmp_path / "face.onnx", way]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as running:
         assert running.stdout
-        assert running.stdout.readline() == "Building engine\n"
+        assert running.stdout.readline() == "builds\n"
         os.kill(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == -signal.SIGINT or "KeyboardInterrupt" in said
-    assert list(engines.iterdir()) == []
+        _, said = running.communicate(timeout=40)
+    assert (running.returncode, said) == (130, "")
+    assert list((tmp_path / "cache" / "helmsight" / "engines").iterdir()) == []
