@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -75,6 +76,8 @@ def main() -> None:
     for name, value in OPENCV.items():
         os.environ.setdefault(name, value)
     log_to_stderr()
+    # So that what is in temporary folders goes, as with Ctrl-C; `camera` has its own way to end.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     atexit.register(gc.freeze)  # the garbage goes with the process; looking for it took a fifth of a second of the end
     try:
         app()

@@ -15,6 +15,7 @@ expected, the next step. Anything else that escapes is a bug and shows its trace
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from types import ModuleType
 
@@ -83,10 +84,27 @@ def system_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def need(module: str, extra: str) -> ModuleType:
-    """Import `module`, or raise MissingExtra that names the extra to install."""
+OPT_OUT = {"onnxruntime": "ORT_DISABLE_TELEMETRY"}
+"""Packages that report to their makers unless this variable is set when they are imported. ONNX Runtime 1.32 keeps an
+id of the machine and what it has to report in the user's cache folder."""
+
+
+def import_quietly(module: str) -> ModuleType:
+    """Import `module` so that it reports to nobody, unless the user has set the variable to something else."""
+    variable = OPT_OUT.get(module, "")
+    if not variable or variable in os.environ:
+        return import_module(module)
+    os.environ[variable] = "1"
     try:
         return import_module(module)
+    finally:
+        del os.environ[variable]
+
+
+def need(module: str, extra: str) -> ModuleType:
+    """Import `module` (quietly), or raise MissingExtra that names the extra to install."""
+    try:
+        return import_quietly(module)
     except ImportError as error:
         raise MissingExtra(
             f"{module} cannot be imported ({error}); it comes with: pip install 'helmsight[{extra}]'"

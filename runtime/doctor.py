@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
-from ..devices.errors import DeviceMismatch, MissingExtra
+from ..devices.errors import DeviceMismatch, MissingExtra, import_quietly
 from ..devices.here import Here, here
 from ..devices.power import meter
 from ..devices.sensors import Stat, sample_sensors
@@ -115,7 +115,7 @@ def _clashes() -> Iterable[Finding]:
 def _onnxruntime(machine: Here) -> Iterable[Finding]:
     """One finding a back end that ONNX Runtime serves."""
     try:
-        ort = import_module("onnxruntime")
+        ort = import_quietly("onnxruntime")
         available = ort.get_available_providers()
     except (ImportError, AttributeError) as error:
         yield _broken("back end cpu", EXCLUSIVE[0], error, "camera, profile, verify and evaluate cannot run")

@@ -1,7 +1,9 @@
 """The export command as a user runs it: what goes where, and with which exit code."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,23 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not list(folder.glob("*.bundle"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_export_that_is_stopped_leaves_nothing(folder: Path, number: signal.Signals, code: int) -> None:
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "helmsight", "export", "nets:build", "--input", "1x3x16x16", "-t", "cpu"]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.startswith("converting"):
+                assert list(scratch.glob("helmsight-*"))
+                process.send_signal(number)
+        assert process.wait(timeout=120) == code
+    assert not list(scratch.glob("helmsight-*"))
+    assert not list(folder.glob("*.bundle*"))
 
 
 def test_the_table_of_targets(folder: Path) -> None:

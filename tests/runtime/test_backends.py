@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +176,19 @@ def test_a_gpu_that_fails_in_a_run_is_told_and_the_cpu_is_not_tried_in_silence(
         with pytest.raises(DeviceMismatch, match=r"the GPU failed while it ran .*CUDA failure 700"):
             session.run({"x": np.ones((1, 3), np.float32)})
     assert "Falling back" not in capsys.readouterr().out
+
+
+def test_importing_onnxruntime_tells_nobody(tmp_path: Path) -> None:
+    """By itself 1.32 keeps an id of the machine, and what it has to report, in the user's cache folder."""
+    code = (
+        "import os\n"
+        "from helmsight.runtime.backends import load\n"
+        "from helmsight.runtime.bundle import open_bundle\n"
+        "before = dict(os.environ)\n"
+        "with load(open_bundle('navigate')):\n"
+        "    assert dict(os.environ) == before\n"
+    )
+    kept = {key: value for key, value in os.environ.items() if key not in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")}
+    environment = kept | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(tmp_path.rglob("*")) == []
