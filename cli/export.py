@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from ._output import print_json, table
 
 if TYPE_CHECKING:
     from ..export.targets import Row
+    from ..runtime.bundle import Bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -100,6 +102,18 @@ def export(
     )
     bundle = build(source, options, say=lambda line: print(line, file=sys.stderr))
     print_description(describe(bundle.path), as_json)
+    for line in _to_copy(bundle):
+        print(line, file=sys.stderr)
+
+
+def _to_copy(bundle: Bundle) -> Iterator[str]:
+    """For each board without our Python: the folder that goes there, and what to run in it."""
+    for target, record in bundle.manifest.parity.items():
+        kinds = record.get("artefacts", {})
+        commands = [str(kinds[kind]["run"]) for kind in ("trtexec", "ncnn") if kind in kinds]
+        if commands:
+            folder = bundle.path / "targets" / target
+            yield f"for {target}: copy {folder} there, whole, and in it run {', or '.join(commands)}"
 
 
 def _print_targets(as_json: bool) -> None:

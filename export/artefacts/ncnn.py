@@ -77,7 +77,6 @@ def make(order: Order) -> Mapping[str, Any]:
             max_abs=parity.max_abs,
         )
     )
-    order.say(f"for the board: copy the bundle's targets/{order.target.name} there, and in it run {RUN}")
     return {
         "precision": "fp32",
         "versions": versions() | {"pnnx": pnnx_version()},

@@ -12,7 +12,9 @@ namespace {
 
 constexpr int kDeepest = 32;
 
-[[noreturn]] void bad(const std::string& what) { throw Failure(Code::bad_artefact, "model.json " + what); }
+[[noreturn]] void bad(const std::string& what) {
+    throw Failure(Code::bad_artefact, "model.json " + what + "; copy the whole folder to the board again");
+}
 
 }  // namespace
 

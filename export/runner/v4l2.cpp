@@ -21,6 +21,7 @@ namespace {
 
 constexpr unsigned kBuffers = 4;
 constexpr int kWaitMs = 100;
+const char* const kList = "list cameras with: ls /dev/video*";
 
 // The kernel's structures have a time of two longs; a libc whose time is wider would ask it for others.
 static_assert(sizeof(v4l2_buffer::timestamp) == 2 * sizeof(long), "v4l2_buffer is not the kernel's");
@@ -77,7 +78,7 @@ public:
 private:
     void open() {
         fd_ = ::open(device_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
-        if (fd_ < 0) fail(std::string("cannot be opened (") + strerror(errno) + ")");
+        if (fd_ < 0) fail_for("cannot be opened", errno);
         v4l2_capability able{};
         if (retried_ioctl(fd_, VIDIOC_QUERYCAP, &able) < 0) fail("is no V4L2 device");
         const auto caps = able.capabilities & V4L2_CAP_DEVICE_CAPS ? able.device_caps : able.capabilities;
@@ -94,7 +95,11 @@ private:
         format.fmt.pix.height = std::uint32_t(wanted_.height);
         format.fmt.pix.pixelformat = pixels;
         format.fmt.pix.field = V4L2_FIELD_ANY;
-        if (retried_ioctl(fd_, VIDIOC_S_FMT, &format) < 0 || format.fmt.pix.pixelformat != pixels) return false;
+        if (retried_ioctl(fd_, VIDIOC_S_FMT, &format) < 0) {
+            if (errno == EBUSY) fail_for("cannot be set up", errno);  // it streams for another program
+            return false;
+        }
+        if (format.fmt.pix.pixelformat != pixels) return false;
         raw_ = {int(format.fmt.pix.width), int(format.fmt.pix.height), Format::yuyv};
         stride_ = format.fmt.pix.bytesperline ? format.fmt.pix.bytesperline : 2 * format.fmt.pix.width;
         compressed_ = pixels == V4L2_PIX_FMT_MJPEG;
@@ -118,8 +123,7 @@ private:
             if (retried_ioctl(fd_, VIDIOC_QBUF, &buffer) < 0) fail("does not take its buffers");
         }
         int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-        if (retried_ioctl(fd_, VIDIOC_STREAMON, &type) < 0)
-            fail(std::string("does not start (") + strerror(errno) + ")");
+        if (retried_ioctl(fd_, VIDIOC_STREAMON, &type) < 0) fail_for("does not start", errno);
         std::fprintf(stderr, "helmsight-run: %s gives %dx%d %s\n", device_.c_str(), raw_.width, raw_.height,
                      compressed_ ? "MJPEG" : "YUYV");
     }
@@ -169,9 +173,16 @@ private:
         return stamp > 0 && stamp <= now ? stamp : now;
     }
 
-    [[noreturn]] void fail(const std::string& what) {
+    [[noreturn]] void fail_for(const std::string& what, int error) {
+        const char* then = error == EACCES  ? "add your user to its group: sudo usermod -aG video $USER, and log in again"
+                           : error == EBUSY ? "end the program that uses it"
+                                            : kList;
+        fail(what + " (" + strerror(error) + ")", then);
+    }
+
+    [[noreturn]] void fail(const std::string& what, const char* then = kList) {
         close();
-        throw Failure(Code::no_frames, device_ + " " + what + "; list cameras with: ls /dev/video*");
+        throw Failure(Code::no_frames, device_ + " " + what + "; " + then);
     }
 
     std::string device_;

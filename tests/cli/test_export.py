@@ -28,21 +28,24 @@ def helmsight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def test_a_network_of_the_users_own_is_exported_inspected_and_verified(folder: Path) -> None:
     own = "nets:build", "--input", "1x3x16x16", "--task", "generic"
-    done = helmsight(folder, "export", *own, "-t", "cpu", "--json")
+    done = helmsight(folder, "export", *own, "-t", "cpu", "-t", "jetson-nano/trtexec", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["path"] == "nets.bundle"
     assert record["parity"]["cpu"]["precision"] == "fp32"
     lines = done.stderr.splitlines()
     begins = [line.split()[0] for line in lines]
-    assert begins == ["reading", "helmsight:", "32", "WARNING:", "converting", "comparing", "writing"]
+    steps = ["reading", "helmsight:", "32", "WARNING:", "converting", "comparing", "making", "writing", "for"]
+    assert begins == steps
+    folder_and_command = "copy nets.bundle/targets/jetson-nano there, whole, and in it run sh trtexec.sh"
+    assert lines[-1] == f"for jetson-nano: {folder_and_command}"
     assert lines[1].endswith("the weights are those that nets:build gives itself, random ones unless it loads some")
 
     seen = helmsight(folder, "inspect", "nets.bundle", "--json")
     assert json.loads(seen.stdout) == record
     run = helmsight(folder, "verify", "nets.bundle")
     assert run.returncode == 0
-    assert run.stdout.startswith("nets: 2 files as the manifest says, runs on cpu in fp32")
+    assert run.stdout.startswith("nets: 5 files as the manifest says, runs on cpu in fp32")
 
 
 def test_verbose_shows_what_torch_says(folder: Path) -> None:

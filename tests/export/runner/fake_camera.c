@@ -4,7 +4,8 @@
      CAMERA_FORMAT  YUYV or MJPG, the only one that it offers
      CAMERA_SIZE    WIDTHxHEIGHT, whatever is asked for
      CAMERA_LOST    after so many frames it is gone, and can be opened again only the third time
-     CAMERA_SILENT  after so many frames nothing comes any more */
+     CAMERA_SILENT  after so many frames nothing comes any more
+     CAMERA_OPEN    the error that opening it gives, CAMERA_SET that of choosing a format */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,6 +34,7 @@ static int wrong(int error) {
 int open(const char* path, int flags, ...) {
     int (*real)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, "open");
     if (strcmp(path, "/dev/video7") != 0) return real(path, flags, 0600);
+    if (setting("CAMERA_OPEN")) return wrong((int)setting("CAMERA_OPEN"));
     if (++opened == 2) return wrong(ENODEV);
     char name[] = "/tmp/fake-camera-XXXXXX";
     camera = mkstemp(name);
@@ -101,7 +103,8 @@ int ioctl(int fd, unsigned long request, ...) {
         case VIDIOC_QUERYCAP:
             ((struct v4l2_capability*)argument)->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
             return 0;
-        case VIDIOC_S_FMT: return answer_format(argument);
+        case VIDIOC_S_FMT:
+            return setting("CAMERA_SET") ? wrong((int)setting("CAMERA_SET")) : answer_format(argument);
         case VIDIOC_REQBUFS: ((struct v4l2_requestbuffers*)argument)->count = 4; return 0;
         case VIDIOC_QUERYBUF:
             buffer->length = LENGTH;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -107,6 +108,34 @@ def test_another_format_is_refused(
     done = deployed["navigate"].run("--source", DEVICE, environment=environment)
     assert done.returncode == 6
     assert f"{DEVICE} offers neither YUYV nor MJPEG" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("CAMERA_OPEN", errno.EACCES, "cannot be opened (Permission denied); add your user to its group: sudo usermod"),
+        ("CAMERA_OPEN", errno.EBUSY, "cannot be opened (Device or resource busy); end the program that uses it"),
+        (
+            "CAMERA_OPEN",
+            errno.ENOENT,
+            "cannot be opened (No such file or directory); list cameras with: ls /dev/video*",
+        ),
+        ("CAMERA_SET", errno.EBUSY, "cannot be set up (Device or resource busy); end the program that uses it"),
+        ("CAMERA_SET", errno.EINVAL, "offers neither YUYV nor MJPEG; list cameras with: ls /dev/video*"),
+    ],
+)
+def test_a_camera_that_is_refused_says_what_to_do(
+    deployed: dict[str, Deployed],
+    driver: Path,
+    yuyv: list[Image],
+    tmp_path: Path,
+    case: tuple[str, int, str],
+) -> None:
+    setting, error, said = case
+    environment = settings(driver, stream(tmp_path, yuyv), CAMERA_BYTES=yuyv[0].nbytes, **{setting: error})
+    done = deployed["navigate"].run("--source", DEVICE, environment=environment)
+    assert (done.returncode, done.stdout) == (6, b"")
+    assert done.stderr.decode().splitlines()[-1].startswith(f"helmsight-run: {DEVICE} {said}")
 
 
 def test_a_lost_camera_is_opened_again(

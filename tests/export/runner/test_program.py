@@ -255,7 +255,7 @@ def test_a_damaged_record_is_refused(deployed: dict[str, Deployed], frames: list
         ({"task": "sing"}, "this program knows face and navigate"),
         ({"task": "face"}, "has no score_threshold"),
         ({"outputs": []}, "needs an output steer"),
-        ({"input": None}, "has no name"),
+        ({"input": None}, "has no name; copy the whole folder to the board again"),
     ],
 )
 def test_a_record_of_something_else_is_refused(
