@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..devices.errors import BadArtefact, DeviceMismatch, MissingExtra, need
 from ..runtime.bundle import Bundle, TensorSpec
+from ..runtime.onnx_nodes import read_graph
 from .reductions import for_pnnx
 from .sizes import at_usual_size
 
@@ -118,11 +119,19 @@ def the_picture(bundle: Bundle) -> TensorSpec:
         )
     for output in outputs:
         if output.dtype != "float32" or not all(isinstance(side, int) for side in output.shape):
+            found = f"{output.name} is {output.dtype} {list(output.shape)}{_made_by(bundle, output.name)}"
             raise DeviceMismatch(
-                f"helmsight-run gives outputs of float32 and of one size; {output.name} is {output.dtype} "
-                f"{list(output.shape)}; return the scores that it is made of, or choose a target that runs ONNX"
+                f"helmsight-run gives outputs of float32 and of one size; {found}; return the scores that it is made "
+                "of, or choose a target that runs ONNX"
             )
     return picture
+
+
+def _made_by(bundle: Bundle, tensor: str) -> str:
+    """The node that gives it, as ` (ArgMax, at net.py:12)`."""
+    nodes = read_graph(bundle.read_model(), bundle.model.name).nodes
+    made = next((node for node in nodes if tensor in node.outputs), None)
+    return f" ({', '.join(part for part in (made.operator, made.place) if part)})" if made else ""
 
 
 def planes(picture: TensorSpec) -> tuple[int, int, int, int]:

@@ -14,9 +14,12 @@ from benchmarks import precision
 from benchmarks.cable import Cable
 from benchmarks.ending import whole
 from benchmarks.harness import write_clip
+from benchmarks.native_runner import compared
 from benchmarks.soak import Watch
 
+from helmsight.export.artefacts.ncnn import emulated
 from helmsight.export.build import ExportOptions
+from helmsight.export.native import PLATFORMS, cached_runner
 from helmsight.runtime.bundle import Bundle, open_bundle, write_bundle
 from helmsight.runtime.mapping.grid import OccupancyGrid
 from helmsight.runtime.mapping.mapfile import save_map
@@ -50,6 +53,28 @@ def test_pipeline(tmp_path: Path) -> None:
     assert all(r["frames/s"] > 0 and r["every frame"] for r in record["rows"])
     assert record["rows"][0]["ratio median"] == 1.0
     assert "streamvision was not installed" in record["notes"][-1]
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+def test_native_runner(tmp_path: Path) -> None:
+    platform = PLATFORMS["armv7l"]
+    if cached_runner(platform) is None or emulated(platform) is None or find_spec("pnnx") is None:
+        pytest.skip("no built runner in the cache, or nothing to emulate its processor: make test-runner")
+    pytest.importorskip("miniworld", reason="the simulator's pictures need the sim extra")
+    arguments = ("--bundles", "navigate", "--targets", "jetson-tk1", "--pictures", 2)
+    (row,) = run(tmp_path, "native_runner", *arguments)["rows"]
+    assert (row["processor"], row["inputs"], row["lines"]) == ("armv7l", 2, 2)
+    assert 0 < row["largest difference"] < 1e-4
+    assert row["equal"] <= row["equal but for the last digit"]
+
+
+def test_lines_that_differ_are_not_counted_as_equal() -> None:
+    right = {"score": [0.9], "xyxy": [[1.0, 2.0, 3.0, 4.0]]}
+    near, far = right | {"score": [0.9001]}, right | {"xyxy": [[1.0, 2.0, 3.0, 4.3]]}
+    more = {"score": [0.9, 0.8], "xyxy": [[1.0, 2.0, 3.0, 4.0]] * 2}
+    expected = {"lines": 4, "equal": 1, "equal but for the last digit": 2, "faces": 4}
+    assert compared([right] * 4, [right, near, far, more]) == expected
 
 
 def test_precision_makes_anew_what_was_made_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

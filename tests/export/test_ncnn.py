@@ -125,7 +125,7 @@ OUTPUT = TensorSpec("y", (1, 4, *HW), "float32")
         ((picture(), replace(picture(), name="second")), (OUTPUT,), "takes image uint8 .* NHWC, second uint8"),
         ((TensorSpec("image", (2, *HW, 3), "uint8", "NHWC"),), (OUTPUT,), r"takes image uint8 \[2, 12, 16, 3\]"),
         ((TensorSpec("image", (1, *HW, 3), "int32", "NHWC"),), (OUTPUT,), "takes image int32"),
-        ((picture(),), (TensorSpec("y", (4,), "int64"),), r"y is int64 \[4\]"),
+        ((picture(),), (TensorSpec("y", (4,), "int64"),), r"y is int64 \[4\] \(Conv\); return the scores"),
         ((picture(),), (TensorSpec("y", ("n", 4), "float32"),), r"y is float32 \['n', 4\]"),
     ],
 )
