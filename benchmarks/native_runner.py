@@ -17,15 +17,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from helmsight.devices.errors import MissingExtra
+from helmsight.devices.errors import MissingExtra, need
 from helmsight.export.artefacts import Order
-from helmsight.export.artefacts.ncnn import emulated, make
+from helmsight.export.artefacts.ncnn import emulated, make, run_program
+from helmsight.export.inputs import Feeds
 from helmsight.export.native import MOST_BYTES, NAME, platform_for
 from helmsight.export.source import load_source
 from helmsight.export.targets import Target, check_targets
 from helmsight.runtime.backends import load
 from helmsight.runtime.bundle import Bundle, open_bundle
-from helmsight.runtime.parity import Tolerance
+from helmsight.runtime.parity import Run, tolerance
 from helmsight.runtime.profiler.others import OthersWatch
 from helmsight.runtime.results import Command, Drive, Image
 from helmsight.runtime.tasks import task_for
@@ -38,6 +39,9 @@ LIMIT = 1e-4
 LAST_DIGIT = {"xyxy": 0.1, "landmarks": 0.1}
 """Of what a line has in pixels; of all else 0.0001."""
 NOTES = (
+    "ONNX Runtime's sigmoid is off by some 5e-8, a four-thousandth of one of 2e-4; so is the logarithm of it, which the "
+    "face network takes for the side of a large box. Double precision, the same file in ONNX's reference "
+    "implementation, shows whose difference it is.",
     "Run under qemu-user: instructions, ABI and numbers, never speed. No board was there.",
     "A number is the last digit of its line apart where both are at a rounding's edge; more than that is a difference.",
     "Pictures are samples that the networks' scores are taken on, photographs with faces and the simulator's; for the "
@@ -65,6 +69,35 @@ def runner_lines(command: Sequence[str], bundle: Bundle, frames: Sequence[Image]
     return [line[bundle.manifest.task] | line.get("command", {}) for line in lines]
 
 
+def in_double(bundle: Bundle) -> Run:
+    """The network in double precision, by ONNX's reference implementation: what both ought to give."""
+    onnx = need("onnx", "train")
+    from onnx.reference import ReferenceEvaluator
+
+    model, single, double = onnx.load(bundle.model), onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    for tensor in model.graph.initializer:
+        if tensor.data_type == single:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(float), tensor.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.i == single:
+                attribute.i = double
+            if attribute.t.data_type == single:
+                attribute.t.CopyFrom(
+                    onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(attribute.t).astype(float))
+                )
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.elem_type = double
+    evaluator, names = ReferenceEvaluator(model), [spec.name for spec in bundle.manifest.outputs]
+    return lambda feeds: dict(zip(names, evaluator.run(names, dict(feeds)), strict=True))
+
+
+def apart(one: Sequence[Feeds], other: Sequence[Feeds]) -> float:
+    """The largest difference of any output."""
+    return max(float(np.abs(a[name] - b[name]).max()) for a, b in zip(one, other, strict=True) for name in a)
+
+
 def compared(mine: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many lines say the same, to the last digit or but for it, and how many faces there are."""
     exact = near = faces = 0
@@ -90,17 +123,25 @@ def measured(name: str, target: Target, pictures: int) -> dict[str, Any]:
     frames = [np.asarray(cv2.resize(image, FRAME_WH), np.uint8) for image in images]
     task = task_for(bundle.manifest)
     feeds = [{key: np.array(value) for key, value in task.prepare(image).items()} for image in images]
+    outputs, double = bundle.manifest.outputs, in_double(bundle)
+    exact = [double(feed) for feed in feeds]
+    with load(bundle) as session:
+        theirs = [{key: np.array(value) for key, value in session.run(feed).items()} for feed in feeds]
     with tempfile.TemporaryDirectory() as work:
-        record = make(Order(bundle, target, Path(work), feeds, Tolerance(LIMIT, 0), print))
-        lines = runner_lines([*before, str(Path(work) / NAME)], bundle, frames)
+        record = make(Order(bundle, target, Path(work), feeds, tolerance("fp32"), print))
+        command = [*before, str(Path(work) / NAME)]
+        ours = list(run_program(command, outputs, feeds))
+        lines = runner_lines(command, bundle, frames)
     return {
         "network": name,
         "processor": platform.machine,
         "emulator": " ".join(platform.emulator),
         "bytes": record["program"]["bytes"],
         "glibc": record["program"]["glibc"],
-        "inputs": record["n"],
-        "largest difference": record["max_abs"],
+        "inputs": len(feeds),
+        "from ONNX Runtime": apart(ours, theirs),
+        "from double precision": apart(ours, exact),
+        "ONNX Runtime from it": apart(theirs, exact),
         **compared(python_lines(bundle, frames), lines),
     }
 
@@ -111,7 +152,8 @@ def goals(row: Mapping[str, Any]) -> list[Goal]:
     oldest = platform_for(row["processor"]).glibc
     minor = int(str(row["glibc"]).partition(".")[2])
     return [
-        Goal(f"{of}: largest difference of an output", row["largest difference"], LIMIT, at_least=False),
+        Goal(f"{of}: largest difference from ONNX Runtime", row["from ONNX Runtime"], LIMIT, at_least=False),
+        Goal(f"{of}: largest difference from double precision", row["from double precision"], LIMIT, at_least=False),
         Goal(f"{of}: share of lines that are equal", row["equal but for the last digit"] / row["lines"], 1, True),
         Goal(f"{of}: bytes", row["bytes"], MOST_BYTES, at_least=False),
         Goal(f"{of}: glibc 2.x that it needs, x", minor, oldest[1], at_least=False),

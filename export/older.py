@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 Constants = Mapping[str, NDArray[Any]]
 IR_VERSION = {13: 7, 17: 8}
 """Of the ONNX release that brought the operator set, so that a parser of that time knows the file's format."""
+WITH_AXES = 18
+"""The operator set in which the axes of a reduction became an input (ReduceSum's did with 13)."""
 REDUCTIONS = tuple(
     f"Reduce{kind}" for kind in ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"]
 )
-"""Their axes became an input with operator set 18 (ReduceSum's did with 13)."""
+"""Those that had them as an attribute until then."""
 
 
 def to_opset(model: ModelProto, opset: int) -> ModelProto:
@@ -66,6 +68,49 @@ def fold_sizes(model: ModelProto) -> ModelProto:
     del made.graph.initializer[:]
     made.graph.initializer.extend(stored)
     return made
+
+
+def spell_out_norms(model: ModelProto) -> ModelProto:
+    """`model` with its layer normalisations over the last axes as means and products, for parsers without them."""
+    made = type(model)()
+    made.CopyFrom(model)
+    del made.graph.node[:]
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
+        kind = types.get(node.input[1]) if node.op_type == "LayerNormalization" and axis < 0 else None
+        made.graph.node.extend([node] if kind is None else _norm(node, list(range(axis, 0)), made, kind))
+    return made
+
+
+def _norm(node: NodeProto, axes: list[int], model: ModelProto, kind: int) -> list[NodeProto]:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias over `axes`, as ONNX defines LayerNormalization."""
+    helper = need("onnx", "train").helper
+    x, y = node.input[0], node.output[0]
+    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+    stored = [helper.make_tensor(f"{y}_epsilon", kind, [], [epsilon])]
+    over: list[str] = []
+    if read_opset(model) >= WITH_AXES:
+        over = [f"{y}_axes"]
+        stored.append(helper.make_tensor(over[0], 7, [len(axes)], axes))
+    model.graph.initializer.extend(stored)
+    steps = [
+        ("ReduceMean", [x, *over], "mean"),
+        ("Sub", [x, f"{y}_mean"], "centred"),
+        ("Mul", [f"{y}_centred", f"{y}_centred"], "squared"),
+        ("ReduceMean", [f"{y}_squared", *over], "variance"),
+        ("Add", [f"{y}_variance", f"{y}_epsilon"], "shifted"),
+        ("Sqrt", [f"{y}_shifted"], "deviation"),
+        ("Div", [f"{y}_centred", f"{y}_deviation"], "normal"),
+        ("Mul", [f"{y}_normal", node.input[1]], "scaled"),
+        *([("Add", [f"{y}_scaled", node.input[2]], "biased")] if len(node.input) > 2 else []),
+    ]
+    nodes = [helper.make_node(op, given, [f"{y}_{name}"], f"{node.name}_{name}") for op, given, name in steps]
+    for mean in (nodes[0], nodes[3]):
+        if not over:
+            mean.attribute.append(helper.make_attribute("axes", axes))
+    nodes[-1].output[0] = y
+    return nodes
 
 
 def _fold_once(model: ModelProto, onnx: Any) -> dict[str, NDArray[Any]]:
@@ -134,7 +179,7 @@ def _older(node: NodeProto, opset: int, constants: Constants) -> Iterable[NodePr
 
 def _reduction(node: NodeProto, opset: int, constants: Constants) -> None:
     """Axes from an input to an attribute."""
-    if opset >= 18 or len(node.input) < 2 or not node.input[1]:
+    if opset >= WITH_AXES or len(node.input) < 2 or not node.input[1]:
         return
     if node.input[1] not in constants:
         raise _cannot(node, opset, "its axes are computed")

@@ -65,7 +65,8 @@ def test_native_runner(tmp_path: Path) -> None:
     arguments = ("--bundles", "navigate", "--targets", "jetson-tk1", "--pictures", 2)
     (row,) = run(tmp_path, "native_runner", *arguments)["rows"]
     assert (row["processor"], row["inputs"], row["lines"]) == ("armv7l", 2, 2)
-    assert 0 < row["largest difference"] < 1e-4
+    assert 0 < row["from ONNX Runtime"] < 1e-4
+    assert 0 < row["from double precision"] < 1e-4
     assert row["equal"] <= row["equal but for the last digit"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from helmsight.devices.errors import BadArtefact
 from helmsight.export.nvidia import at_fixed_size, cast_first, with_float_inputs
-from helmsight.export.older import fold_sizes, to_opset
+from helmsight.export.older import fold_sizes, spell_out_norms, to_opset
 from helmsight.export.to_onnx import read_opset
 from helmsight.runtime.bundle import TensorSpec, open_bundle
 
@@ -133,6 +133,30 @@ def test_what_is_rewritten_computes_the_same(build: Build) -> None:
     assert read_opset(after) == 13
     x = np.random.default_rng(2).standard_normal((1, 4, 6, 3)).astype(np.float32)
     np.testing.assert_allclose(run(after, x), run(before, x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+@pytest.mark.parametrize("of", [17, 18])
+@pytest.mark.parametrize(("axis", "inputs"), [(-1, "x scale bias"), (-2, "x scale bias"), (-3, "x scale")])
+def test_layer_normalisation_in_words_that_every_parser_has(opset: int, of: int, axis: int, inputs: str) -> None:
+    rng = np.random.default_rng(3)
+    shape = (4, 6, 3)[axis:]
+    stored = {name: rng.standard_normal(shape).astype(np.float32) for name in ("scale", "bias") if name in inputs}
+    before = model([node("LayerNormalization", inputs, axis=axis, epsilon=0.25)], opset=of, **stored)
+    after = to_opset(spell_out_norms(before), opset)
+    assert read_opset(after) == opset
+    assert {n.op_type for n in after.graph.node} <= {"ReduceMean", "Sub", "Mul", "Add", "Sqrt", "Div"}
+    x = rng.standard_normal((1, 4, 6, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(after, x), run(before, x), rtol=1e-4, atol=1e-6)
+
+
+def test_a_layer_normalisation_that_cannot_be_said_otherwise_stays_and_is_named() -> None:
+    scale = np.ones(3, np.float32)
+    before = model([node("LayerNormalization", "x scale", axis=3)], scale=scale)
+    with pytest.raises(
+        BadArtefact, match=r"\(LayerNormalization\) cannot be written in ONNX opset 13.*; write it with"
+    ):
+        to_opset(spell_out_norms(before), 13)
 
 
 @pytest.mark.parametrize(
