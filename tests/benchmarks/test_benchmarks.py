@@ -59,9 +59,10 @@ def test_pipeline(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_native_runner(tmp_path: Path) -> None:
     platform = PLATFORMS["armv7l"]
-    if cached_runner(platform) is None or emulated(platform) is None or find_spec("pnnx") is None:
+    if cached_runner(platform) is None or emulated(platform) is None:
         pytest.skip("no built runner in the cache, or nothing to emulate its processor: make test-runner")
-    pytest.importorskip("miniworld", reason="the simulator's pictures need the sim extra")
+    if missing := [name for name in ("pnnx", "miniworld") if find_spec(name) is None]:
+        pytest.skip(f"{', '.join(missing)} of the extras tk1 and sim is not here")
     arguments = ("--bundles", "navigate", "--targets", "jetson-tk1", "--pictures", 2)
     (row,) = run(tmp_path, "native_runner", *arguments)["rows"]
     assert (row["processor"], row["inputs"], row["lines"]) == ("armv7l", 2, 2)
