@@ -6,6 +6,7 @@ back: `free`, `free_pinned`, `close_stream`, `close_event`.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 from collections.abc import Callable, Iterator
@@ -232,6 +233,7 @@ class PyCuda:
         except self._driver.Error as error:
             raise DeviceMismatch(f"no NVIDIA GPU can be used here ({' '.join(str(error).split())})") from error
         self._context = device.retain_primary_context()
+        atexit.register(self._context.detach)  # its destructor would give it back as what it is not, and complain
         self.gpu = GpuFound(str(device.name()), ".".join(map(str, device.compute_capability())))
 
     @contextmanager

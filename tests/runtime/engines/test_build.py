@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +101,42 @@ def test_an_engine_that_cannot_be_made_ready_gives_back_what_it_took(machine: Ma
         Engine(machine.product, machine.cuda, PLAN, {"x": (1, 3)})
     assert not machine.cuda.memories
     assert machine.cuda.pinned_count == machine.cuda.streams == machine.cuda.events == 0
+
+
+def test_nothing_of_cuda_outlives_the_context_that_it_is_of(machine: Machine) -> None:
+    """pycuda gives streams, events and pinned memory back with their last reference, which must be while that holds."""
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+
+    class Owned:
+        def __init__(self) -> None:
+            alive.add(self)
+
+    class Owning(FakeCuda):
+        @contextmanager
+        def current(self) -> Iterator[None]:
+            yield
+            self.left = len(alive)
+
+        stream = event = lambda self: Owned()
+        close_stream = close_event = record = lambda self, *of: None
+
+        def elapsed_ms(self, begin: object, end: object) -> float:
+            return 1.0
+
+        def pinned(self, shape: tuple[int, ...], dtype: object) -> np.ndarray:
+            array = np.empty(shape, dtype).view(Pinned)
+            alive.add(array)
+            return array
+
+    class Pinned(np.ndarray):
+        __hash__ = object.__hash__
+
+    cuda = Owning()
+    engine = Engine(fake_library(cuda), cuda, PLAN, {"x": (1, 3)})
+    engine.run({"x": np.ones((1, 3), np.float32)})
+    assert cuda.left == 5
+    engine.close()
+    assert cuda.left == 0
 
 
 @pytest.mark.parametrize(
