@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,18 @@ def test_a_network_in_fp16_is_near_the_one_in_fp32(name: str, tmp_path: Path) ->
     with load(full, SessionOptions("cpu", 1)) as a, load(half, SessionOptions("cpu", 1)) as b:
         assert 0 < off(b, a, feeds) < 0.02
         assert off(a, a, feeds) == 0
+
+
+def test_what_is_off_is_a_share_of_the_largest_value_on_all_frames() -> None:
+    """An output that is near nothing on one of them would make any engine look far off."""
+    expected = {"a": np.array([[0.001], [2.0]]), "b": np.array([[1.0], [1.0]])}
+
+    def session(by: float) -> Any:
+        return SimpleNamespace(run=lambda feed: {name: values[feed["at"]] + by for name, values in expected.items()})
+
+    feeds: list[Any] = [{"at": 0}, {"at": 1}]
+    assert off(session(0.1), session(0.0), feeds) == pytest.approx(0.1)
+    assert off(session(0.1), session(0.0), feeds[:1]) == pytest.approx(100)
 
 
 def test_residual_has_the_size_of_resnet_50() -> None:
