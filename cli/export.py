@@ -51,7 +51,10 @@ def export(
     ] = None,
     max_drop: Annotated[str, typer.Option(metavar="PERCENT", help="The most that a score may fall.")] = "1%",
     atol: Annotated[
-        float | None, typer.Option(min=0, help="The most that an output may differ, beside 0.1 % of it.")
+        float | None,
+        typer.Option(
+            min=0, help="How far a value may be off, beside what the precision may lose of it (0.1 % in fp32)."
+        ),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Keep the layers that lose most in fp32, as few as the gates allow.")

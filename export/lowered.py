@@ -106,6 +106,9 @@ class Lowering:
             )
         kept = [{"layer": lower.layers[n], "error": ranked[n] if isfinite(ranked[n]) else None} for n in names[:k]]
         self._say(f"{k} of {len(names)} layers stay in fp32: {', '.join(lower.layers[n] for n in names[:k])}")
+        if 2 * k > len(names):
+            step = "; calibrate on inputs like those that it will see" if precision == "int8" else ""
+            self._say(f"WARNING: little of it is in {precision} then{step}")
         trials = [attempts[n].to_json() for n in sorted(attempts)]
         return noted(attempts[k], repair={"layers": len(names), "kept": kept, "trials": trials})
 

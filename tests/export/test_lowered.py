@@ -138,16 +138,25 @@ def test_repair_keeps_the_layer_that_int8_spoils(folder: Path, pictures: Path) -
     assert "mixed (layers: " in card
 
 
+def test_a_repair_that_leaves_little_says_so(folder: Path, pictures: Path) -> None:
+    tight = Tolerance(1e-3, 1e-3, scale=0.6, rms=0.004)
+    bundle, said = lowered("nets:ranges", "int8", repair=True, inputs=PICTURE, calibration=pictures, tolerance=tight)
+    repair = bundle.manifest.parity["cpu"]["repair"]
+    assert 2 * len(repair["kept"]) > repair["layers"]
+    assert "WARNING: little of it is in int8 then; calibrate on inputs like those that it will see" in said
+
+
 def test_repair_finds_what_overflows_in_fp16(folder: Path) -> None:
     options = {"inputs": ("1x8",)}
     with pytest.raises(GateFailed, match=r"fp16: output 'output' of the exported file has .* not finite"):
         lowered("nets:overflows", "fp16", **options)
-    bundle, _ = lowered("nets:overflows", "fp16", repair=True, **options)
+    bundle, said = lowered("nets:overflows", "fp16", repair=True, **options)
     record = bundle.manifest.parity["cpu"]
     kept = record["repair"]["kept"]
     assert kept[0]["error"] is None, "not finite"
     assert [one["layer"].split()[0] for one in kept] == ["Mul", "Div"], "between them it is beyond 65504"
     assert record["max_abs"] < 0.02
+    assert not any("little of it" in line for line in said)
     json.loads((bundle.path / "manifest.json").read_text(), parse_constant=lambda word: pytest.fail(word))
 
 
