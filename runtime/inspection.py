@@ -106,10 +106,15 @@ def in_words(precision: str, record: Mapping[str, Any]) -> str:
     return f"{precision} (layers: {', '.join(f'{n} {kind}' for kind, n in counts.items())})" if counts else precision
 
 
+def inputs_in_words(n: int) -> str:
+    """How many a comparison was made on."""
+    return f"{n} input{'s' * (n != 1)}"
+
+
 def bf16_in_words(record: Mapping[str, Any]) -> str:
     """What OpenVINO made of an fp32 file in bf16 where it was exported (`parity["cpu"]["bf16"]`)."""
     real = in_words(record["precision"], record)
-    differs = f", largest difference {record['max_abs']:.2g} on {record['n']} inputs" if "n" in record else ""
+    differs = f", largest difference {record['max_abs']:.2g} on {inputs_in_words(record['n'])}" if "n" in record else ""
     speed = record.get("speed")
     fast = (
         "; {times_as_fast:.2f} times as fast as fp32 in ONNX Runtime: {ms:.3g} ms, fp32 {fp32_ms:.3g} ms".format_map(
