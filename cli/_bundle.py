@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.inspection import GENERIC, bf16_in_words, in_words
+from ..runtime.inspection import GENERIC, bf16_in_words, in_words, inputs_in_words
 from ._output import print_json, short, table
 
 if TYPE_CHECKING:
@@ -73,13 +73,14 @@ def _parity(record: Mapping[str, Any]) -> str:
     precision = in_words(record["precision"], record.get("real", {}))
     return (
         f"{precision}, largest difference {record['max_abs']:.2g} (relative {record['max_rel']:.2g}) from "
-        f"{record.get('reference', 'its source')} on {record['n']} inputs ({record.get('inputs', 'origin not stated')})"
+        f"{record.get('reference', 'its source')} on {inputs_in_words(record['n'])} "
+        f"({record.get('inputs', 'origin not stated')})"
     )
 
 
 def _artefact(kind: str, record: Mapping[str, Any]) -> str:
     """One kind of what a target gets, and what to run there."""
-    differs = f"largest difference {record['max_abs']:.2g} on {record['n']} inputs" if "n" in record else ""
+    differs = f"largest difference {record['max_abs']:.2g} on {inputs_in_words(record['n'])}" if "n" in record else ""
     compared = f", {differs}" if differs else ""
     if capability := record.get("compute_capability"):
         made = ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..devices.errors import UsageError, need
 from ..runtime.backends.openvino import find_openvino
 from ..runtime.bundle import Bundle, Manifest, write_bundle
+from ..runtime.inspection import inputs_in_words
 from ..runtime.parity import Run, Tolerance, plain_onnx_run, tolerance
 from ..runtime.signature import signer
 from .artefacts import Order, check_tools, make_for
@@ -270,11 +271,11 @@ def _reference(network: Source, full: Bundle) -> Iterator[tuple[Run, str]]:
 def _say_inputs(inputs: Inputs, calibrated_on: int, say: Say) -> None:
     n = len(inputs.feeds)
     more = f" and {calibrated_on} to calibrate on" if calibrated_on else ""
-    say(f"{n} input{'s' * (n != 1)} to compare on{more}: {inputs.origin}")
+    say(f"{inputs_in_words(n)} to compare on{more}: {inputs.origin}")
     if not inputs.real:
         say("WARNING: parity is checked on generated inputs only; give real ones with --calibration DIR")
     elif n < COUNT:
-        say(f"WARNING: only {n} input{'s' * (n != 1)}; give at least {COUNT} for a parity to rely on")
+        say(f"WARNING: only {inputs_in_words(n)}; give at least {COUNT} for a parity to rely on")
 
 
 def _versions() -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..runtime.bundle import Manifest, TensorSpec
-from ..runtime.inspection import GENERIC, bf16_in_words, in_words
+from ..runtime.inspection import GENERIC, bf16_in_words, in_words, inputs_in_words
 
 TASKS = {
     "face": "finds faces in a picture",
@@ -63,7 +63,7 @@ def _parity(parity: Mapping[str, Any]) -> str:
             continue
         precision = in_words(record["precision"], record["real"])
         lines.append(
-            f"- `{target}`: {precision}, against {record['reference']} on {record['n']} inputs "
+            f"- `{target}`: {precision}, against {record['reference']} on {inputs_in_words(record['n'])} "
             f"({record['inputs']}): largest difference {record['max_abs']:.2g}, relative {record['max_rel']:.2g}."
         )
         lines += [

@@ -194,6 +194,8 @@ def row(name: str) -> Row:
     try:
         return _row(device(name))
     except UsageError as error:
+        if "," in name:
+            raise UsageError(f"-t {name}: expected one target; give -t once for each") from error
         raise UsageError(f"-t {name or repr(name)} is neither `cpu`, rtx-smNN nor a board: {error}") from error
 
 

@@ -38,7 +38,8 @@ def test_the_file_stays_in_fp32_and_openvino_computes_it_in_bf16(
     assert record["max_abs"] > parity["max_abs"], "or nothing was computed in it"
     assert record["score"]["steer_mean"]["exported"] == bundle.manifest.metrics["steer_mean"]["value"]
     ratio = record["speed"]["times_as_fast"]
-    assert any(f"in bf16 on an x86_64 CPU, largest difference {record['max_abs']:.2g}" in line for line in said)
+    told = f"in bf16 ({record['weighted_ops']['bf16']} layers) on an x86_64 CPU, largest difference"
+    assert any(f"{told} {record['max_abs']:.2g} on 32 inputs" in line for line in said)
     assert f"{ratio:.2f} times as fast as fp32 in ONNX Runtime" in (bundle.path / "README.md").read_text()
     with load(bundle, SessionOptions("openvino")) as session:
         assert session.precision == "bf16"

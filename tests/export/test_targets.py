@@ -92,6 +92,8 @@ def test_names_are_ids_or_aliases_and_count_once() -> None:
         check_targets(["rtx4090"], "fp32")
     with pytest.raises(UsageError, match=r"rtx-sm121; use -t jetson-orin-nano-8g or .* or jetson-agx-orin-64g$"):
         check_targets(["rtx-sm87"], "fp32")
+    with pytest.raises(UsageError, match="-t cpu,t4: expected one target; give -t once for each"):
+        check_targets(["cpu,t4"], "fp32")
     with pytest.raises(UsageError, match="-t '' is neither"):
         check_targets([""], "fp32")
     with pytest.raises(UsageError, match="no target"):
