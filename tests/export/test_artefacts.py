@@ -238,7 +238,6 @@ def test_an_engine_for_a_picture_of_several_sizes_is_of_the_usual_one(tmp_path: 
     assert record["real"]["weighted_ops"] == {"fp32": 40}
 
 
-@pytest.mark.usefixtures("rtx")
 def test_without_tensorrt_rtx_an_export_for_it_ends_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +252,7 @@ def test_without_tensorrt_rtx_an_export_for_it_ends_before_any_work(
     check_tools(Target(row("dgx-a100"), "fp32", "tensorrt"))
 
 
+@pytest.mark.usefixtures("rtx")
 def test_what_tensorrt_rtx_does_not_take_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadArtefact, match=r"TensorRT-RTX [\d.]+ does not take the network: node 'my_det' \(Det"):
         make("tensorrt-rtx", order(_det(tmp_path), "l4", tmp_path / "t"))
