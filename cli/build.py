@@ -62,9 +62,9 @@ def build(
     try:
         with _bar() as report:
             built = build_engine(opened, report, force)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
         # TensorRT before 8.6 cannot be told to stop: its thread works on, and would do so while Python is taken down.
-        os._exit(130)
+        os._exit(130 if isinstance(ended, KeyboardInterrupt) else 143)
     if as_json:
         print_json(built.to_json())
     else:

@@ -121,7 +121,7 @@ def _compiled(parsed: Parsed, key: EngineKey, on: tuple[Store, Cuda], report: Re
 
 
 def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: None) -> bytes:
-    """The engine of a network. Ctrl-C ends it soon where the builder asks whether to go on (8.6 and later).
+    """The engine of a network. A signal ends it soon where the builder asks whether to go on (8.6 and later).
 
     Raises BadArtefact with the builder's own words when it cannot.
     """
@@ -148,7 +148,7 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
     threading.Thread(target=work, name="build", daemon=True).start()
     try:
         _wait(done)
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C, or what the command makes of SIGTERM
         progress.cancelled = True
         if watch is not None:
             _wait(done)

@@ -92,8 +92,17 @@ main.main()
 """
 
 
-@pytest.mark.parametrize("way", ["by the command", "in a program", "cannot be stopped"])
-def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "number", "code"),
+    [
+        ("by the command", signal.SIGINT, 130),
+        ("by the command", signal.SIGTERM, 143),
+        ("in a program", signal.SIGINT, 130),
+        ("cannot be stopped", signal.SIGINT, 130),
+        ("cannot be stopped", signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_ends_a_build_and_leaves_nothing(tmp_path: Path, way: str, number: int, code: int) -> None:
     """The builder that stops is TensorRT-RTX's, which needs no GPU; the GPU that is asked for its name is a fake."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'helmsight[rtx]'")
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
@@ -107,7 +116,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path: Path, way: str) -> Non
     with subprocess.Popen(command, env=environment, text=True, **pipes) as running:
         assert running.stdout
         assert running.stdout.readline() == "builds\n"
-        os.kill(running.pid, signal.SIGINT)
+        os.kill(running.pid, number)
         _, said = running.communicate(timeout=40)
-    assert (running.returncode, said) == (130, "")
+    assert (running.returncode, said) == (code, "")
     assert list((tmp_path / "cache" / "helmsight" / "engines").iterdir()) == []

@@ -316,7 +316,7 @@ def test_a_connection_that_breaks_in_the_middle(
 
 @pytest.mark.parametrize(
     ("ended_by", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_whatever_ends_helmsight_ends_the_board_too(
     board: Board, face_bundle: Bundle, tmp_path: Path, ended_by: signal.Signals, code: int
