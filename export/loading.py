@@ -17,6 +17,10 @@ from ..runtime.bundle import sha256
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+STATE_KEYS = ("state_dict", "model_state_dict", "model")
+"""Where training loops keep the state dict in a file that has more: the optimizer's, the epoch."""
+WRAPPERS = ("module.", "_orig_mod.")
+
 
 def import_callable(text: str) -> Callable[..., Any]:
     """What `package.module:callable` names, looked for in the working directory first, as `python -m` does."""
@@ -63,7 +67,8 @@ def build_module(text: str, config: Mapping[str, Any] | None = None) -> nn.Modul
         except Exception as error:  # the user's own code
             raise UsageError(f"{text} failed with {what_failed(error)}; mend it there") from error
     if not isinstance(made, nn_module):
-        raise UsageError(f"{text} returned a {type(made).__name__}; expected a torch.nn.Module")
+        weights = "; save it, name what builds the network, and add --weights FILE" if isinstance(made, Mapping) else ""
+        raise UsageError(f"{text} returned a {type(made).__name__}; expected a torch.nn.Module{weights}")
     network: nn.Module = made.eval().cpu()
     return network
 
@@ -84,11 +89,17 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     except HelmsightError:
         raise
     except Exception as error:  # each reader raises classes of its own
+        if re.search("unsupported (global|class)", str(error), re.IGNORECASE):  # torch's advice is to run it
+            raise BadArtefact(
+                f"{file} holds more than tensors, as a network saved whole does, and reading that would run its code; "
+                "save model.state_dict() instead"
+            ) from error
         raise BadArtefact(
             f"{file} cannot be read as a state dict ({first_line(error)}); save model.state_dict() with safetensors"
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for key in STATE_KEYS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
     torch = need("torch", "train")
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise BadArtefact(f"{file} holds no state dict of tensors; save model.state_dict()")
@@ -97,8 +108,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 def load_weights(module: nn.Module, file: Path) -> None:
     """Put the weights of `file` into `module`; every key must be in both, with the same shape."""
-    state = read_weights(file)
     own = module.state_dict()
+    state = _unwrapped(read_weights(file), own)
     wrong = {
         "missing": [k for k in own if k not in state],
         "unexpected": [k for k in state if k not in own],
@@ -112,6 +123,14 @@ def load_weights(module: nn.Module, file: Path) -> None:
     if said:
         raise BadArtefact(f"{file} does not fit {type(module).__name__}: {'; '.join(said)}; give its own weights")
     module.load_state_dict(state)
+
+
+def _unwrapped(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` without what DataParallel or torch.compile puts in front of every key, unless `own` has it too."""
+    for prefix in WRAPPERS:
+        if state and all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
+            return {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
 
 
 def source_sha256(text: str) -> str:

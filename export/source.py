@@ -75,11 +75,20 @@ def load_source(text: str, weights: Path | None = None, inputs: Sequence[str] = 
         return read_onnx(path, inputs)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
         return _from_callable(text, weights, inputs)
-    made = "; no such folder yet: helmsight train makes it" if re.match(r"runs/\w", text) and not path.exists() else ""
     raise UsageError(
-        f"SOURCE {text} is nothing that exports{made}; {did_you_mean(text)}expected a checkpoint folder (runs/NAME), "
-        "package.module:callable, an .onnx file, or a bundle"
+        f"SOURCE {text} is nothing that exports{_meant(path)}; {did_you_mean(text)}expected a checkpoint folder "
+        "(runs/NAME), package.module:callable, an .onnx file, or a bundle"
     )
+
+
+def _meant(path: Path) -> str:
+    """What somebody may have meant who gave this, to be put behind a message."""
+    if path.suffix in (".safetensors", ".pt", ".pth"):
+        return f": weights alone are no network; name what builds it and add --weights {path}"
+    if path.suffix == ".py":
+        return f": a module goes without .py and with what builds the network, as in {path.stem}:build"
+    new = re.match(r"runs/\w", str(path)) and not path.exists()
+    return "; no such folder yet: helmsight train makes it" if new else ""
 
 
 def check_task(network: Source, wanted: str) -> None:

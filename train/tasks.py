@@ -8,6 +8,7 @@ from typing import Any
 from ..devices.errors import UsageError
 from ..runtime.backends import Session
 from ..runtime.bundle import Manifest
+from ..runtime.inspection import GENERIC
 from .problem import Options, Problem
 
 TASKS = ("face", "navigate")
@@ -108,4 +109,4 @@ def evaluate(
 
 
 def _unknown(task: str) -> UsageError:
-    return UsageError(f"task {task!r} cannot be trained or evaluated here; expected {' or '.join(TASKS)}")
+    return UsageError(f"task {task or GENERIC!r} cannot be trained or evaluated here; expected {' or '.join(TASKS)}")

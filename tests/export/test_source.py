@@ -64,6 +64,9 @@ def test_weights_are_put_into_the_network(folder: Path, suffix: str) -> None:
         ("absent.deep:build", "no module absent.deep"),
         ("nets:nothing", "nets has no nothing; it has .*build"),
         ("nets:number", "returned a int"),
+        ("nets:state", "returned a OrderedDict; expected a torch.nn.Module; save it, .* and add --weights FILE"),
+        ("w.pt", "nothing that exports: weights alone are no network; name what builds it and add --weights w.pt"),
+        ("nets.py", "nothing that exports: a module goes without .py .*, as in nets:build"),
         ("nets:text", "is a str; expected a callable"),
         ("nets:needs_classes", "missing a required argument: 'classes'"),
         ("nets:fails", "RuntimeError: first line at nets.py:"),
@@ -102,6 +105,19 @@ def test_weights_that_do_not_fit_name_the_first_keys(folder: Path) -> None:
     assert "head.weight (7, 16) for (10, 16)" in message
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_weights_as_training_loops_save_them(folder: Path, key: str, prefix: str) -> None:
+    import nets
+
+    state = {name: value + 1 for name, value in nets.build().state_dict().items()}
+    saved = {"epoch": 3, key: {prefix + name: value for name, value in state.items()}, "optimizer": {"state": {}}}
+    torch.save(saved, folder / "w.pt")
+    source = load_source("nets:build", folder / "w.pt", PICTURE)
+    assert source.module is not None
+    assert torch.equal(source.module.state_dict()["head.bias"], state["head.bias"])
+
+
 class Payload:
     """Pickled, it would call print when it is loaded."""
 
@@ -111,7 +127,7 @@ class Payload:
 
 def test_weights_never_run_pickled_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"w": Payload()}, folder / "w.pt")
-    with pytest.raises(BadArtefact, match="cannot be read as a state dict"):
+    with pytest.raises(BadArtefact, match=r"holds more than tensors, .* would run its code; save model.state_dict\(\)"):
         load_source("nets:build", folder / "w.pt", PICTURE)
     assert "pickled code ran" not in capsys.readouterr().out
 
