@@ -16,7 +16,7 @@ MOST_WORKERS = 256
 
 
 def defaults(task: str, out: Path) -> Options:
-    """The options that gave the shipped networks."""
+    """The options that the shipped networks were trained by, or nearly (docs/train.md has each step)."""
     if task == "face":
         return Options(
             out,
@@ -35,14 +35,15 @@ def defaults(task: str, out: Path) -> Options:
     if task == "navigate":
         return Options(
             out,
-            epochs=14,
-            batch_size=32,
+            epochs=10,
+            batch_size=48,
             optimizer="adamw",
             lr=1e-3,
+            schedule="cosine",
+            min_lr=1e-5,
             weight_decay=0.02,
-            patience=2,
-            ema=0.998,
-            freeze_norm=10,
+            ema=0.999,
+            freeze_norm=9,
         )
     raise _unknown(task)
 
@@ -72,7 +73,7 @@ def problem_for(
         from .navigate.problem import NavigateOptions, NavigateProblem
 
         # All parts grow and shrink with the expert's courses.
-        sizes = {"courses": size, "round_courses": max(1, size // 3), "more": size * 4 // 3} if size else {}
+        sizes = {"courses": size, "round_courses": max(1, size // 3)} if size else {}
         return NavigateProblem(NavigateOptions(**common, **sizes))
     raise _unknown(task)
 

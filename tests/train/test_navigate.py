@@ -53,7 +53,7 @@ def test_it_learns_a_handful_of_frames():
     }
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(40):
         loss, parts = drive_loss(model.logits(torch.from_numpy(frames.images)), targets)
         optimizer.zero_grad()
         loss.backward()
@@ -164,7 +164,7 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     trained: list[tuple[NavigateOptions, Options]] = []
     monkeypatch.setattr(problem, "folder", lambda: tmp_path)
     monkeypatch.setattr(problem, "fit", lambda before, options: trained.append((before._options, options)))
-    asked = NavigateOptions(seed=1, courses=5, round_courses=2, more=0)
+    asked = NavigateOptions(seed=1, courses=5, round_courses=2)
     names = []
     for batch_size in (32, 7):
         made = NavigateProblem(replace(asked, batch_size=batch_size))._collections

@@ -27,7 +27,7 @@ from ...runtime.sim.world import clearance_m, free_ahead_m
 from ...runtime.tasks._picture import resize
 from .model import IMAGE_HW, MASK_HW
 
-RENDER_HW = (144, 192)
+RENDER_HW = (192, 256)
 """Twice the network's size: shrunk by areas, as frames of a camera are."""
 PERIOD_S = 0.1
 FRAMES_PER_COURSE = 40
@@ -45,12 +45,12 @@ THING_M, LATER_S = 1.4, 6.0
 COURSES = ("office", "corridor")
 
 Driver = Callable[[Image], tuple[float, float]]
-"""From a picture (72, 96, 3) to steering and collision probability."""
+"""From a picture (96, 128, 3) to steering and collision probability."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """`images` (N, 72, 96, 3) uint8 BGR; `steer` (N,) float32; `collision` (N,) bool; `free` (N, 36, 48) bool."""
+    """`images` (N, 96, 128, 3) uint8 BGR; `steer` (N,) float32; `collision` (N,) bool; `free` (N, 48, 64) bool."""
 
     images: NDArray[np.uint8]
     steer: NDArray[np.float32]

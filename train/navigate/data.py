@@ -19,7 +19,7 @@ from ...runtime.sim.looks import SEEDS, Split
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, THING_FRAMES, Frames, collect, join, load_frames
 
-VERSION = 5
+VERSION = 6
 """Goes up when the simulator or the labels change: older collections are not used any more."""
 VALIDATION_COURSES = 36
 
@@ -76,7 +76,7 @@ def validation_frames(workers: int = 2) -> Frames:
 
 
 def samples(n: int, seed: int) -> NDArray[np.uint8]:
-    """(n, 72, 96, 3) uint8 BGR: inputs as the network meets them, for parity checks."""
+    """(n, 96, 128, 3) uint8 BGR: inputs as the network meets them, for parity checks."""
     frames = validation_frames()
     return frames.images[np.random.default_rng(seed).permutation(len(frames))[:n]]
 
@@ -84,7 +84,7 @@ def samples(n: int, seed: int) -> NDArray[np.uint8]:
 class Batches(Dataset[Batch]):
     """The batches of an epoch: a shuffle and augmentation that only `key`, the seed and the epoch, decides.
 
-    Images (B, 72, 96, 3) uint8 BGR; targets `steer` (B, 1), `collision` (B, 1) and `free` (B, 36, 48), all float32.
+    Images (B, 96, 128, 3) uint8 BGR; targets `steer` (B, 1), `collision` (B, 1) and `free` (B, 48, 64), all float32.
     """
 
     def __init__(self, frames: Frames, key: tuple[int, int], batch_size: int, shard: Shard) -> None:
@@ -121,7 +121,7 @@ def augment(image: Image, rng: np.random.Generator) -> Image:
         image = image[..., rng.permutation(3)]
     if rng.random() < 0.2:
         image = np.repeat(image.mean(2, keepdims=True).astype(np.uint8), 3, axis=2)
-    gain = (rng.uniform(0.6, 1.5) if rng.random() < 0.8 else rng.uniform(0.3, 0.6)) * rng.uniform(0.85, 1.15, 3)
+    gain = (rng.uniform(0.6, 1.5) if rng.random() < 0.7 else rng.uniform(0.25, 0.6)) * rng.uniform(0.85, 1.15, 3)
     # One look-up table a channel: brightness, contrast and colour in one pass.
     levels = np.clip((np.arange(256)[:, None] - 128) * rng.uniform(0.7, 1.3) + 128, 0, 255) * gain
     table = np.clip(levels + rng.uniform(-20, 20), 0, 255).astype(np.uint8)[None]

@@ -50,7 +50,7 @@ def metrics(
     """Steering RMSE and explained variance, as in DroNet; accuracy and F1 of collisions at 0.5 on a set with as many
     frames of either kind; intersection over union of the free space at 0.5, over all pixels.
 
-    Predictions as the network gives them: (N,), (N,), (N, 36, 48).
+    Predictions as the network gives them: (N,), (N,), (N, 48, 64).
     """
     error = steer - frames.steer
     balanced = _balanced(frames.collision)

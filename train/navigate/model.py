@@ -12,8 +12,10 @@ from torch.nn import functional
 
 from ..layers import Normalise, init_by_fan_in
 
-IMAGE_HW = (72, 96)
-MASK_HW = (36, 48)
+IMAGE_HW = (96, 128)
+MASK_HW = (48, 64)
+HIDDEN = 48
+"""Units between the features and the two numbers to drive by."""
 
 
 def build(widths: tuple[int, int, int, int] = (16, 32, 56, 80), dropout: float = 0.3) -> NavigateNet:
@@ -22,7 +24,7 @@ def build(widths: tuple[int, int, int, int] = (16, 32, 56, 80), dropout: float =
 
 
 class NavigateNet(nn.Module):
-    """Pictures (B, 72, 96, 3) uint8 BGR to steering, collision probability and free space."""
+    """Pictures (B, 96, 128, 3) uint8 BGR to steering, collision probability and free space."""
 
     def __init__(self, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
@@ -35,33 +37,33 @@ class NavigateNet(nn.Module):
         self.drive = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
-            nn.Linear(d // 2 * rows * columns, 64),
+            nn.Linear(d // 2 * rows * columns, HIDDEN),
             nn.ReLU(inplace=True),
-            nn.Linear(64, 2),
+            nn.Linear(HIDDEN, 2),
         )
         self.lateral16 = nn.Conv2d(d // 2, b, 1)
         self.lateral8 = nn.Conv2d(c, b, 1)
-        self.merge4 = nn.Sequential(*_conv(b, a, 3), nn.ReLU(inplace=True))
-        self.merge2 = nn.Sequential(*_conv(a, a, 3), nn.ReLU(inplace=True))
+        self.merge4 = _merge(b, a)
+        self.merge2 = _merge(a, a)
         self.free = nn.Conv2d(a, 1, 1)
         init_by_fan_in(self)
         for layer in (self.drive[-1], self.free):
             nn.init.normal_(layer.get_parameter("weight"), std=0.01)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Steering before its tanh (B, 1), logits of collision (B, 1) and of free space (B, 36, 48)."""
-        p2 = self.stem(images)  # (B, a, 36, 48)
-        p4 = self.stage4(p2)  # (B, b, 18, 24)
-        p8 = self.stage8(p4)  # (B, c, 9, 12)
-        p16 = self.stage16(p8)  # (B, d/2, 5, 6)
+        """Steering before its tanh (B, 1), logits of collision (B, 1) and of free space (B, 48, 64)."""
+        p2 = self.stem(images)  # (B, a, 48, 64)
+        p4 = self.stage4(p2)  # (B, b, 24, 32)
+        p8 = self.stage8(p4)  # (B, c, 12, 16)
+        p16 = self.stage16(p8)  # (B, d/2, 6, 8)
         drive = self.drive(p16)  # (B, 2)
         up = _add_coarser(self.lateral8(p8), self.lateral16(p16))
         up = self.merge4(_add_coarser(p4, up))
-        up = self.merge2(_add_coarser(p2, up))  # (B, a, 36, 48)
+        up = self.merge2(_add_coarser(p2, up))  # (B, a, 48, 64)
         return drive[:, :1], drive[:, 1:], self.free(up)[:, 0]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Steering (B, 1) in -1..1, positive left; collision (B, 1) and free space (B, 36, 48) in 0..1."""
+        """Steering (B, 1) in -1..1, positive left; collision (B, 1) and free space (B, 48, 64) in 0..1."""
         steer, collision, free = self.logits(images)
         return torch.tanh(steer), torch.sigmoid(collision), torch.sigmoid(free)
 
@@ -82,6 +84,12 @@ class Residual(nn.Module):
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+
+
+def _merge(inputs: int, outputs: int) -> nn.Sequential:
+    """What follows the sum of two levels: a convolution and two residual blocks."""
+    blocks = [Residual(outputs, outputs, 1) for _ in range(2)]
+    return nn.Sequential(*_conv(inputs, outputs, 3), nn.ReLU(inplace=True), *blocks)
 
 
 def _add_coarser(fine: Tensor, coarse: Tensor) -> Tensor:

@@ -46,15 +46,14 @@ LIMITS = (
 @dataclass(frozen=True, slots=True)
 class NavigateOptions:
     """`seed` and `batch_size` are the recipe's. The expert drives `courses` courses; in each of `rounds` rounds of
-    DAgger a network trained so far drives `round_courses` more; last the expert drives `more`, for their looks.
-    `workers` processes collect, and make batches (0: this one)."""
+    DAgger a network trained so far drives `round_courses` more. `workers` processes collect, and make batches (0: this
+    one)."""
 
     seed: int = 0
-    batch_size: int = 32
-    courses: int = 600
+    batch_size: int = 48
+    courses: int = 450
     rounds: int = 2
-    round_courses: int = 200
-    more: int = 800
+    round_courses: int = 150
     workers: int = 2
 
 
@@ -119,12 +118,9 @@ class NavigateProblem:
             file, run = folder() / f"{name}.npz", folder() / f"{name}-driver"
             if not file.is_file():
                 _check_alone()
-                before = NavigateProblem(replace(options, rounds=index - 1, more=0, batch_size=ROUND_BATCH))
+                before = NavigateProblem(replace(options, rounds=index - 1, batch_size=ROUND_BATCH))
                 fit(before, _round_options(run, options))
             made.append(Collection(file, "train", first, options.round_courses, run))
-        if options.more:
-            first = options.courses + options.rounds * options.round_courses
-            made.append(Collection(folder() / f"more-{first}-{options.more}.npz", "train", first, options.more))
         return made
 
     @cached_property

@@ -17,10 +17,10 @@ pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 SIZES = (
     *((480, 640), (720, 1280), (1080, 1920)),  # halved, then averaged
-    *((240, 320), (72, 96), (144, 192), (216, 288)),  # as it is, or whole numbers of pixels
+    *((240, 320), (96, 128), (192, 256), (288, 384)),  # as it is, or whole numbers of pixels
     *((241, 321), (333, 517), (479, 641), (145, 193)),  # odd
     *((50, 60), (7, 5), (1, 1)),  # grows
-    *((200, 80), (80, 200), (216, 96), (30, 1000), (1000, 30)),  # shrinks one way only
+    *((200, 80), (80, 200), (288, 128), (30, 1000), (1000, 30)),  # shrinks one way only
 )
 
 
@@ -53,12 +53,12 @@ def test_it_is_fitted_as_in_python(
 
 
 def test_png_and_pgm_are_read(deployed: dict[str, Deployed], tmp_path: Path) -> None:
-    board, image = deployed["navigate"], noise(72, 96)
+    board, image = deployed["navigate"], noise(96, 128)
     cv2.imwrite(str(tmp_path / "a.png"), image)
     np.testing.assert_array_equal(fed(board, tmp_path / "in.ppm", tmp_path / "a.png"), image)
     cv2.imwrite(str(tmp_path / "a.pgm"), image[:, :, 0])
     np.testing.assert_array_equal(fed(board, tmp_path / "in.ppm", tmp_path / "a.pgm"), image[:, :, :1].repeat(3, 2))
-    clear = np.dstack([image, np.zeros((72, 96), np.uint8)])
+    clear = np.dstack([image, np.zeros((96, 128), np.uint8)])
     clear[:, 48:, 3] = 255
     cv2.imwrite(str(tmp_path / "clear.png"), clear)
     found = fed(board, tmp_path / "in.ppm", tmp_path / "clear.png")
@@ -69,7 +69,7 @@ def test_png_and_pgm_are_read(deployed: dict[str, Deployed], tmp_path: Path) -> 
 def test_jpeg_is_read_to_within_what_decoders_differ_by(
     deployed: dict[str, Deployed], frames: list[Image], tmp_path: Path
 ) -> None:
-    image = cv2.resize(frames[0], (96, 72), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(frames[0], (128, 96), interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     (tmp_path / "a.jpg").write_bytes(data.tobytes())
     found = fed(deployed["navigate"], tmp_path / "in.ppm", tmp_path / "a.jpg")
@@ -93,7 +93,7 @@ def test_a_jpeg_without_huffman_tables_has_the_usual_ones(
 
 @pytest.mark.parametrize("form", ["bgr", "rgb", "grey", "yuyv"])
 def test_raw_video_is_read(deployed: dict[str, Deployed], tmp_path: Path, form: str) -> None:
-    height, width = 72, 96
+    height, width = 96, 128
     rng = np.random.default_rng(5)
     if form == "yuyv":
         sent = rng.integers(0, 256, (height, width, 2)).astype(np.uint8)
@@ -110,7 +110,7 @@ def test_raw_video_is_read(deployed: dict[str, Deployed], tmp_path: Path, form: 
 
 
 def test_a_picture_that_cannot_be_read_is_named_and_left_out(deployed: dict[str, Deployed], tmp_path: Path) -> None:
-    good = ppm(tmp_path / "good.ppm", noise(72, 96))
+    good = ppm(tmp_path / "good.ppm", noise(96, 128))
     cut = tmp_path / "cut.ppm"
     cut.write_bytes(good.read_bytes()[:1000])
     deep = tmp_path / "deep.ppm"
