@@ -107,7 +107,7 @@ def export(source: str, options: ExportOptions | None = None, say: Say = lambda 
             targets, Path(work), lambda t, place: Order(draft, t, place, inputs.feeds, options.allowed, say, score)
         )
         manifest = replace(draft.manifest, parity={**draft.manifest.parity, **parity})
-        say(f"writing {out}")
+        say(f"writing {out}" + (", in place of the bundle that was there" if out.exists() else ""))
         files |= {"model.onnx": made.draft.model, "README.md": model_card(manifest).encode()}
         return write_output(out, manifest, files, seal)
 

@@ -58,7 +58,10 @@ def test_a_network_of_the_users_own(folder: Path) -> None:
     assert str(folder) not in (bundle.path / "manifest.json").read_text()
     assert sorted(p.name for p in folder.iterdir() if p.name != "__pycache__") == ["deep", "nets.py"]
 
-    again = export(str(bundle.model), ExportOptions(out=Path("again.bundle")))
+    assert steps[-1] == "writing deep/mine.bundle"
+    write_bundle(folder / "again.bundle", Manifest("kept", "", (), ()), {"model.onnx": b"of yesterday"})
+    again = export(str(bundle.model), ExportOptions(out=Path("again.bundle")), steps.append)
+    assert steps[-1] == "writing again.bundle, in place of the bundle that was there"
     assert again.manifest.parity["cpu"]["reference"] == "onnxruntime with its optimisations off"
     assert again.manifest.provenance["graph"] == bundle.manifest.provenance["graph"]
     with pytest.raises(UsageError, match=r"--opset 20: .* has opset 18, and export does not convert it"):
