@@ -203,7 +203,8 @@ def test_an_older_quantiser_measures_at_every_call_and_gives_the_same(
         return [lower(kept).SerializeToString(deterministic=True) for kept in ((), list(lower.layers)[:1])]
 
     rng = np.random.default_rng(0)
-    feeds = [{"image": rng.integers(0, 256, (1, 72, 96, 3), np.uint8)} for _ in range(3)]
+    shape = open_bundle("navigate").manifest.inputs[0].shape
+    feeds = [{"image": rng.integers(0, 256, shape, np.uint8)} for _ in range(3)]
     expected = twice("new")
     monkeypatch.setattr(quantization, "quantize_static", older)
     assert twice("old") == expected

@@ -93,8 +93,8 @@ def test_what_it_computes_in_must_be_what_was_asked_for(monkeypatch: pytest.Monk
     ("feeds", "error", "said"),
     [
         ({}, ValueError, "no feed for input image"),
-        ({"image": np.zeros((1, 72, 96, 3), np.float32)}, BadArtefact, "fed float32 .* expected uint8"),
-        ({"image": np.zeros((1, 72, 90, 3), np.uint8)}, BadArtefact, r"fed uint8 \(1, 72, 90, 3\)"),
+        ({"image": np.zeros((1, 96, 128, 3), np.float32)}, BadArtefact, "fed float32 .* expected uint8"),
+        ({"image": np.zeros((1, 96, 120, 3), np.uint8)}, BadArtefact, r"fed uint8 \(1, 96, 120, 3\)"),
     ],
 )
 def test_what_it_would_take_in_silence_is_refused(feeds: dict, error: type[Exception], said: str) -> None:
@@ -105,8 +105,9 @@ def test_what_it_would_take_in_silence_is_refused(feeds: dict, error: type[Excep
 
 def test_files_that_are_no_network_or_not_the_one_of_the_manifest(tmp_path: Path) -> None:
     whole = open_bundle("navigate")
-    x = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 72, 96, 3])
-    y = helper.make_tensor_value_info("steer", TensorProto.UINT8, [1, 72, 96, 3])
+    shape = whole.manifest.inputs[0].shape
+    x = helper.make_tensor_value_info("image", TensorProto.UINT8, shape)
+    y = helper.make_tensor_value_info("steer", TensorProto.UINT8, shape)
     node = helper.make_node("NoSuchThing", ["image"], ["steer"])
     unknown = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 18)])
     node = helper.make_node("Identity", ["image"], ["steer"])
