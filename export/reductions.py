@@ -10,13 +10,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..devices.errors import BadArtefact, need
-from .older import to_opset
+from .older import WITH_AXES, to_opset
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-WITH_ATTRIBUTES = 17
-"""The last operator set in which all but sums have them."""
 SUM = "ReduceSum"
 IN_STEPS = {"ReduceMax", "ReduceMin"}
 """Of these pnnx takes one axis at a time."""
@@ -43,7 +41,7 @@ def for_pnnx(model: ModelProto) -> ModelProto:
         else:
             made.graph.node.append(node)
     try:
-        return to_opset(made, WITH_ATTRIBUTES)
+        return to_opset(made, WITH_AXES - 1)
     except BadArtefact:
         return made
 

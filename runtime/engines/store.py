@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from typing import Any
 from ...devices.errors import BadArtefact, DeviceMismatch
 from ..bundle import Bundle
 from ..fetch import cache_folder, write_whole
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 """2: with `compared`. An engine of before is none, and is built anew."""
@@ -159,10 +162,11 @@ class Store:
 
 
 def kept_engines(bundle: Bundle) -> list[Mapping[str, Any]]:
-    """`Store.of`; none where nothing was built yet, or where others may have written it."""
+    """`Store.of`; none where nothing was built yet, or where others may have written it, which is warned of."""
     try:
         return Store().of(bundle) if (cache_folder() / "engines").is_dir() else []
-    except BadArtefact:
+    except BadArtefact as error:
+        log.warning("engines that were built here are not shown: %s", error)
         return []
 
 

@@ -191,11 +191,10 @@ def test_an_older_quantiser_measures_at_every_call_and_gives_the_same(
 
     newest, readers = quantization.quantize_static, []
 
-    def older(model, output, reader, quant_format, per_channel, activation_type, weight_type, op_types_to_quantize,
-              nodes_to_exclude, calibrate_method, extra_options):  # type: ignore[no-untyped-def]  # fmt: skip
-        given = {name: value for name, value in locals().items() if name not in ("model", "output", "reader")}
+    def older(model: object, output: object, reader: object, **options: object) -> None:
+        assert "calibration_cache_path" not in options
         readers.append(reader)
-        newest(model, output, reader, **{n: v for n, v in given.items() if n not in ("newest", "readers")})
+        newest(model, output, reader, **options)
 
     def twice(folder: str) -> list[bytes]:
         (tmp_path / folder).mkdir()
