@@ -17,6 +17,7 @@ from ..mapping.geometry import Pose as MapPose
 from ..results import Image
 from ..sources import CameraGeometry
 from .course import Course
+from .layout import LINE_STEP_M
 from .motion import Motion
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 FLOOR_HEIGHT_M = 0.02
 NEAREST_M = 0.05
 """Footprints are cut off nearer to the camera than this: what lies beside or behind it has no place in the picture."""
+WAY_M, WAY_HALF_M = 4.0, 0.25
+"""How far ahead the way on is told, and half its width, which is a robot's with some room."""
 DEBIAN_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libglu1-mesa"
 
 
@@ -89,6 +92,23 @@ class Simulator(Motion):
                 pixels = np.clip(view.to_pixels(corners), -1e4, 1e4).round().astype(np.int32)
                 cv2.fillConvexPoly(mask, pixels, 0)
         return mask.astype(bool)
+
+    def way_mask(self, drivable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(H, W): the floor of `drivable`, of the picture rendered last, that lies on the way on.
+
+        That is within `WAY_HALF_M` of the line, up to `WAY_M` farther along it than the robot is.
+        """
+        view = FloorView(self._camera, (drivable.shape[0], drivable.shape[1]))
+        rows, columns = np.nonzero(drivable)
+        floor = view.to_floor(np.stack([columns, rows], axis=1).astype(float))
+        line = self._plan.line
+        ahead = line[(self.nearest + np.arange(0, round(WAY_M / LINE_STEP_M), 2)) % len(line)]
+        here = MapPose(self.pose.x, self.pose.y, self.pose.heading_rad)
+        way = here.inverse().to_world(ahead)
+        off_m2 = ((floor[:, None] - way) ** 2).sum(-1).min(1)
+        mask = np.zeros_like(drivable)
+        mask[rows, columns] = off_m2 < WAY_HALF_M**2
+        return mask
 
     def close(self) -> None:
         """Free the graphics; may be called twice."""
