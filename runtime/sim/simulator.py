@@ -94,7 +94,7 @@ class Simulator(Motion):
         return mask.astype(bool)
 
     def way_mask(self, drivable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(H, W): the floor of `drivable`, of the picture rendered last, that lies on the way on.
+        """(H, W): the floor of `drivable`, a raster of any size over the picture, that lies on the way on.
 
         That is within `WAY_HALF_M` of the line, up to `WAY_M` farther along it than the robot is.
         """

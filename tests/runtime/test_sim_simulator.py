@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import CameraUnavailable, MissingExtra, UsageError
+from helmsight.runtime.mapping.geometry import FloorView
+from helmsight.runtime.mapping.geometry import Pose as MapPose
 from helmsight.runtime.results import Command, Stop
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.furnish import wall_spots
@@ -96,6 +98,23 @@ def test_a_rug_is_seen_and_is_floor(corridor, simulated):
     assert seen.mean() > 0.02
     assert masks[1][seen].all()
     assert (masks[0] == masks[1]).mean() > 0.999
+
+
+def test_the_way_on_is_floor_around_the_line_ahead(simulated, corridor):
+    simulated.place(simulated.pose_on_line(40))
+    simulated.render(HW)
+    floor = simulated.drivable_mask()
+    way = simulated.way_mask(floor)
+    assert 0.2 < way.sum() / floor.sum() < 0.9
+    assert not (way & ~floor).any()
+    here = simulated.pose
+    view = FloorView(LEVEL, HW)
+    ahead = MapPose(here.x, here.y, here.heading_rad).inverse().to_world(corridor.line[40 + 14 : 40 + 30])
+    columns, rows = view.to_pixels(ahead).round().astype(int).T
+    assert way[rows, columns].all()
+    simulated.place(replace(here, heading_rad=here.heading_rad + np.pi))
+    simulated.render(HW)
+    assert not simulated.way_mask(simulated.drivable_mask()).any()
 
 
 def test_driving_into_a_wall_is_a_collision_and_stops_there(simulated, corridor):

@@ -25,7 +25,8 @@ def _frames(n: int) -> Frames:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 255, (n, *IMAGE_HW, 3), np.uint8)
     steer = rng.uniform(-1, 1, n).astype(np.float32)
-    return Frames(images, steer, rng.random(n) < 0.3, rng.random((n, *MASK_HW)) < 0.5)
+    free = rng.random((n, *MASK_HW)) < 0.5
+    return Frames(images, steer, rng.random(n) < 0.3, free, free & (rng.random(free.shape) < 0.5))
 
 
 def test_the_network_is_small_and_keeps_the_contract():
@@ -33,13 +34,14 @@ def test_the_network_is_small_and_keeps_the_contract():
     assert sum(p.numel() for p in model.parameters()) <= 350_000
     images = torch.randint(0, 255, (2, *IMAGE_HW, 3), dtype=torch.uint8)
     with torch.no_grad():
-        steer, collision, free = model(images)
+        steer, collision, free, way = model(images)
     assert steer.shape == collision.shape == (2, 1)
-    assert free.shape == (2, *MASK_HW)
-    assert {t.dtype for t in (steer, collision, free)} == {torch.float32}
+    assert free.shape == way.shape == (2, *MASK_HW)
+    assert {t.dtype for t in (steer, collision, free, way)} == {torch.float32}
     assert steer.abs().max() <= 1
     assert 0 <= collision.min() <= collision.max() <= 1
     assert 0 <= free.min() <= free.max() <= 1
+    assert 0 <= way.min() <= way.max() <= 1
 
 
 def test_it_learns_a_handful_of_frames():
@@ -50,6 +52,7 @@ def test_it_learns_a_handful_of_frames():
         "steer": torch.from_numpy(frames.steer)[:, None],
         "collision": torch.from_numpy(frames.collision.astype(np.float32))[:, None],
         "free": torch.zeros((8, *MASK_HW)),
+        "way": torch.zeros((8, *MASK_HW)),
     }
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     losses = []
@@ -60,12 +63,13 @@ def test_it_learns_a_handful_of_frames():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
-    assert set(parts) == {"steer", "collision", "free"}
+    assert set(parts) == {"steer", "collision", "free", "way"}
 
 
 def test_the_loss_is_a_mean_over_the_batch():
-    logits = (torch.randn(4, 1), torch.randn(4, 1), torch.randn(4, *MASK_HW))
-    targets = {"steer": torch.rand(4, 1), "collision": torch.ones(4, 1), "free": torch.ones(4, *MASK_HW)}
+    logits = (torch.randn(4, 1), torch.randn(4, 1), torch.randn(4, *MASK_HW), torch.randn(4, *MASK_HW))
+    masks = {"free": torch.ones(4, *MASK_HW), "way": torch.zeros(4, *MASK_HW)}
+    targets = {"steer": torch.rand(4, 1), "collision": torch.ones(4, 1), **masks}
     once, _ = drive_loss(logits, targets)
     tripled, twice = (
         tuple(t.repeat(3, *[1] * (t.ndim - 1)) for t in logits),
@@ -93,19 +97,22 @@ def test_shards_split_every_batch():
         assert torch.equal(targets["steer"], torch.cat([halves[0][i][1]["steer"], halves[1][i][1]["steer"]]))
 
 
-def test_a_flip_turns_steering_and_floor_around_together():
+def test_a_flip_turns_steering_and_masks_around_together():
     """A picture bright on the left, with floor on the left, is steered to the left: whichever way it was flipped."""
     n = 64
     images = np.zeros((n, *IMAGE_HW, 3), np.uint8)
     images[:, :, : IMAGE_HW[1] // 2] = 200
     free = np.zeros((n, *MASK_HW), bool)
     free[:, :, : MASK_HW[1] // 2] = True
-    frames = Frames(images, np.full(n, 0.7, np.float32), np.zeros(n, bool), free)
+    way = np.zeros((n, *MASK_HW), bool)
+    way[:, :, : MASK_HW[1] // 4] = True
+    frames = Frames(images, np.full(n, 0.7, np.float32), np.zeros(n, bool), free, way)
     batch, targets = Batches(frames, (0, 0), n, Shard())[0]
     bright_left = batch[:, :, :40].float().mean((1, 2, 3)) > batch[:, :, 56:].float().mean((1, 2, 3))
     floor_left = targets["free"][:, :, :20].mean((1, 2)) > 0.5
     assert torch.equal(bright_left, targets["steer"][:, 0] > 0)
     assert torch.equal(bright_left, floor_left)
+    assert torch.equal(bright_left, targets["way"][:, :, :10].mean((1, 2)) > 0.5)
     assert 0.2 < bright_left.float().mean() < 0.8
 
 
@@ -121,29 +128,31 @@ def test_frames_survive_the_disk(tmp_path):
     frames = join([_frames(3), _frames(2)])
     frames.save(tmp_path / "a" / "frames.npz")
     back = load_frames(tmp_path / "a" / "frames.npz")
-    for name in ("images", "steer", "collision", "free"):
+    for name in ("images", "steer", "collision", "free", "way"):
         assert np.array_equal(getattr(frames, name), getattr(back, name))
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["frames.npz"]
 
 
 def test_metrics_of_the_truth_and_of_knowing_nothing():
     frames = _frames(200)
-    perfect = metrics(frames, frames.steer, frames.collision.astype(np.float32), frames.free.astype(np.float32))
-    assert perfect == {
+    collision, free, way = (a.astype(np.float32) for a in (frames.collision, frames.free, frames.way))
+    perfect = {
         "steer_rmse": 0.0,
         "steer_explained_variance": 1.0,
         "collision_accuracy": 1.0,
         "collision_f1": 1.0,
         "free_space_iou": 1.0,
     }
-    nothing = metrics(
-        frames, np.zeros(200, np.float32), np.zeros(200, np.float32), np.ones((200, *MASK_HW), np.float32)
-    )
+    assert metrics(frames, frames.steer, collision, free, None) == perfect
+    assert metrics(frames, frames.steer, collision, free, way) == perfect | {"way_iou": 1.0}
+    zeros, ones = np.zeros(200, np.float32), np.ones((200, *MASK_HW), np.float32)
+    nothing = metrics(frames, zeros, zeros, ones, ones)
     assert nothing["steer_rmse"] == pytest.approx(float(np.sqrt((frames.steer**2).mean())))
     assert nothing["steer_explained_variance"] == pytest.approx(0.0)
     assert nothing["collision_accuracy"] == 0.5
     assert nothing["collision_f1"] == 0.0
     assert nothing["free_space_iou"] == pytest.approx(frames.free.mean())
+    assert nothing["way_iou"] == pytest.approx(frames.way.mean())
 
 
 def test_the_score_says_which_way_is_better(monkeypatch):

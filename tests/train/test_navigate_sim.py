@@ -30,11 +30,13 @@ def test_a_course_gives_the_same_labelled_frames_again(monkeypatch):
     frames = 20 + collect.THING_FRAMES
     assert len(first) == frames
     assert first.images.shape == (frames, *IMAGE_HW, 3)
-    assert first.free.shape == (frames, *MASK_HW)
+    assert first.free.shape == first.way.shape == (frames, *MASK_HW)
     assert np.array_equal(first.images, again.images)
     assert np.array_equal(first.steer, again.steer)
     assert first.collision.sum() >= 2
     assert 0.1 < first.free.mean() < 0.7
+    assert 0.02 < first.way.mean() < first.free.mean()
+    assert not (first.way & ~first.free).any()
     assert np.abs(first.steer).max() <= 1
 
 

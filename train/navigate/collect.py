@@ -50,12 +50,14 @@ Driver = Callable[[Image], tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """`images` (N, 96, 128, 3) uint8 BGR; `steer` (N,) float32; `collision` (N,) bool; `free` (N, 48, 64) bool."""
+    """`images` (N, 96, 128, 3) uint8 BGR; `steer` (N,) float32; `collision` (N,) bool; `free` and `way` (N, 48, 64)
+    bool: the floor, and that of it where the way goes on."""
 
     images: NDArray[np.uint8]
     steer: NDArray[np.float32]
     collision: NDArray[np.bool_]
     free: NDArray[np.bool_]
+    way: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.steer)
@@ -64,17 +66,16 @@ class Frames:
         """Write the arrays, whole or not at all."""
         file.parent.mkdir(parents=True, exist_ok=True)
         beside = file.with_name(f".{file.stem}.new.npz")
-        np.savez(
-            beside, images=self.images, steer=self.steer, collision=self.collision, free=np.packbits(self.free, -1)
-        )
+        masks = {"free": np.packbits(self.free, -1), "way": np.packbits(self.way, -1)}
+        np.savez(beside, images=self.images, steer=self.steer, collision=self.collision, **masks)
         beside.replace(file)
 
 
 def load_frames(file: Path) -> Frames:
     """What `Frames.save` wrote."""
     with np.load(file) as data:
-        free = np.unpackbits(data["free"], axis=-1, count=MASK_HW[1]).astype(bool)
-        return Frames(data["images"], data["steer"], data["collision"], free)
+        free, way = (np.unpackbits(data[name], axis=-1, count=MASK_HW[1]).astype(bool) for name in ("free", "way"))
+        return Frames(data["images"], data["steer"], data["collision"], free, way)
 
 
 def join(parts: Sequence[Frames]) -> Frames:
@@ -84,6 +85,7 @@ def join(parts: Sequence[Frames]) -> Frames:
         np.concatenate([p.steer for p in parts]),
         np.concatenate([p.collision for p in parts]),
         np.concatenate([p.free for p in parts]),
+        np.concatenate([p.way for p in parts]),
     )
 
 
@@ -127,7 +129,7 @@ class _Recorder:
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
-        self._rows: list[tuple[Image, float, bool, NDArray[np.bool_]]] = []
+        self._rows: list[tuple[Image, float, bool, NDArray[np.bool_], NDArray[np.bool_]]] = []
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -135,15 +137,16 @@ class _Recorder:
     def record(self) -> Image:
         simulator = self.simulator
         image = resize(simulator.render(RENDER_HW), IMAGE_HW)
-        mask = simulator.drivable_mask().reshape(MASK_HW[0], 4, MASK_HW[1], 4).mean((1, 3)) > 0.5
+        free = simulator.drivable_mask().reshape(MASK_HW[0], 4, MASK_HW[1], 4).mean((1, 3)) > 0.5
+        way = simulator.way_mask(free)
         steer = expert.steer(simulator.course, simulator.pose, simulator.nearest)
         collision = expert.collision_ahead(simulator.course, simulator.pose)
-        self._rows.append((image, steer, collision, mask))
+        self._rows.append((image, steer, collision, free, way))
         return image
 
     def frames(self) -> Frames:
-        images, steer, collision, free = zip(*self._rows, strict=True)
-        return Frames(np.stack(images), np.array(steer, np.float32), np.array(collision), np.stack(free))
+        images, steer, collision, free, way = zip(*self._rows, strict=True)
+        return Frames(np.stack(images), np.array(steer, np.float32), np.array(collision), np.stack(free), np.stack(way))
 
 
 def _drive_with_noise(recorder: _Recorder, rng: np.random.Generator, frames: int, stretch: int) -> None:
@@ -253,7 +256,7 @@ def _network(folder: str) -> Driver:
 
     def drive(image: Image) -> tuple[float, float]:
         with torch.no_grad():
-            steer, collision, _ = model(torch.from_numpy(image)[None])
+            steer, collision, *_ = model(torch.from_numpy(image)[None])
         return float(steer), float(collision)
 
     return drive

@@ -19,7 +19,7 @@ from ...runtime.sim.looks import SEEDS, Split
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, THING_FRAMES, Frames, collect, join, load_frames
 
-VERSION = 6
+VERSION = 7
 """Goes up when the simulator or the labels change: older collections are not used any more."""
 VALIDATION_COURSES = 36
 
@@ -84,7 +84,7 @@ def samples(n: int, seed: int) -> NDArray[np.uint8]:
 class Batches(Dataset[Batch]):
     """The batches of an epoch: a shuffle and augmentation that only `key`, the seed and the epoch, decides.
 
-    Images (B, 96, 128, 3) uint8 BGR; targets `steer` (B, 1), `collision` (B, 1) and `free` (B, 48, 64), all float32.
+    Images (B, 96, 128, 3) uint8 BGR; targets `steer` and `collision` (B, 1), `free` and `way` (B, 48, 64), all float32.
     """
 
     def __init__(self, frames: Frames, key: tuple[int, int], batch_size: int, shard: Shard) -> None:
@@ -97,17 +97,20 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         batch = self._order[step * self._batch_size : (step + 1) * self._batch_size]
         frames, rows = self._frames, batch[self._shard.rows(self._batch_size)]
-        images, free = frames.images[rows].copy(), frames.free[rows].astype(np.float32)
+        images = frames.images[rows].copy()
+        free, way = frames.free[rows].astype(np.float32), frames.way[rows].astype(np.float32)
         steer = frames.steer[rows].copy()
         for i, row in enumerate(rows):
             rng = np.random.default_rng((*self._key, int(row)))
             if rng.random() < 0.5:
-                images[i], free[i], steer[i] = images[i][:, ::-1], free[i][:, ::-1], -steer[i]
+                images[i], free[i], way[i] = images[i][:, ::-1], free[i][:, ::-1], way[i][:, ::-1]
+                steer[i] = -steer[i]
             images[i] = augment(images[i], rng)
         targets = {
             "steer": torch.from_numpy(steer)[:, None],
             "collision": torch.from_numpy(frames.collision[rows].astype(np.float32))[:, None],
             "free": torch.from_numpy(free),
+            "way": torch.from_numpy(way),
         }
         return torch.from_numpy(images), targets
 

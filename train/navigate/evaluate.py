@@ -32,6 +32,7 @@ def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
         np.array([d.steer for d in drives], np.float32),
         np.array([d.collision_probability for d in drives], np.float32),
         np.stack([d.free_space for d in drives]),
+        _stacked([d.way for d in drives]),
     )
     return {
         name: {
@@ -45,25 +46,29 @@ def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 
 def metrics(
-    frames: Frames, steer: NDArray[np.float32], collision: NDArray[np.float32], free: NDArray[np.float32]
+    frames: Frames,
+    steer: NDArray[np.float32],
+    collision: NDArray[np.float32],
+    free: NDArray[np.float32],
+    way: NDArray[np.float32] | None,
 ) -> dict[str, float]:
     """Steering RMSE and explained variance, as in DroNet; accuracy and F1 of collisions at 0.5 on a set with as many
-    frames of either kind; intersection over union of the free space at 0.5, over all pixels.
+    frames of either kind; intersection over union of free space and of the way at 0.5, over all pixels.
 
-    Predictions as the network gives them: (N,), (N,), (N, 48, 64).
+    Predictions as the network gives them: (N,), (N,), (N, 48, 64) twice; no figure of the way for a network without.
     """
     error = steer - frames.steer
     balanced = _balanced(frames.collision)
     truth, found = frames.collision[balanced], collision[balanced] > 0.5
     hits = int((truth & found).sum())
-    mask = free > 0.5
-    return {
+    values = {
         "steer_rmse": float(np.sqrt((error**2).mean())),
         "steer_explained_variance": float(1 - error.var() / frames.steer.var()),
         "collision_accuracy": float((truth == found).mean()),
         "collision_f1": 2 * hits / max(1, int(truth.sum() + found.sum())),
-        "free_space_iou": float((mask & frames.free).sum() / max(1, (mask | frames.free).sum())),
+        "free_space_iou": _iou(free, frames.free),
     }
+    return values if way is None else values | {"way_iou": _iou(way, frames.way)}
 
 
 def validate(model: nn.Module, frames: Frames) -> dict[str, float]:
@@ -74,10 +79,20 @@ def validate(model: nn.Module, frames: Frames) -> dict[str, float]:
         with torch.no_grad():
             outputs = model(torch.from_numpy(frames.images[at : at + 128]).to(device))
         parts.append([o.float().cpu().numpy() for o in outputs])
-    steer, collision, free = (np.concatenate(p) for p in zip(*parts, strict=True))
-    values = metrics(frames, steer[:, 0], collision[:, 0], free)
+    steer, collision, free, way = (np.concatenate(p) for p in zip(*parts, strict=True))
+    values = metrics(frames, steer[:, 0], collision[:, 0], free, way)
     three = ("steer_explained_variance", "collision_f1", "free_space_iou")
     return {"score": sum(values[name] for name in three) / 3, **values}
+
+
+def _iou(found: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
+    mask = found > 0.5
+    return float((mask & truth).sum() / max(1, (mask | truth).sum()))
+
+
+def _stacked(ways: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    known = [way for way in ways if way is not None]
+    return np.stack(known) if known else None
 
 
 def _balanced(collision: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""The navigation network, whole: residual blocks after DroNet, two numbers to drive by, and a light decoder.
+"""The navigation network, whole: residual blocks after DroNet, two numbers to drive by, and a decoder for two masks.
 
-DroNet: Loquercio et al. 2018, Learning to Fly by Driving (ResNet-8). Ours takes colour and adds free space: a
-top-down path with additions, after U-Net (Ronneberger et al. 2015), at half the input's size.
+DroNet: Loquercio et al. 2018, Learning to Fly by Driving (ResNet-8). Ours takes colour and adds free space and
+the way on: a top-down path with additions, after U-Net (Ronneberger et al. 2015), at half the input's size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def build(widths: tuple[int, int, int, int] = (16, 32, 56, 80), dropout: float =
 
 
 class NavigateNet(nn.Module):
-    """Pictures (B, 96, 128, 3) uint8 BGR to steering, collision probability and free space."""
+    """Pictures (B, 96, 128, 3) uint8 BGR to steering, collision probability, free space and the way on."""
 
     def __init__(self, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
@@ -45,13 +45,13 @@ class NavigateNet(nn.Module):
         self.lateral8 = nn.Conv2d(c, b, 1)
         self.merge4 = _merge(b, a)
         self.merge2 = _merge(a, a)
-        self.free = nn.Conv2d(a, 1, 1)
+        self.masks = nn.Conv2d(a, 2, 1)
         init_by_fan_in(self)
-        for layer in (self.drive[-1], self.free):
+        for layer in (self.drive[-1], self.masks):
             nn.init.normal_(layer.get_parameter("weight"), std=0.01)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Steering before its tanh (B, 1), logits of collision (B, 1) and of free space (B, 48, 64)."""
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Steering before its tanh (B, 1), logits of collision (B, 1), of free space and of the way (B, 48, 64)."""
         p2 = self.stem(images)  # (B, a, 48, 64)
         p4 = self.stage4(p2)  # (B, b, 24, 32)
         p8 = self.stage8(p4)  # (B, c, 12, 16)
@@ -60,12 +60,13 @@ class NavigateNet(nn.Module):
         up = _add_coarser(self.lateral8(p8), self.lateral16(p16))
         up = self.merge4(_add_coarser(p4, up))
         up = self.merge2(_add_coarser(p2, up))  # (B, a, 48, 64)
-        return drive[:, :1], drive[:, 1:], self.free(up)[:, 0]
+        masks = self.masks(up)
+        return drive[:, :1], drive[:, 1:], masks[:, 0], masks[:, 1]
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Steering (B, 1) in -1..1, positive left; collision (B, 1) and free space (B, 48, 64) in 0..1."""
-        steer, collision, free = self.logits(images)
-        return torch.tanh(steer), torch.sigmoid(collision), torch.sigmoid(free)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Steering (B, 1) in -1..1, positive left; in 0..1 collision (B, 1), free space and the way (B, 48, 64)."""
+        steer, collision, free, way = self.logits(images)
+        return torch.tanh(steer), torch.sigmoid(collision), torch.sigmoid(free), torch.sigmoid(way)
 
 
 class Residual(nn.Module):

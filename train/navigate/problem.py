@@ -27,6 +27,7 @@ OUTPUTS = (
     TensorSpec("steer", (1, 1), "float32", range=(-1, 1)),
     TensorSpec("collision", (1, 1), "float32", range=(0, 1)),
     TensorSpec("free_space", (1, *MASK_HW), "float32", range=(0, 1)),
+    TensorSpec("way", (1, *MASK_HW), "float32", range=(0, 1)),
 )
 ROUND_EPOCHS = 3
 """Epochs of the networks that only collect: they need to get about, not to be good."""
@@ -87,8 +88,7 @@ class NavigateProblem:
         return drive_loss(_logits(model, images), targets)
 
     def distil(self, model: nn.Module, images: Tensor, targets: Targets, soft: tuple[Tensor, ...]) -> Loss:
-        steer, collision, free = soft
-        return drive_loss(_logits(model, images), {"steer": steer, "collision": collision, "free": free})
+        return drive_loss(_logits(model, images), dict(zip(("steer", "collision", "free", "way"), soft, strict=True)))
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         return validate(model, validation_frames(self._options.workers))
@@ -152,6 +152,6 @@ def _round_options(out: Path, options: NavigateOptions) -> Options:
     return Options(out, epochs=ROUND_EPOCHS, batch_size=ROUND_BATCH, optimizer="adamw", lr=1e-3, seed=options.seed)
 
 
-def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     assert isinstance(model, NavigateNet)
     return model.logits(images)
