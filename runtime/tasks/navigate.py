@@ -22,8 +22,8 @@ TINT = np.stack([np.arange(256) * 0.65 + 0.35 * c for c in FLOOR_BGR], axis=-1)[
 class NavigateTask:
     """A network with outputs `steer` (1, 1), `collision` (1, 1) and `free_space` (1, h, w), all float32.
 
-    It may have `way` too, of the shape of `free_space`. Their ranges are those of `Drive`. The frame is stretched to the
-    network's size, without letterbox, so that the grids cover all of it.
+    It may have `way` too, of the shape of `free_space`. Their ranges are those of `Drive`. The frame is stretched to
+    the network's size, without letterbox, so that the grids cover all of it.
     """
 
     name = "navigate"
