@@ -133,8 +133,10 @@ class Pilot:
 
     def _along_way(self, drive: Drive, pose: Pose, came: Points, time_s: float) -> tuple[float, float] | None:
         """The point of the remembered way to steer to, in the robot's frame; None where none is known."""
-        if self.mapper.view is not None:
-            self.way.add(drive, self.mapper.view, pose, time_s)
+        view = self.mapper.view
+        if drive.way is None or view is None:
+            return None
+        self.way.add(drive.way, drive.free_space, view, pose, time_s)
         aim = self.way.aim(pose, came)
         if aim is not None:
             self._back_to = None

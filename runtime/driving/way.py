@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...devices.errors import need
 from ..mapping.geometry import FloorView, Points, Pose
-from ..results import Drive, Floats
+from ..results import Floats
 from .waves import spread
 
 Cells = NDArray[np.uint8]
@@ -36,7 +36,7 @@ class WayOptions:
     reach_m: float = 4.0
     range_m: float = 3.5
     sure_m: float = 1.0
-    gain: float = 0.35
+    gain: float = 0.15
     least: float = -1.5
     most: float = 3.0
     forget_s: float = 15.0
@@ -60,15 +60,14 @@ class Way:
         self._corner = (0, 0)  # the row and the column of its first cell, counted from the map's origin
         self._time_s = -math.inf
 
-    def add(self, drive: Drive, view: FloorView, pose: Pose, time_s: float) -> None:
-        """Add one look; `view` is that of its raster."""
+    def add(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose, time_s: float) -> None:
+        """Add one look, both rasters as in `Drive`; `view` is how they see the floor."""
         options = self.options
         self._move(pose)
         self._evidence *= np.float32(math.exp((self._time_s - time_s) / options.forget_s))
         self._time_s = time_s
-        if drive.way is not None:
-            self._evidence += self._laid(drive.way, drive.free_space, view, pose)
-            np.clip(self._evidence, options.least, options.most, out=self._evidence)
+        self._evidence += self._laid(way, free_space, view, pose)
+        np.clip(self._evidence, options.least, options.most, out=self._evidence)
 
     def aim(self, pose: Pose, came: Points) -> tuple[float, float] | None:
         """The point to steer to, in the robot's frame; None where nothing is known. `came` (n, 2): where it was."""
@@ -116,13 +115,13 @@ class Way:
         strip = (labels == best[0]).astype(np.uint8)
         return strip, strip & (1 - behind), best[1]
 
-    def _laid(self, way: Floats, free: Floats, view: FloorView, pose: Pose) -> Floats:
+    def _laid(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose) -> Floats:
         """The log-odds that a look adds to each cell."""
         cv2, options, step = self._cv2, self.options, self.options.cell_m
         height, _ = view.raster_hw
         depth = view.row_depth_m(np.arange(height, dtype=np.float64))
         sure = np.where(depth < options.range_m, np.minimum(1, options.sure_m / np.maximum(depth, 0.1)), 0)
-        change = ((2 * way - 1) * (free > 0.5) * (options.gain * sure[:, None])).astype(np.float32)
+        change = ((2 * way - 1) * (free_space > 0.5) * (options.gain * sure[:, None])).astype(np.float32)
         row, column = self._corner
         to_map = np.array([[step, 0, (column + 0.5) * step], [0, step, (row + 0.5) * step], [0, 0, 1]])
         cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)

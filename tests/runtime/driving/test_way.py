@@ -9,33 +9,36 @@ import pytest
 
 pytest.importorskip("cv2", reason="opencv-python is not installed")
 
-from helmsight.runtime.driving.way import Way, WayOptions
+from helmsight.runtime.driving.pilot import Pilot
+from helmsight.runtime.driving.way import Way
 from helmsight.runtime.mapping.geometry import FloorView, Points, Pose
-from helmsight.runtime.results import Drive
+from helmsight.runtime.results import Command, Drive, Floats
 from helmsight.runtime.sources import CameraGeometry
+
+from .test_pilot import Known
 
 VIEW = FloorView(CameraGeometry(fov_y_deg=80, height_m=0.3, pitch_deg=5), (240, 320), (48, 64))
 FAR = np.arange(0, 3, 0.05)
 BEND = np.vstack([np.stack([FAR[:40], np.zeros(40)], 1), np.stack([np.full(60, 2.0), -FAR], 1)])
 """Two metres straight on, then to the right."""
 NOWHERE = np.empty((0, 2))
+NO_LINE = np.full((1, 2), 99.0)
 
 
-def look(pose: Pose, line: Points) -> Drive:
-    """What a network says at `pose` where all is floor, and the way within 0.25 m of `line` (n, 2)."""
+def look(pose: Pose, line: Points) -> tuple[Floats, Floats]:
+    """The way and the floor as seen from `pose` where all is floor, and the way within 0.25 m of `line` (n, 2)."""
     height, width = VIEW.raster_hw
     columns, rows = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
     floor = pose.to_world(VIEW.to_floor(np.stack([columns.ravel(), rows.ravel()], 1)))
     free = np.isfinite(floor).all(1)
     near = np.hypot(*(floor[:, None] - line).transpose(2, 0, 1)).min(1) < 0.25
-    free, near = (mask.reshape(height, width).astype(np.float32) for mask in (free, near))
-    return Drive(0.0, 0.0, free, near)
+    return near.reshape(height, width).astype(np.float32), free.reshape(height, width).astype(np.float32)
 
 
 def seen(way: Way, poses: list[Pose], line: Points = BEND) -> float:
     """Add a look from each, ten a second; the time of the last."""
     for step, pose in enumerate(poses):
-        way.add(look(pose, line), VIEW, pose, step / 10)
+        way.add(*look(pose, line), VIEW, pose, step / 10)
     return (len(poses) - 1) / 10
 
 
@@ -53,7 +56,7 @@ def test_a_turn_is_known_when_it_has_left_the_picture() -> None:
     end_s = seen(way, came)
     for step in range(20):  # straight on into the corner, where the network sees no way any more
         here = Pose(1.8 + 0.03 * step)
-        way.add(look(here, np.full((1, 2), 99.0)), VIEW, here, end_s + step / 10)
+        way.add(*look(here, NO_LINE), VIEW, here, end_s + step / 10)
     aim = way.aim(here, np.array([(pose.x_m, pose.y_m) for pose in came]))
     assert aim is not None
     assert math.degrees(math.atan2(aim[1], aim[0])) < -80
@@ -66,7 +69,7 @@ def test_where_it_came_from_is_no_way_on() -> None:
     end_s = seen(way, [Pose(0.06 * step) for step in range(20)], straight)
     back = Pose(1.9, 0.0, math.pi)
     for step in range(10):
-        way.add(look(back, straight), VIEW, back, end_s + step / 10)
+        way.add(*look(back, straight), VIEW, back, end_s + step / 10)
     assert way.aim(back, np.stack([np.arange(0, 1.9, 0.18), np.zeros(11)], 1)) is None
 
 
@@ -75,7 +78,7 @@ def test_one_wrong_second_does_not_outweigh_what_was_seen_before() -> None:
     end_s = seen(way, [Pose(0.03 * step) for step in range(30)])
     pose, wrong = Pose(0.9), BEND * (1, -1)
     for step in range(5):
-        way.add(look(pose, wrong), VIEW, pose, end_s + step / 10)
+        way.add(*look(pose, wrong), VIEW, pose, end_s + step / 10)
     assert way.aim(pose, NOWHERE) is not None
     assert way.path[-1, 1] < -0.5
 
@@ -83,19 +86,29 @@ def test_one_wrong_second_does_not_outweigh_what_was_seen_before() -> None:
 def test_it_forgets() -> None:
     way = Way()
     end_s = seen(way, [Pose()] * 10)
-    nothing = look(Pose(), BEND)
-    way.add(Drive(0.0, 0.0, nothing.free_space * 0, nothing.way), VIEW, Pose(), end_s + 5)
+    nowhere, floor = look(Pose(), NO_LINE)
+    way.add(nowhere, floor * 0, VIEW, Pose(), end_s + 5)
     assert way.aim(Pose(), NOWHERE) is not None, "what is no floor says nothing"
-    way.add(Drive(0.0, 0.0, nothing.free_space), VIEW, Pose(), end_s + 60)
+    way.add(nowhere, floor * 0, VIEW, Pose(), end_s + 60)
     assert way.aim(Pose(), NOWHERE) is None
     seen(way, [Pose()] * 10)
-    way.add(Drive(0.0, 0.0, nothing.free_space), VIEW, Pose(20.0), 1.0)
-    way.add(Drive(0.0, 0.0, nothing.free_space), VIEW, Pose(), 1.1)
+    for place in (Pose(20.0), Pose()):
+        way.add(nowhere, floor * 0, VIEW, place, 1.0)
     assert way.aim(Pose(), NOWHERE) is None, "what was out of reach is gone"
-
-
-def test_without_a_word_on_the_way_nothing_is_known() -> None:
-    way = Way(WayOptions())
-    way.add(Drive(0.0, 0.0, np.ones(VIEW.raster_hw, np.float32)), VIEW, Pose(), 0.0)
-    assert way.aim(Pose(), NOWHERE) is None
     assert not len(way.path)
+
+
+def test_the_pilot_follows_it_whatever_the_steering_says() -> None:
+    mapper = Known(view=VIEW)
+    pilot = Pilot(mapper)
+    for step in range(90):
+        way, floor = look(mapper.pose, BEND)
+        command = pilot.command(Drive(0.0, 0.0, floor, way), step / 10)
+        assert isinstance(command, Command)
+        turn, ahead = command.steer * 0.16, command.speed * 0.06
+        mapper.pose = mapper.pose.then(Pose(ahead * math.cos(turn / 2), ahead * math.sin(turn / 2), turn))
+        cut_m = np.hypot(*(BEND - (mapper.pose.x_m, mapper.pose.y_m)).T).min()
+        assert cut_m < 0.35, "half of what it looks ahead, for the corner is sharp"
+        if mapper.pose.y_m < -2:
+            return
+    pytest.fail(f"it came as far as {mapper.pose}")
