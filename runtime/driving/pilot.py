@@ -30,7 +30,8 @@ class PilotOptions:
     word about straight on, and about where a thing that moves may be soon: the map says whether to stand still.
 
     To an aim that lies farther than `turn_rad` to a side it turns on the spot. Where it drives back on its own path it
-    turns again, to within `straight_rad` of how it went, but once in `patience_s`. A command is `obeyed` to within this
+    turns again, to within `straight_rad` of how it went, but once in `patience_s`. On the way on it looks `beyond_m`
+    farther than it steers to: that way bends, and the arc there does not go on. A command is `obeyed` to within this
     share (standard deviation), and nothing is known from one that is older than `longest_s`.
     """
 
@@ -39,6 +40,7 @@ class PilotOptions:
     turn_rad: float = math.radians(50)
     straight_rad: float = math.radians(35)
     patience_s: float = 20.0
+    beyond_m: float = 0.2
     obeyed: float = 0.2
     longest_s: float = 0.5
 
@@ -116,7 +118,7 @@ class Pilot:
             wanted = Wanted(float(np.clip(2 * bearing, -1, 1)), worth, stood)
         elif aim is not None:
             bearing = math.atan2(aim[1], aim[0])
-            wanted = Wanted(self._pursuit(aim), None, stood)
+            wanted = Wanted(self._pursuit(aim), None, stood, reach_m=math.hypot(*aim) + options.beyond_m)
         else:
             bearing, wanted = 0.0, Wanted(drive.steer, None, stood, been)
         turn = None if route else self._turned(bearing, pose, time_s)
@@ -168,7 +170,8 @@ class Pilot:
     def _turned(self, bearing: float, pose: Pose, time_s: float) -> Command | None:
         """The command to turn on the spot, to an aim at `bearing` or back to how the robot went; None for neither."""
         if self._back_to is None:
-            if abs(bearing) < self.options.turn_rad:
+            # A turn of the planner's goes on until there is an arc: both in turns would turn it to and fro for ever.
+            if abs(bearing) < self.options.turn_rad or self.planner.turning:
                 return None
             self.planner.stood_still()
             return Command(math.copysign(1.0, bearing), 0.0)

@@ -28,8 +28,8 @@ class WayOptions:
     and `most`, and falls by a factor of e in `forget_s`.
 
     Cells above `way` are way. A strip of them leads on where `fewest` are farther than `apart_m` from where the robot
-    came, and it is followed where its nearest cell is within `near_m`. The robot steers to what is `ahead_m` along it,
-    to the middle of the strip within `middle_m` of there.
+    came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m`. The robot steers to
+    what is `ahead_m` along it, to the middle of the strip within `middle_m` of there.
     """
 
     cell_m: float = 0.1
@@ -41,8 +41,9 @@ class WayOptions:
     most: float = 3.0
     forget_s: float = 15.0
     way: float = 0.7
-    fewest: int = 15
-    apart_m: float = 0.7
+    fewest: int = 12
+    apart_m: float = 0.6
+    left_m: float = 0.5
     near_m: float = 1.5
     ahead_m: float = 0.7
     middle_m: float = 0.3
@@ -96,7 +97,8 @@ class Way:
         cv2, options = self._cv2, self.options
         way = (self._evidence > options.way).astype(np.uint8)
         behind = np.zeros_like(way)
-        spots = self._cells(came)[:, ::-1]
+        left = np.hypot(*(came - (pose.x_m, pose.y_m)).T) > options.left_m
+        spots = self._cells(came[left])[:, ::-1]
         for column, row in spots[(np.abs(spots - self._size / 2) < self._size).all(1)].tolist():
             cv2.circle(behind, (column, row), round(options.apart_m / options.cell_m), 1, -1)
         count, labels = cv2.connectedComponents(way, connectivity=8)

@@ -15,6 +15,7 @@ from helmsight.runtime.mapping.geometry import FloorView, Points, Pose
 from helmsight.runtime.results import Command, Drive, Floats
 from helmsight.runtime.sources import CameraGeometry
 
+from .test_local import grid_with
 from .test_pilot import Known
 
 VIEW = FloorView(CameraGeometry(fov_y_deg=80, height_m=0.3, pitch_deg=5), (240, 320), (48, 64))
@@ -73,6 +74,16 @@ def test_where_it_came_from_is_no_way_on() -> None:
     assert way.aim(back, np.stack([np.arange(0, 1.9, 0.18), np.zeros(11)], 1)) is None
 
 
+def test_standing_still_it_knows_the_way_before_it() -> None:
+    way, stood = Way(), Pose(0.9)
+    end_s = seen(way, [*(Pose(0.03 * step) for step in range(30)), *[stood] * 30], BEND[:30])
+    assert end_s > 5
+    came = np.vstack([np.stack([np.arange(0, 0.9, 0.09), np.zeros(10)], 1), np.tile((0.9, 0.0), (10, 1))])
+    aim = way.aim(stood, came)
+    assert aim is not None
+    assert 0.3 < aim[0] < 0.8
+
+
 def test_one_wrong_second_does_not_outweigh_what_was_seen_before() -> None:
     way = Way()
     end_s = seen(way, [Pose(0.03 * step) for step in range(30)])
@@ -112,3 +123,18 @@ def test_the_pilot_follows_it_whatever_the_steering_says() -> None:
         if mapper.pose.y_m < -2:
             return
     pytest.fail(f"it came as far as {mapper.pose}")
+
+
+def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
+    mapper = Known(grid_with((0.25, -3, 0.4, 3)), view=VIEW)
+    pilot = Pilot(mapper)
+    seen(pilot.way, [Pose()] * 20, BEND[:40])
+    nowhere, floor = look(mapper.pose, NO_LINE)
+    first = pilot.command(Drive(0.0, 0.0, floor * 0, nowhere), 2.0)
+    assert isinstance(first, Command)
+    assert first.speed == 0
+    seen(pilot.way, [Pose()] * 60, np.stack([0.2 + FAR / 4, -first.steer * FAR], 1))
+    for step in range(1, 6):
+        mapper.pose = Pose(yaw_rad=0.16 * first.steer * step)
+        assert pilot.command(Drive(0.0, 0.0, floor * 0, nowhere), 6 + step / 10) == first
+        assert pilot.way.path[-1, 1] * first.steer < -0.3
