@@ -91,12 +91,14 @@ class Drive:
     `steer` is -1..1, positive to the left (counter-clockwise, REP 103), 1 being the robot's largest turn rate.
     `collision_probability` is 0..1: something is so near ahead that going on would hit it.
     `free_space` (h, w) float32 in 0..1 is the probability that the floor is visible in that cell; the grid covers the
-    whole frame, row 0 at the top.
+    whole frame, row 0 at the top. `way`, of the same shape and range, is the probability that the floor in that cell
+    lies on the way on; None of a network that does not say.
     """
 
     steer: float
     collision_probability: float
     free_space: Floats
+    way: Floats | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -119,7 +121,8 @@ class Drive:
     def finite(self) -> bool:
         """False when the network answered NaN anywhere, which must neither move a robot nor get into its map."""
         figures = math.isfinite(self.steer) and math.isfinite(self.collision_probability)
-        return figures and bool(np.isfinite(self.free_space).all())
+        rasters = (self.free_space, self.way)
+        return figures and all(raster is None or bool(np.isfinite(raster).all()) for raster in rasters)
 
 
 def _plain(values: Floats, digits: int) -> list[Any]:

@@ -92,13 +92,14 @@ class Wanted:
     """Where to go: `steer` -1..1, or the way along which floor points (n, 2) of the map are `worth` more, in metres.
 
     `stood` (n, 2) is where something stood lately that is not on the map, and `been` (n, 3) x, y and heading of where
-    the robot was: it rather does not go back there.
+    the robot was: it rather does not go back there. What is farther along an arc than `reach_m` does not matter.
     """
 
     steer: float
     worth: Callable[[Points], Array] | None = None
     stood: Points = field(default_factory=lambda: np.empty((0, 2)))
     been: Array = field(default_factory=lambda: np.empty((0, 3)))
+    reach_m: float = np.inf
 
 
 class LocalPlanner:
@@ -124,11 +125,12 @@ class LocalPlanner:
         options = self.options
         points = pose.to_world(self._arcs.reshape(-1, 2))
         room, here = self._rooms(grid, pose, self._arcs, wanted.stood)
-        count = self._free_steps(room, here, self._within)
+        within = self._within & (self._along <= wanted.reach_m)
+        count = self._free_steps(room, here, within)
         free = count * options.step_m
         used = np.arange(len(self._along)) < np.maximum(count, 1)[:, None]
         clear = np.where(used, np.minimum(room, options.clear_m), 0).sum(1) / used.sum(1)
-        score = options.free_weight * np.where(count >= self._within.sum(1), options.horizon_m, free)
+        score = options.free_weight * np.where(count >= within.sum(1), options.horizon_m, free)
         score += options.clear_weight * clear - options.steady_weight * np.abs(self._steers - self._last)
         ends = points.reshape(*self._arcs.shape)[np.arange(len(count)), np.maximum(count, 1) - 1]
         if wanted.worth is None:
@@ -149,6 +151,11 @@ class LocalPlanner:
         back."""
         near = np.hypot(*(ends[:, None] - been[:, :2]).transpose(2, 0, 1)) < self.options.back_m
         return np.asarray((near & (np.cos(looks[:, None] - been[:, 2]) < -0.5)).any(1))
+
+    @property
+    def turning(self) -> bool:
+        """True while it turns on the spot, for no arc is free."""
+        return self._turning != 0
 
     def stood_still(self) -> None:
         """Say that the robot was told something else than the plan, so that a turn it was in begins anew."""

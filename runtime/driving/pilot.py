@@ -1,7 +1,8 @@
 """The pilot: maps what the network sees while it drives, and chooses each command on that map.
 
 The network alone steers by one frame; the pilot remembers what has left the picture, keeps the robot's width clear of
-it, does not turn back the way it came, and, with a goal, follows the shortest known way there.
+it, follows the way on where that was seen, does not turn back the way it came, and, with a goal, follows the shortest
+known way there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..mapping.geometry import Pose
+from ..mapping.geometry import Points, Pose
 from ..mapping.mapper import Mapper
 from ..mapping.motion import Motion
 from ..results import Command, Drive, Stop
@@ -20,6 +21,7 @@ from .lately import Lately, Patience
 from .local import LocalPlanner, Plan, RobotShape, Wanted
 from .route import Route
 from .trail import Trail
+from .way import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class PilotOptions:
     word about straight on, and about where a thing that moves may be soon: the map says whether to stand still.
 
     To an aim that lies farther than `turn_rad` to a side it turns on the spot. Where it drives back on its own path it
-    turns again, to within `straight_rad` of how it went, but once in `patience_s`. A command is `obeyed` to within this
+    turns again, to within `straight_rad` of how it went, but once in `patience_s`. On the way on it looks `beyond_m`
+    farther than it steers to: that way bends, and the arc there does not go on. A command is `obeyed` to within this
     share (standard deviation), and nothing is known from one that is older than `longest_s`.
     """
 
@@ -37,6 +40,7 @@ class PilotOptions:
     turn_rad: float = math.radians(50)
     straight_rad: float = math.radians(35)
     patience_s: float = 20.0
+    beyond_m: float = 0.2
     obeyed: float = 0.2
     longest_s: float = 0.5
 
@@ -59,6 +63,7 @@ class Pilot:
         self._trail = Trail()
         self._lately, self._patience = Lately(), Patience()
         self._explorer = Explorer(robot.radius_m)
+        self.way = Way()
         self._back_to: float | None = None
         self._last: tuple[Command | None, float] = (None, 0.0)
         self._ignored_until = -math.inf
@@ -100,22 +105,51 @@ class Pilot:
             self.arrived = True
             return Stop(f"goal {route} reached")
         been = self._trail.been(time_s)
-        worth = route.worth(grid, pose) if route else self._way_on(drive, pose, time_s)
+        aim = None if route else self._along_way(drive, pose, been[:, :2], time_s)
+        worth: Worth | None = None
+        if route:
+            worth = route.worth(grid, pose)
+        elif aim is None:
+            worth = self._way_on(drive, pose, time_s)
         if route and route.unreachable:
             return Stop(f"goal {route}: what stands around it or the robot leaves no way; choose another one")
-        bearing = steepest(worth, pose) if worth else 0.0
+        if worth is not None:
+            bearing = steepest(worth, pose)
+            wanted = Wanted(float(np.clip(2 * bearing, -1, 1)), worth, stood)
+        elif aim is not None:
+            bearing = math.atan2(aim[1], aim[0])
+            wanted = Wanted(self._pursuit(aim), None, stood, reach_m=math.hypot(*aim) + options.beyond_m)
+        else:
+            bearing, wanted = 0.0, Wanted(drive.steer, None, stood, been)
         turn = None if route else self._turned(bearing, pose, time_s)
         if turn is not None:
             self._patience.leave()
             return turn
-        wanted = float(np.clip(2 * bearing, -1, 1)) if worth else drive.steer
-        self.plan = self.planner.plan(grid, pose, Wanted(wanted, worth, stood, np.empty((0, 3)) if worth else been))
+        self.plan = self.planner.plan(grid, pose, wanted)
         chosen = self.plan.command
         if self._patience.waits(len(stood) > 0 and chosen.speed == 0, self.mapper.edge, time_s):
             self.planner.stood_still()
             return Command(0.0, 0.0)
         share = (1 - drive.collision_probability) / (1 - options.slow_from)
         return Command(chosen.steer, chosen.speed * min(1.0, max(options.slowest, share)))
+
+    def _along_way(self, drive: Drive, pose: Pose, came: Points, time_s: float) -> tuple[float, float] | None:
+        """The point of the remembered way to steer to, in the robot's frame; None where none is known."""
+        view = self.mapper.view
+        if drive.way is None or view is None:
+            return None
+        self.way.add(drive.way, drive.free_space, view, pose, time_s)
+        aim = self.way.aim(pose, came)
+        if aim is not None:
+            self._back_to = None
+        return aim
+
+    def _pursuit(self, aim: tuple[float, float]) -> float:
+        """The steering to `aim` along a circle (Coulter 1992, Implementation of the pure pursuit path tracking
+        algorithm)."""
+        curvature = 2 * math.sin(math.atan2(aim[1], aim[0])) / max(math.hypot(*aim), 0.3)
+        robot = self.planner.robot
+        return float(np.clip(curvature * robot.max_speed_mps / robot.max_yaw_rate_rps, -1, 1))
 
     def _way_on(self, drive: Drive, pose: Pose, time_s: float) -> Worth | None:
         """What floor points are worth where the way ends ahead; None where it goes on.
@@ -136,7 +170,8 @@ class Pilot:
     def _turned(self, bearing: float, pose: Pose, time_s: float) -> Command | None:
         """The command to turn on the spot, to an aim at `bearing` or back to how the robot went; None for neither."""
         if self._back_to is None:
-            if abs(bearing) < self.options.turn_rad:
+            # A turn of the planner's goes on until there is an arc: both in turns would turn it to and fro for ever.
+            if abs(bearing) < self.options.turn_rad or self.planner.turning:
                 return None
             self.planner.stood_still()
             return Command(math.copysign(1.0, bearing), 0.0)

@@ -22,7 +22,7 @@ def camera_picture(manifest: Manifest) -> TensorSpec:
     return picture
 
 
-def check_outputs(manifest: Manifest, expected: Mapping[str, tuple[int | None, ...]]) -> None:
+def check_outputs(manifest: Manifest, expected: Mapping[str, tuple[int | str | None, ...]]) -> None:
     """Raises BadArtefact where an output is missing, or of another shape; None is a dimension of any size."""
     found = {spec.name: spec for spec in manifest.outputs}
     if missing := [name for name in expected if name not in found]:

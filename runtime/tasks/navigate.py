@@ -22,8 +22,8 @@ TINT = np.stack([np.arange(256) * 0.65 + 0.35 * c for c in FLOOR_BGR], axis=-1)[
 class NavigateTask:
     """A network with outputs `steer` (1, 1), `collision` (1, 1) and `free_space` (1, h, w), all float32.
 
-    Their ranges are those of `Drive`. The frame is stretched to the network's size, without letterbox, so that the
-    free-space grid covers all of it.
+    It may have `way` too, of the shape of `free_space`. Their ranges are those of `Drive`. The frame is stretched to
+    the network's size, without letterbox, so that the grids cover all of it.
     """
 
     name = "navigate"
@@ -31,6 +31,10 @@ class NavigateTask:
     def __init__(self, manifest: Manifest) -> None:
         picture = camera_picture(manifest)
         check_outputs(manifest, {"steer": (1, 1), "collision": (1, 1), "free_space": (1, None, None)})
+        shapes = {spec.name: spec.shape for spec in manifest.outputs}
+        self._way = "way" in shapes
+        if self._way:
+            check_outputs(manifest, {"way": shapes["free_space"]})
         self._input = picture.name
         self._hw = picture.image_hw
 
@@ -42,6 +46,7 @@ class NavigateTask:
             steer=float(np.clip(outputs["steer"].item(), -1, 1)),
             collision_probability=float(np.clip(outputs["collision"].item(), 0, 1)),
             free_space=outputs["free_space"][0],
+            way=outputs["way"][0] if self._way else None,
         )
 
     def draw(self, image: Image, record: Any) -> None:

@@ -124,6 +124,22 @@ def test_navigate_decodes_and_limits() -> None:
     assert not picture[100, 100].any(), "the wall is not"
 
 
+def test_navigate_may_say_where_the_way_leads() -> None:
+    whole = navigate_manifest()
+    with_way = replace(whole, outputs=(*whole.outputs, TensorSpec("way", (1, 36, 48), "float32")))
+    figure, raster = np.zeros((1, 1), np.float32), np.zeros((1, 36, 48), np.float32)
+    outputs = {"steer": figure, "collision": figure, "free_space": raster, "way": raster + 0.5}
+    assert task_for(whole).decode(outputs, (480, 640)).way is None
+    drive = task_for(with_way).decode(outputs, (480, 640))
+    assert drive.way is not None
+    assert drive.way.shape == (36, 48)
+    assert drive.finite
+    assert not task_for(with_way).decode(outputs | {"way": raster + np.nan}, (480, 640)).finite
+    other = replace(whole, outputs=(*whole.outputs, TensorSpec("way", (1, 18, 24), "float32")))
+    with pytest.raises(BadArtefact, match=r"output way is float32 \(1, 18, 24\), expected float32 1 x 36 x 48"):
+        task_for(other)
+
+
 def test_raw_feeds_any_picture_input() -> None:
     spec = TensorSpec("x", (1, 3, 4, 6), "float32", "NCHW", "RGB", (0.0, 1.0))
     task = task_for(Manifest("own", "", (spec,), (TensorSpec("y", (1, 2), "float32"),)))

@@ -56,6 +56,13 @@ def test_arcs_are_those_that_the_robot_drives() -> None:
     assert np.hypot(plan.arc[:, 0], plan.arc[:, 1] - radius) == pytest.approx(radius)
 
 
+def test_what_lies_farther_than_where_it_steers_to_does_not_matter() -> None:
+    """A circle that leads to a place beside the robot ends at the wall that the way itself goes along."""
+    grid = grid_with((-3, 0.75, 3, 0.9))
+    assert LocalPlanner().plan(grid, Pose(), Wanted(0.75)).command.steer < 0.5
+    assert LocalPlanner().plan(grid, Pose(), Wanted(0.75, reach_m=0.6)).command.steer == pytest.approx(0.75, abs=0.07)
+
+
 @pytest.mark.parametrize("side", [1, -1])
 def test_it_goes_around_a_box_in_the_way(side: int) -> None:
     y = -0.1 * side

@@ -13,7 +13,7 @@ pytest.importorskip("cv2", reason="opencv-python is not installed")
 from helmsight.runtime.driving.pilot import Pilot
 from helmsight.runtime.driving.piloted import PilotedSinks
 from helmsight.runtime.driving.route import Route
-from helmsight.runtime.mapping.geometry import Points, Pose
+from helmsight.runtime.mapping.geometry import FloorView, Points, Pose
 from helmsight.runtime.mapping.grid import FloorEdge, OccupancyGrid
 from helmsight.runtime.results import Command, Drive, Frame, Reading, Result, Stop
 
@@ -31,6 +31,7 @@ class Known:
     pose: Pose = field(default_factory=Pose)
     stands: Points = field(default_factory=lambda: np.empty((0, 2)))
     edge: FloorEdge | None = None
+    view: FloorView | None = None
 
 
 @dataclass

@@ -1,0 +1,174 @@
+"""The way on as the network saw it in the last seconds, remembered on the floor around the robot.
+
+A door at the side of a room leaves the camera's view before the robot turns to it, and no single look tells of it any
+more. So each look's word on where the way leads is laid on the floor, and the robot follows the strip that they make.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...devices.errors import need
+from ..mapping.geometry import FloorView, Points, Pose
+from ..results import Floats
+from .waves import spread
+
+Cells = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class WayOptions:
+    """What is remembered is a square of cells of `cell_m` that reaches `reach_m` from the robot. A look from `sure_m`
+    adds up to `gain` log-odds to a cell, farther ones less, nothing from `range_m` on; their sum stays between `least`
+    and `most`, and falls by a factor of e in `forget_s`.
+
+    Cells above `way` are way. A strip of them leads on where `fewest` are farther than `apart_m` from where the robot
+    came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m`. The robot steers to
+    what is `ahead_m` along it, to the middle of the strip within `middle_m` of there.
+    """
+
+    cell_m: float = 0.1
+    reach_m: float = 4.0
+    range_m: float = 3.5
+    sure_m: float = 1.0
+    gain: float = 0.15
+    least: float = -1.5
+    most: float = 3.0
+    forget_s: float = 15.0
+    way: float = 0.7
+    fewest: int = 12
+    apart_m: float = 0.6
+    left_m: float = 0.5
+    near_m: float = 1.5
+    ahead_m: float = 0.7
+    middle_m: float = 0.3
+
+
+class Way:
+    """What is remembered of the way on. `path` (n, 2) on the map is how it was followed last, from the robot on."""
+
+    def __init__(self, options: WayOptions = WayOptions()) -> None:
+        self._cv2: Any = need("cv2", "cpu")
+        self.options = options
+        self.path: Points = np.empty((0, 2))
+        self._size = 2 * round(options.reach_m / options.cell_m) + 1
+        self._evidence: Floats = np.zeros((self._size, self._size), np.float32)
+        self._corner = (0, 0)  # the row and the column of its first cell, counted from the map's origin
+        self._time_s = -math.inf
+
+    def add(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose, time_s: float) -> None:
+        """Add one look, both rasters as in `Drive`; `view` is how they see the floor."""
+        options = self.options
+        self._move(pose)
+        self._evidence *= np.float32(math.exp((self._time_s - time_s) / options.forget_s))
+        self._time_s = time_s
+        self._evidence += self._laid(way, free_space, view, pose)
+        np.clip(self._evidence, options.least, options.most, out=self._evidence)
+
+    def aim(self, pose: Pose, came: Points) -> tuple[float, float] | None:
+        """The point to steer to, in the robot's frame; None where nothing is known. `came` (n, 2): where it was."""
+        options, step = self.options, self.options.cell_m
+        self.path = np.empty((0, 2))
+        found = self._strip(pose, came)
+        if found is None:
+            return None
+        strip, ahead, start = found
+        steps = spread(self._cv2, strip, start)
+        rows, columns = np.nonzero(ahead)
+        at = steps[rows, columns].argmax()
+        cells = _back(steps, (int(rows[at]), int(columns[at])))[::-1]
+        path = self._places(np.array(cells))
+        here = np.array([pose.x_m, pose.y_m])
+        along = np.hypot(*(path[0] - here)) + step * np.arange(len(path))
+        self.path = np.vstack([here, path])
+        point = path[min(int(np.searchsorted(along, options.ahead_m)), len(path) - 1)]
+        strip_at = self._places(np.argwhere(strip))
+        near = strip_at[np.hypot(*(strip_at - point).T) < options.middle_m]
+        ((x, y),) = pose.inverse().to_world(near.mean(0)[None]).tolist()
+        return x, y
+
+    def _strip(self, pose: Pose, came: Points) -> tuple[Cells, Cells, tuple[int, int]] | None:
+        """The cells of the strip to follow, those of them that lead on, and the cell at which it begins."""
+        cv2, options = self._cv2, self.options
+        way = (self._evidence > options.way).astype(np.uint8)
+        behind = np.zeros_like(way)
+        left = np.hypot(*(came - (pose.x_m, pose.y_m)).T) > options.left_m
+        spots = self._cells(came[left])[:, ::-1]
+        for column, row in spots[(np.abs(spots - self._size / 2) < self._size).all(1)].tolist():
+            cv2.circle(behind, (column, row), round(options.apart_m / options.cell_m), 1, -1)
+        count, labels = cv2.connectedComponents(way, connectivity=8)
+        on = np.bincount(labels[(way > 0) & (behind == 0)], minlength=count)
+        best = None
+        for label in range(1, count):
+            if on[label] < options.fewest:
+                continue
+            cells = np.argwhere(labels == label)
+            away = np.hypot(*(self._places(cells) - (pose.x_m, pose.y_m)).T)
+            nearest = int(away.argmin())
+            if away[nearest] < options.near_m and (best is None or on[label] > on[best[0]]):
+                best = label, tuple(cells[nearest].tolist())
+        if best is None:
+            return None
+        strip = (labels == best[0]).astype(np.uint8)
+        return strip, strip & (1 - behind), best[1]
+
+    def _laid(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose) -> Floats:
+        """The log-odds that a look adds to each cell."""
+        cv2, options, step = self._cv2, self.options, self.options.cell_m
+        height, _ = view.raster_hw
+        depth = view.row_depth_m(np.arange(height, dtype=np.float64))
+        sure = np.where(depth < options.range_m, np.minimum(1, options.sure_m / np.maximum(depth, 0.1)), 0)
+        change = ((2 * way - 1) * (free_space > 0.5) * (options.gain * sure[:, None])).astype(np.float32)
+        row, column = self._corner
+        to_map = np.array([[step, 0, (column + 0.5) * step], [0, step, (row + 0.5) * step], [0, 0, 1]])
+        cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
+        back = pose.inverse()
+        to_robot = np.array([[cos, sin, back.x_m], [-sin, cos, back.y_m], [0, 0, 1]])
+        to_pixel = view.floor_to_image @ to_robot @ to_map
+        size = (self._size, self._size)
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        laid: Floats = cv2.warpPerspective(change, to_pixel, size, flags=how)
+        along = np.arange(self._size)
+        # A homography mirrors what lies behind the camera into the picture.
+        laid[to_pixel[2, 0] * along + to_pixel[2, 1] * along[:, None] + to_pixel[2, 2] <= 0] = 0
+        return laid
+
+    def _move(self, pose: Pose) -> None:
+        """Keep the robot in the middle: what gets out of the square is forgotten."""
+        half = self._size // 2
+        ((row, column),) = np.floor(np.array([[pose.y_m, pose.x_m]]) / self.options.cell_m).astype(int).tolist()
+        down, right = row - half - self._corner[0], column - half - self._corner[1]
+        self._corner = row - half, column - half
+        if not (down or right):
+            return
+        moved, size = np.zeros_like(self._evidence), self._size
+        if abs(down) < size and abs(right) < size:
+            to = slice(max(0, -down), size - max(0, down)), slice(max(0, -right), size - max(0, right))
+            of = slice(max(0, down), size - max(0, -down)), slice(max(0, right), size - max(0, -right))
+            moved[to] = self._evidence[of]
+        self._evidence = moved
+
+    def _cells(self, points: Points) -> NDArray[np.intp]:
+        return np.floor(points[:, ::-1] / self.options.cell_m).astype(np.intp) - self._corner
+
+    def _places(self, cells: NDArray[np.intp]) -> Points:
+        return np.asarray((cells + self._corner + 0.5)[:, ::-1] * self.options.cell_m)
+
+
+def _back(steps: Floats, cell: tuple[int, int]) -> list[tuple[int, int]]:
+    """The cells from `cell` down to where the wave began."""
+    cells = [cell]
+    padded = np.pad(steps, 1, constant_values=np.inf)
+    while padded[cell[0] + 1, cell[1] + 1] > 0:
+        around = padded[cell[0] : cell[0] + 3, cell[1] : cell[1] + 3]
+        row, column = divmod(int(around.argmin()), 3)
+        if (row, column) == (1, 1):
+            break
+        cell = cell[0] + row - 1, cell[1] + column - 1
+        cells.append(cell)
+    return cells

@@ -1,0 +1,140 @@
+"""The remembered way, from looks at a floor that is drawn here."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="opencv-python is not installed")
+
+from helmsight.runtime.driving.pilot import Pilot
+from helmsight.runtime.driving.way import Way
+from helmsight.runtime.mapping.geometry import FloorView, Points, Pose
+from helmsight.runtime.results import Command, Drive, Floats
+from helmsight.runtime.sources import CameraGeometry
+
+from .test_local import grid_with
+from .test_pilot import Known
+
+VIEW = FloorView(CameraGeometry(fov_y_deg=80, height_m=0.3, pitch_deg=5), (240, 320), (48, 64))
+FAR = np.arange(0, 3, 0.05)
+BEND = np.vstack([np.stack([FAR[:40], np.zeros(40)], 1), np.stack([np.full(60, 2.0), -FAR], 1)])
+"""Two metres straight on, then to the right."""
+NOWHERE = np.empty((0, 2))
+NO_LINE = np.full((1, 2), 99.0)
+
+
+def look(pose: Pose, line: Points) -> tuple[Floats, Floats]:
+    """The way and the floor as seen from `pose` where all is floor, and the way within 0.25 m of `line` (n, 2)."""
+    height, width = VIEW.raster_hw
+    columns, rows = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
+    floor = pose.to_world(VIEW.to_floor(np.stack([columns.ravel(), rows.ravel()], 1)))
+    free = np.isfinite(floor).all(1)
+    near = np.hypot(*(floor[:, None] - line).transpose(2, 0, 1)).min(1) < 0.25
+    return near.reshape(height, width).astype(np.float32), free.reshape(height, width).astype(np.float32)
+
+
+def seen(way: Way, poses: list[Pose], line: Points = BEND) -> float:
+    """Add a look from each, ten a second; the time of the last."""
+    for step, pose in enumerate(poses):
+        way.add(*look(pose, line), VIEW, pose, step / 10)
+    return (len(poses) - 1) / 10
+
+
+def test_it_steers_to_the_middle_of_the_way_before_it() -> None:
+    way = Way()
+    seen(way, [Pose(0.0, 0.1, 0.2)] * 10)
+    aim = way.aim(Pose(0.0, 0.1, 0.2), NOWHERE)
+    assert aim is not None
+    assert Pose(0.0, 0.1, 0.2).to_world(np.array([aim])) == pytest.approx(np.array([[0.7, 0.0]]), abs=0.12)
+
+
+def test_a_turn_is_known_when_it_has_left_the_picture() -> None:
+    way = Way()
+    came = [Pose(0.06 * step) for step in range(30)]
+    end_s = seen(way, came)
+    for step in range(20):  # straight on into the corner, where the network sees no way any more
+        here = Pose(1.8 + 0.03 * step)
+        way.add(*look(here, NO_LINE), VIEW, here, end_s + step / 10)
+    aim = way.aim(here, np.array([(pose.x_m, pose.y_m) for pose in came]))
+    assert aim is not None
+    assert math.degrees(math.atan2(aim[1], aim[0])) < -80
+    assert way.path[-1, 1] < -1
+
+
+def test_where_it_came_from_is_no_way_on() -> None:
+    way = Way()
+    straight = BEND[:40]
+    end_s = seen(way, [Pose(0.06 * step) for step in range(20)], straight)
+    back = Pose(1.9, 0.0, math.pi)
+    for step in range(10):
+        way.add(*look(back, straight), VIEW, back, end_s + step / 10)
+    assert way.aim(back, np.stack([np.arange(0, 1.9, 0.18), np.zeros(11)], 1)) is None
+
+
+def test_standing_still_it_knows_the_way_before_it() -> None:
+    way, stood = Way(), Pose(0.9)
+    end_s = seen(way, [*(Pose(0.03 * step) for step in range(30)), *[stood] * 30], BEND[:30])
+    assert end_s > 5
+    came = np.vstack([np.stack([np.arange(0, 0.9, 0.09), np.zeros(10)], 1), np.tile((0.9, 0.0), (10, 1))])
+    aim = way.aim(stood, came)
+    assert aim is not None
+    assert 0.3 < aim[0] < 0.8
+
+
+def test_one_wrong_second_does_not_outweigh_what_was_seen_before() -> None:
+    way = Way()
+    end_s = seen(way, [Pose(0.03 * step) for step in range(30)])
+    pose, wrong = Pose(0.9), BEND * (1, -1)
+    for step in range(5):
+        way.add(*look(pose, wrong), VIEW, pose, end_s + step / 10)
+    assert way.aim(pose, NOWHERE) is not None
+    assert way.path[-1, 1] < -0.5
+
+
+def test_it_forgets() -> None:
+    way = Way()
+    end_s = seen(way, [Pose()] * 10)
+    nowhere, floor = look(Pose(), NO_LINE)
+    way.add(nowhere, floor * 0, VIEW, Pose(), end_s + 5)
+    assert way.aim(Pose(), NOWHERE) is not None, "what is no floor says nothing"
+    way.add(nowhere, floor * 0, VIEW, Pose(), end_s + 60)
+    assert way.aim(Pose(), NOWHERE) is None
+    seen(way, [Pose()] * 10)
+    for place in (Pose(20.0), Pose()):
+        way.add(nowhere, floor * 0, VIEW, place, 1.0)
+    assert way.aim(Pose(), NOWHERE) is None, "what was out of reach is gone"
+    assert not len(way.path)
+
+
+def test_the_pilot_follows_it_whatever_the_steering_says() -> None:
+    mapper = Known(view=VIEW)
+    pilot = Pilot(mapper)
+    for step in range(90):
+        way, floor = look(mapper.pose, BEND)
+        command = pilot.command(Drive(0.0, 0.0, floor, way), step / 10)
+        assert isinstance(command, Command)
+        turn, ahead = command.steer * 0.16, command.speed * 0.06
+        mapper.pose = mapper.pose.then(Pose(ahead * math.cos(turn / 2), ahead * math.sin(turn / 2), turn))
+        cut_m = np.hypot(*(BEND - (mapper.pose.x_m, mapper.pose.y_m)).T).min()
+        assert cut_m < 0.35, "half of what it looks ahead, for the corner is sharp"
+        if mapper.pose.y_m < -2:
+            return
+    pytest.fail(f"it came as far as {mapper.pose}")
+
+
+def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
+    mapper = Known(grid_with((0.25, -3, 0.4, 3)), view=VIEW)
+    pilot = Pilot(mapper)
+    seen(pilot.way, [Pose()] * 20, BEND[:40])
+    nowhere, floor = look(mapper.pose, NO_LINE)
+    first = pilot.command(Drive(0.0, 0.0, floor * 0, nowhere), 2.0)
+    assert isinstance(first, Command)
+    assert first.speed == 0
+    seen(pilot.way, [Pose()] * 60, np.stack([0.2 + FAR / 4, -first.steer * FAR], 1))
+    for step in range(1, 6):
+        mapper.pose = Pose(yaw_rad=0.16 * first.steer * step)
+        assert pilot.command(Drive(0.0, 0.0, floor * 0, nowhere), 6 + step / 10) == first
+        assert pilot.way.path[-1, 1] * first.steer < -0.3
