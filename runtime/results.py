@@ -109,13 +109,16 @@ class Drive:
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Drive:
-        """What a recording has: that of `to_json`, and `free_space` in per cent. KeyError, TypeError or ValueError
-        where it is something else."""
+        """What a recording has: that of `to_json`, and `free_space` and perhaps `way` in per cent. KeyError, TypeError
+        or ValueError where it is something else."""
         steer, collision = (math.nan if said[k] is None else float(said[k]) for k in ("steer", "collision_probability"))
         free = np.array(said["free_space"], np.float32) / np.float32(100)
         if free.ndim != 2:
             raise ValueError(f"free_space has {free.ndim} dimensions; expected 2")
-        return cls(steer, collision, free)
+        way = np.array(said["way"], np.float32) / np.float32(100) if "way" in said else None
+        if way is not None and way.shape != free.shape:
+            raise ValueError(f"way is {way.shape}, expected {free.shape} as of free_space")
+        return cls(steer, collision, free, way)
 
     @property
     def finite(self) -> bool:

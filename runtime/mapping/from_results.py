@@ -41,7 +41,8 @@ class ResultMapper:
         if self._straighten:
             self._straighten.check((frame.image.shape[0], frame.image.shape[1]))
             frame = replace(frame, image=self._straighten(frame.image))
-            drive = replace(drive, free_space=self._straighten(drive.free_space))
+            way = None if drive.way is None else self._straighten(drive.way)
+            drive = replace(drive, free_space=self._straighten(drive.free_space), way=way)
         self.mapper.update(frame, drive, wheels)
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..recording import Recording
 from ..results import Result
 
-BESIDE = ("of_frame", "stage_ms", "free_space")
+BESIDE = ("of_frame", "stage_ms", "free_space", "way")
 """In a recorded line, but no part of the record."""
 
 

@@ -212,9 +212,11 @@ def _writer(path: Path, fps: float, size: tuple[int, int]) -> Any:
 
 
 def _line(result: Result) -> dict[str, Any]:
-    """A line of the log, with the free space, which is drawn when results are compared."""
+    """A line of the log, with free space and way, which are drawn when results are compared."""
     line = as_json(result, time.perf_counter_ns())
     for name, reading in result.readings.items():
-        if isinstance(reading.record, Drive) and reading.record.finite:
-            line[name]["free_space"] = (reading.record.free_space * 100).round().astype(int).tolist()
+        if isinstance(drive := reading.record, Drive) and drive.finite:
+            for raster in ("free_space", "way"):
+                if (probability := getattr(drive, raster)) is not None:
+                    line[name][raster] = (probability * 100).round().astype(int).tolist()
     return line

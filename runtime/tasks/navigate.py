@@ -8,15 +8,21 @@ import numpy as np
 
 from ..backends import Feeds, Outputs
 from ..bundle import Manifest
-from ..results import Drive, Image
+from ..results import Drive, Floats, Image
 from ._picture import camera_picture, check_outputs, resize
 
-FLOOR_BGR = (200, 160, 40)
+FLOOR_BGR, WAY_BGR = (200, 160, 40), (60, 190, 60)
 WARN_BGR = (40, 40, 235)
 BAR_BGR = (80, 200, 240)
 TEXT_BGR = (245, 245, 245)
-TINT = np.stack([np.arange(256) * 0.65 + 0.35 * c for c in FLOOR_BGR], axis=-1)[None].astype(np.uint8)
-"""A look-up table (1, 256, 3): a third of the floor's colour over the picture's."""
+
+
+def _tint_of(bgr: tuple[int, int, int]) -> Image:
+    """A look-up table (1, 256, 3): a third of the colour over the picture's."""
+    return np.stack([np.arange(256) * 0.65 + 0.35 * c for c in bgr], axis=-1)[None].astype(np.uint8)
+
+
+TINT, WAY_TINT = _tint_of(FLOOR_BGR), _tint_of(WAY_BGR)
 
 
 class NavigateTask:
@@ -52,21 +58,23 @@ class NavigateTask:
     def draw(self, image: Image, record: Any) -> None:
         if not record.finite:  # what is no number has no place in the picture; the command is a STOP
             return
-        _tint_floor(image, record)
+        _tint(image, record.free_space, TINT, FLOOR_BGR)
+        if record.way is not None:
+            _tint(image, record.way, WAY_TINT, WAY_BGR)
         _draw_steering(image, record.steer)
         _draw_figures(image, record)
 
 
-def _tint_floor(image: Image, drive: Drive) -> None:
+def _tint(image: Image, probability: Floats, tint: Image, bgr: tuple[int, int, int]) -> None:
+    """Tint what is likely, and draw its edge."""
     import cv2
 
     height, width = image.shape[:2]
-    share = (drive.free_space * 255).astype(np.uint8)
-    free = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = cv2.threshold(free, 127, 255, cv2.THRESH_BINARY)[1]
-    cv2.copyTo(cv2.LUT(image, TINT), mask, image)
+    share = cv2.resize((probability * 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = cv2.threshold(share, 127, 255, cv2.THRESH_BINARY)[1]
+    cv2.copyTo(cv2.LUT(image, tint), mask, image)
     edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(image, edges, -1, FLOOR_BGR, 1, cv2.LINE_AA)
+    cv2.drawContours(image, edges, -1, bgr, 1, cv2.LINE_AA)
 
 
 def _draw_steering(image: Image, steer: float) -> None:

@@ -45,6 +45,11 @@ def test_records_come_back_from_their_lines() -> None:
     assert back.steer == 0.25
     assert math.isnan(back.collision_probability)
     assert np.array_equal(back.free_space, drive.free_space)
+    assert back.way is None
+    with_way = Drive.from_json(line | {"way": [[0, 100], [50, 25]]})
+    assert np.array_equal(with_way.way, drive.free_space)
+    with pytest.raises(ValueError, match=r"way is \(1, 2\), expected \(2, 2\)"):
+        Drive.from_json(line | {"way": [[0, 100]]})
 
 
 def test_left_is_what_was_recorded_and_right_what_is_said_now(recorded: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from helmsight.devices.errors import BadArtefact, UsageError
 from helmsight.runtime.bundle import Manifest, TensorSpec
-from helmsight.runtime.results import Faces
+from helmsight.runtime.results import Drive, Faces
 from helmsight.runtime.tasks import resize, task_for
 
 from ..bundles import FACE_CELLS, face_manifest, navigate_manifest
@@ -134,6 +134,15 @@ def test_navigate_may_say_where_the_way_leads() -> None:
     assert drive.way is not None
     assert drive.way.shape == (36, 48)
     assert drive.finite
+    leads = np.zeros((36, 48), np.float32)
+    leads[24:, 20:28] = 1
+    pictures = [np.zeros((480, 640, 3), np.uint8) for _ in range(2)]
+    for picture, way in zip(pictures, (leads, None), strict=True):
+        task_for(with_way).draw(picture, Drive(0.0, 0.0, np.ones((36, 48), np.float32), way))
+    differs = (pictures[0] != pictures[1]).any(2)
+    assert differs[380, 290], "the way is drawn on the floor"
+    assert not differs[380, 100]
+    assert not differs[100].any()
     assert not task_for(with_way).decode(outputs | {"way": raster + np.nan}, (480, 640)).finite
     other = replace(whole, outputs=(*whole.outputs, TensorSpec("way", (1, 18, 24), "float32")))
     with pytest.raises(BadArtefact, match=r"output way is float32 \(1, 18, 24\), expected float32 1 x 36 x 48"):
