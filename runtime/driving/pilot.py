@@ -30,9 +30,10 @@ class PilotOptions:
     word about straight on, and about where a thing that moves may be soon: the map says whether to stand still.
 
     To an aim that lies farther than `turn_rad` to a side it turns on the spot. Where it drives back on its own path it
-    turns again, to within `straight_rad` of how it went, but once in `patience_s`. On the way on it looks `beyond_m`
-    farther than it steers to: that way bends, and the arc there does not go on. A command is `obeyed` to within this
-    share (standard deviation), and nothing is known from one that is older than `longest_s`.
+    turns again, to within `straight_rad` of how it went, but once in `patience_s`. Along the remembered way the
+    network's steering counts where it is within `agreed` of that to the way, which is only as fine as its cells; it
+    looks `beyond_m` farther than it steers to, for that way bends and the arc there does not go on. A command is
+    `obeyed` to within this share (standard deviation), and nothing is known from one that is older than `longest_s`.
     """
 
     slow_from: float = 0.5
@@ -40,6 +41,7 @@ class PilotOptions:
     turn_rad: float = math.radians(50)
     straight_rad: float = math.radians(35)
     patience_s: float = 20.0
+    agreed: float = 0.5
     beyond_m: float = 0.2
     obeyed: float = 0.2
     longest_s: float = 0.5
@@ -105,7 +107,7 @@ class Pilot:
             self.arrived = True
             return Stop(f"goal {route} reached")
         been = self._trail.been(time_s)
-        aim = None if route else self._along_way(drive, pose, been[:, :2], time_s)
+        aim = None if route else self._along_way(pose, been[:, :2], time_s)
         worth: Worth | None = None
         if route:
             worth = route.worth(grid, pose)
@@ -118,7 +120,10 @@ class Pilot:
             wanted = Wanted(float(np.clip(2 * bearing, -1, 1)), worth, stood)
         elif aim is not None:
             bearing = math.atan2(aim[1], aim[0])
-            wanted = Wanted(self._pursuit(aim), None, stood, reach_m=math.hypot(*aim) + options.beyond_m)
+            steer = self._pursuit(aim)
+            if abs(drive.steer - steer) < options.agreed:
+                steer = drive.steer
+            wanted = Wanted(steer, None, stood, reach_m=math.hypot(*aim) + options.beyond_m)
         else:
             bearing, wanted = 0.0, Wanted(drive.steer, None, stood, been)
         turn = None if route else self._turned(bearing, pose, time_s)
@@ -133,12 +138,12 @@ class Pilot:
         share = (1 - drive.collision_probability) / (1 - options.slow_from)
         return Command(chosen.steer, chosen.speed * min(1.0, max(options.slowest, share)))
 
-    def _along_way(self, drive: Drive, pose: Pose, came: Points, time_s: float) -> tuple[float, float] | None:
+    def _along_way(self, pose: Pose, came: Points, time_s: float) -> tuple[float, float] | None:
         """The point of the remembered way to steer to, in the robot's frame; None where none is known."""
-        view = self.mapper.view
-        if drive.way is None or view is None:
+        seen, view = self.mapper.drive, self.mapper.view
+        if seen is None or seen.way is None or view is None:
             return None
-        self.way.add(drive.way, drive.free_space, view, pose, time_s)
+        self.way.add(seen.way, seen.free_space, view, pose, time_s)
         aim = self.way.aim(pose, came)
         if aim is not None:
             self._back_to = None

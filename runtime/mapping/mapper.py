@@ -50,10 +50,10 @@ class MapperOptions:
 class Mapper:
     """Builds `grid` and `trajectory` (a pose a frame). Frames of any one size; another size starts odometry anew.
 
-    `motion` is the last frame's, and so are `view`, how the network's raster sees the floor, `edge`, where that ends,
-    and `stands` (n, 2), what stands near, in the robot's frame. `lost` counts the frames whose visual motion is
-    unknown, `bridged` those of them for which wheels told it. For the others the last motion is taken to go on, and
-    after `bridge_frames` of them the robot to stand; they add nothing to the grid.
+    `motion` is the last frame's, and so are `drive`, what the network said, `view`, how its raster sees the floor,
+    `edge`, where that ends, and `stands` (n, 2), what stands near, in the robot's frame. `lost` counts the frames whose
+    visual motion is unknown, `bridged` those of them for which wheels told it. For the others the last motion is taken
+    to go on, and after `bridge_frames` of them the robot to stand; they add nothing to the grid.
     """
 
     def __init__(self, geometry: CameraGeometry, options: MapperOptions = MapperOptions()) -> None:
@@ -64,6 +64,7 @@ class Mapper:
         self.motion = Motion()
         self.stands: Points = np.empty((0, 2))
         self.edge: FloorEdge | None = None
+        self.drive: Drive | None = None
         self.view: FloorView | None = None
         self.lost = 0
         self.bridged = 0
@@ -118,7 +119,7 @@ class Mapper:
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
         edge = floor_edge(drive.free_space, view, self.options.grid.edge_rows)
         self.stands = edge.stands(view, self.options.stands_m)
-        self.edge, self.view = edge, view
+        self.edge, self.view, self.drive = edge, view, drive
         if not self.motion.lost:
             self._scan(edge, view)
         if self.loops.step():

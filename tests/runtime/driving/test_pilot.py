@@ -32,6 +32,7 @@ class Known:
     stands: Points = field(default_factory=lambda: np.empty((0, 2)))
     edge: FloorEdge | None = None
     view: FloorView | None = None
+    drive: Drive | None = None
 
 
 @dataclass

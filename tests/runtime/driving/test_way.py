@@ -114,7 +114,8 @@ def test_the_pilot_follows_it_whatever_the_steering_says() -> None:
     pilot = Pilot(mapper)
     for step in range(90):
         way, floor = look(mapper.pose, BEND)
-        command = pilot.command(Drive(0.0, 0.0, floor, way), step / 10)
+        mapper.drive = Drive(0.0, 0.0, floor, way)
+        command = pilot.command(mapper.drive, step / 10)
         assert isinstance(command, Command)
         turn, ahead = command.steer * 0.16, command.speed * 0.06
         mapper.pose = mapper.pose.then(Pose(ahead * math.cos(turn / 2), ahead * math.sin(turn / 2), turn))
@@ -130,11 +131,12 @@ def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
     pilot = Pilot(mapper)
     seen(pilot.way, [Pose()] * 20, BEND[:40])
     nowhere, floor = look(mapper.pose, NO_LINE)
-    first = pilot.command(Drive(0.0, 0.0, floor * 0, nowhere), 2.0)
+    mapper.drive = Drive(0.0, 0.0, floor * 0, nowhere)
+    first = pilot.command(mapper.drive, 2.0)
     assert isinstance(first, Command)
     assert first.speed == 0
     seen(pilot.way, [Pose()] * 60, np.stack([0.2 + FAR / 4, -first.steer * FAR], 1))
     for step in range(1, 6):
         mapper.pose = Pose(yaw_rad=0.16 * first.steer * step)
-        assert pilot.command(Drive(0.0, 0.0, floor * 0, nowhere), 6 + step / 10) == first
+        assert pilot.command(mapper.drive, 6 + step / 10) == first
         assert pilot.way.path[-1, 1] * first.steer < -0.3
