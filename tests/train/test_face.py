@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from helmsight.devices.errors import BadArtefact  # noqa: E402
+from helmsight.runtime.bundle import open_bundle  # noqa: E402
 from helmsight.runtime.results import Faces  # noqa: E402
 from helmsight.runtime.tasks.face import FaceTask, _cells  # noqa: E402
 from helmsight.train.face import loss  # noqa: E402
@@ -273,3 +274,14 @@ def test_the_record_agrees_with_the_runtime() -> None:
     assert [replace(spec, multiple=0) for spec in INPUTS] == list(manifest.inputs)
     assert manifest.outputs[0].shape == (1, CELLS)
     FaceTask(manifest)
+
+
+def test_sides_of_boxes_are_precise_where_an_engine_computes_them() -> None:
+    onnx = pytest.importorskip("onnx", reason="export needs the train extra")
+    ort = pytest.importorskip("onnxruntime", reason="sessions on a CPU need the cpu extra")
+    model = onnx.shape_inference.infer_shapes(onnx.load(open_bundle("face").model))
+    (split,) = (node for node in model.graph.node if node.op_type == "Split")
+    tail = onnx.utils.Extractor(model).extract_model([split.output[1]], ["boxes"])
+    said = np.linspace(-90, 90, 4 * 20_001, dtype=np.float32).reshape(1, -1, 4)
+    (sides,) = ort.InferenceSession(tail.SerializeToString()).run(None, {split.output[1]: said})
+    np.testing.assert_allclose(sides, np.logaddexp(0, said.astype(np.float64)), rtol=0, atol=1e-6)

@@ -73,8 +73,8 @@ class FaceNet(nn.Module):
         """Scores (B, N) in 0..1, the distances, and the landmarks."""
         scores, boxes, landmarks = self._cells(images)
         scores = torch.sigmoid(scores * self.calibration[0] + self.calibration[1])
-        # Softplus by functions that are fast everywhere; a sigmoid of less than -80 is 0, its logarithm not finite.
-        return scores, -torch.log(torch.sigmoid(-boxes.clamp(max=80))), landmarks
+        # Softplus by functions that are fast everywhere; of |x|, as engines' sigmoids are only precise from 0.5 to 1.
+        return scores, functional.relu(boxes) - torch.log(torch.sigmoid(boxes.abs())), landmarks
 
     def _cells(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each cell: score (B, N), distances (B, N, 4) before softplus, landmarks (B, N, 5, 2)."""
