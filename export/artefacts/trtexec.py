@@ -15,7 +15,7 @@ from ...devices.errors import BadArtefact, need
 from ...runtime.bundle import Manifest, sha256
 from ...runtime.parity import plain_onnx_run
 from ..inputs import Feeds
-from ..nvidia import at_fixed_size, cast_first, with_float_inputs
+from ..nvidia import at_fixed_size, cast_first, for_tensorrt, with_float_inputs
 from ..older import spell_out_norms, to_opset
 from ..precision import read_precision
 from ..to_onnx import read_opset
@@ -89,7 +89,7 @@ def make(order: Order) -> Mapping[str, Any]:
     version, manifest = VERSIONS[order.target.row.plan.opset], order.draft.manifest
     model = cast_first(need("onnx", "train").load(order.draft.model))
     model = at_fixed_size(model if version.takes_bytes else with_float_inputs(model), manifest.inputs)
-    model = to_opset(spell_out_norms(model), version.opset)
+    model = for_tensorrt(to_opset(spell_out_norms(model), version.opset))
     _check_operators(model, version)
     found = read_precision(model)
     file = order.folder / MODEL
