@@ -22,7 +22,7 @@ import numpy as np
 from helmsight.devices.errors import HelmsightError, need
 from helmsight.export.inputs import Feeds
 from helmsight.export.lowering import lower_to
-from helmsight.export.nvidia import at_fixed_size, cast_first
+from helmsight.export.nvidia import at_fixed_size, cast_first, for_tensorrt
 from helmsight.export.older import to_opset
 from helmsight.runtime.backends import Session, SessionOptions, load
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle, write_bundle
@@ -71,7 +71,8 @@ def network(name: str, precision: str, given: Path | None) -> bytes:
     if precision != "fp32":
         with tempfile.TemporaryDirectory() as work:
             model = lower_to(precision, model, clip_feeds(full, 16), Path(work), for_nvidia=True)()
-    made: bytes = to_opset(at_fixed_size(cast_first(model), full.manifest.inputs), OPSET).SerializeToString()
+    older = to_opset(at_fixed_size(cast_first(model), full.manifest.inputs), OPSET)
+    made: bytes = for_tensorrt(older).SerializeToString()
     return made
 
 

@@ -9,7 +9,7 @@ from ...devices.errors import DeviceMismatch, need
 from ...runtime.bundle import sha256
 from ...runtime.engines.source import MODEL
 from ...runtime.parity import plain_onnx_run
-from ..nvidia import cast_first
+from ..nvidia import cast_first, for_tensorrt
 from ..precision import read_precision
 from ..to_onnx import read_opset
 from . import Order, same_network
@@ -22,7 +22,7 @@ def make(order: Order) -> Mapping[str, Any]:
     one that computes with bytes.
     """
     plan = order.target.row.plan
-    model = cast_first(need("onnx", "train").load(order.draft.model))
+    model = for_tensorrt(cast_first(need("onnx", "train").load(order.draft.model)))
     opset = read_opset(model)
     if opset > plan.opset:
         raise DeviceMismatch(

@@ -15,7 +15,7 @@ from ...devices.errors import BadArtefact, need
 from ...runtime.bundle import Manifest, sha256
 from ...runtime.parity import plain_onnx_run
 from ..inputs import Feeds
-from ..nvidia import at_fixed_size, cast_first, with_float_inputs
+from ..nvidia import at_fixed_size, cast_first, for_tensorrt, with_float_inputs
 from ..older import spell_out_norms, to_opset
 from ..precision import read_precision
 from ..to_onnx import read_opset
@@ -89,7 +89,7 @@ def make(order: Order) -> Mapping[str, Any]:
     version, manifest = VERSIONS[order.target.row.plan.opset], order.draft.manifest
     model = cast_first(need("onnx", "train").load(order.draft.model))
     model = at_fixed_size(model if version.takes_bytes else with_float_inputs(model), manifest.inputs)
-    model = to_opset(spell_out_norms(model), version.opset)
+    model = for_tensorrt(to_opset(spell_out_norms(model), version.opset))
     _check_operators(model, version)
     found = read_precision(model)
     file = order.folder / MODEL
@@ -99,7 +99,11 @@ def make(order: Order) -> Mapping[str, Any]:
     line = trtexec_line(version, tuple(found.weighted_ops))
     script = order.folder / SCRIPT
     script.write_text(f'#!/bin/sh\nset -e\ncd "$(dirname "$0")"\n{line}\n')
-    (order.folder / README).write_text(_readme(manifest, order.target.name, version, line))
+    named = order.target.name
+    instead = (
+        f"`helmsight-run` out of `-t {named}/ncnn`" if "ncnn" in order.target.row.artefacts else "`helmsight camera`"
+    )
+    (order.folder / README).write_text(_readme(manifest, named, version, line, instead))
     return {
         "precision": found.name,
         "real": found.to_json(),
@@ -155,7 +159,8 @@ def _as_taken(feeds: Mapping[str, NDArray[Any]], version: _Version) -> Feeds:
     return {name: np.asarray(values, _dtype(str(values.dtype), version)) for name, values in feeds.items()}
 
 
-def _readme(manifest: Manifest, target: str, version: _Version, line: str) -> str:
+def _readme(manifest: Manifest, target: str, version: _Version, line: str, instead: str) -> str:
+    """`instead` is what runs the network where TensorRT does not build it."""
     inputs = "\n".join(
         f"- `{s.name}`: {_dtype(s.dtype, version)} {'x'.join(map(str, s.shape))}, {s.layout} {s.colour}, values "
         f"{f'{s.range[0]:g} to {s.range[1]:g}' if s.range else 'not stated'}"
@@ -189,5 +194,7 @@ Outputs:
 
 {outputs}
 
-Neither the file nor the line was run on such a board.
+Neither the file nor the line was run on such a board. {version.name} may fail to build it, as 8.5.3.1 did helmsight's
+navigation network on another GPU: then what `trtexec` prints behind `[E]` says why, and {instead}
+runs the network on the CPU.
 """

@@ -123,7 +123,7 @@ def _compiled(parsed: Parsed, key: EngineKey, on: tuple[Store, Cuda], report: Re
 def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: None) -> bytes:
     """The engine of a network. A signal ends it soon where the builder asks whether to go on (8.6 and later).
 
-    Raises BadArtefact with the builder's own words when it cannot.
+    Raises BadArtefact with all of the builder's own words when it cannot.
     """
     progress = Progress(report)
     watch = monitor(parsed.product.module, progress)  # must live as long as the builder works
@@ -156,8 +156,7 @@ def compile_network(parsed: Parsed, config: Any, report: Report = lambda state: 
     if failed:
         raise failed[0]
     if not made or made[0] is None:
-        reason = parsed.log.errors[-1] if parsed.log.errors else "it does not say why"
-        raise BadArtefact(f"{parsed.product} cannot build the network: {reason}")
+        raise BadArtefact(f"{parsed.product} cannot build the network: {parsed.log.reason}")
     return bytes(made[0])
 
 

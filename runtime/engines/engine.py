@@ -180,12 +180,10 @@ class Engine:
         self._runtime = self._trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            reason = self._log.errors[-1] if self._log.errors else "it does not say why"
-            raise DeviceMismatch(f"{library} does not take the engine ({reason})")
+            raise DeviceMismatch(f"{library} does not take the engine ({self._log.reason})")
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            reason = self._log.errors[-1] if self._log.errors else "it does not say why"
-            raise DeviceMismatch(f"{library} has no memory for the engine ({reason})")
+            raise DeviceMismatch(f"{library} has no memory for the engine ({self._log.reason})")
 
     def _allocate(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Inputs first, since the shapes of outputs follow from theirs."""
@@ -218,7 +216,7 @@ class Engine:
             if tensor.is_input:
                 self._cuda.copy_in(tensor.memory, tensor.host, self._stream)
         if not self._context.execute_async_v3(self._cuda.handle(self._stream)):
-            raise RuntimeError(f"the engine does not run: {self._log.errors[-1:] or 'it does not say why'}")
+            raise RuntimeError(f"the engine does not run: {self._log.reason}")
         for tensor in self._tensors:
             if not tensor.is_input:
                 self._cuda.copy_out(tensor.host, tensor.memory, self._stream)

@@ -22,6 +22,9 @@ _TYPED = ("CONSTANT", "SHAPE", "QUANTIZE", "DEQUANTIZE", *_CASTS)
 _PLACE = re.compile(r"\s*In \w+ at /\S+?:\d+\b")
 """Where in NVIDIA's own source a message comes from."""
 _NOISE = re.compile(r"^\[?checkMacros|^Invalid Node|^In node|cudaError")
+_CORE = re.compile(r"\bError Code \d")
+"""In what the library logs beneath its parser, which logs its own errors too, a node's whole text among them."""
+SILENT = "it does not say why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ def parse(library: Library, model: bytes, what: str) -> Parsed:
     network = builder.create_network(_creation_flags(trt))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
-        errors = [_refusal(parser.get_error(i)) for i in range(parser.num_errors)]
-        listed = "; ".join(dict.fromkeys(errors)) or (log.errors[-1] if log.errors else "it does not say why")
+        refused = [_refusal(parser.get_error(i)) for i in range(parser.num_errors)]
+        beneath = [one for one in log.errors if not refused or _CORE.search(one)]
+        listed = "; ".join(dict.fromkeys([*refused, *beneath])) or SILENT
         raise BadArtefact(f"{library} does not take {what}: {listed}")
     return Parsed(library, log, builder, network, parser)
 
@@ -129,7 +133,7 @@ def name_of(types: Mapping[str, int]) -> str:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger that prints nothing and keeps what is an error."""
+    """A logger that prints nothing and keeps what is an error, each once: the last one seldom says the cause."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -138,7 +142,14 @@ def make_log(trt: Any) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(_PLACE.sub("", " ".join(message.split())))
+                said = _PLACE.sub("", " ".join(message.split()))
+                if said not in self.errors:
+                    self.errors.append(said)
+
+        @property
+        def reason(self) -> str:
+            """All of them, in order."""
+            return "; ".join(self.errors) or SILENT
 
     return Log()
 

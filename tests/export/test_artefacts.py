@@ -27,7 +27,6 @@ onnx = pytest.importorskip("onnx", reason="needs the train extra")
 pytest.importorskip("onnxruntime", reason="needs the cpu extra")
 T = onnx.TensorProto
 
-
 WEIGHTED = 32
 """Convolutions and products of the navigation network."""
 
@@ -192,6 +191,26 @@ def test_the_file_for_tensorrt_is_compared_and_keeps_its_sizes_open(name: str, t
     assert model.graph.node[0].op_type == "Cast"
     names = [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim if d.dim_param]
     assert names == (["height", "width"] if name == "face" else [])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize(("board", "kind"), [("jetson-xavier-nx", "trtexec"), ("jetson-agx-orin-64g", "tensorrt")])
+def test_a_picture_s_equal_scales_are_one_in_files_for_tensorrt_alone(
+    drafts: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, kind: str, precision: str
+) -> None:
+    """TensorRT 8.5.3.1 does not build an int8 network with three of them (export/nvidia.py)."""
+    wanted = replace(order(drafts[precision], board, tmp_path / "one", precision), tolerance=Tolerance(1e-3, 1e-3))
+    make(kind, wanted)
+    monkeypatch.setattr(f"helmsight.export.artefacts.{kind}.for_tensorrt", lambda model: model)
+    make(kind, replace(wanted, folder=order(wanted.draft, board, tmp_path / "three").folder))
+    mended, plain = (tmp_path / number / f"{kind}.onnx" for number in ("one", "three"))
+    for file, elements in ((wanted.draft.model, 3), (plain, 3), (mended, 1)):
+        graph = onnx.load(file).graph
+        used = {name for node in graph.node if node.op_type in ("Mul", "Sub") for name in node.input}
+        assert [list(one.dims) for one in graph.initializer if one.name in used] == [[1, elements, 1, 1]] * 2
+    for feeds in wanted.feeds:
+        expected, made = (plain_onnx_run(file, wanted.draft.manifest.outputs)(feeds) for file in (plain, mended))
+        assert {name: one.tobytes() for name, one in made.items()} == {n: one.tobytes() for n, one in expected.items()}
 
 
 def test_an_opset_that_the_board_does_not_read_is_refused(tmp_path: Path) -> None:

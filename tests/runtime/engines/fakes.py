@@ -110,6 +110,13 @@ class _Severity(IntEnum):
     WARNING = 2
 
 
+def log_errors(log: Any, *errors: str) -> None:
+    """What TensorRT does while it fails, with a warning before."""
+    log.log(_Severity.WARNING, "not why it fails")
+    for error in errors:
+        log.log(_Severity.ERROR, error)
+
+
 class _Logger:
     Severity = _Severity
 
@@ -183,7 +190,7 @@ class _Runtime:
 
     def deserialize_cuda_engine(self, plan: bytes) -> Any:
         if plan != PLAN:
-            self.log.log(_Severity.ERROR, "the magic tag\ndoes not match")
+            log_errors(self.log, "the magic tag\ndoes not match", "deserializing failed")
             return None
         names = ["y", "x"]
         return SimpleNamespace(

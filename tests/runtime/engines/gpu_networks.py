@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from helmsight.devices.errors import DeviceMismatch
 from helmsight.runtime.bundle import Bundle, Manifest, TensorSpec, open_bundle, write_bundle
 from helmsight.runtime.engines import tensorrt
+from helmsight.runtime.engines.network import make_log
 from helmsight.runtime.engines.source import reads_older
 from helmsight.runtime.sources import open_source
 from helmsight.runtime.tasks import task_for
@@ -104,3 +107,18 @@ def made_for(draft: Bundle, target: str, precision: str, path: Path) -> Bundle:
     files |= {f"targets/{asked.name}/{file.name}": file for file in folder.iterdir()}
     parity = {**draft.manifest.parity, asked.name: made}
     return write_bundle(path, replace(draft.manifest, parity=parity), files)
+
+
+def verbose_log(file: Path) -> Callable[[Any], Any]:
+    """`make_log`, which also writes every line that TensorRT says into `file`."""
+
+    def make(trt: Any) -> Any:
+        class Verbose(type(make_log(trt))):  # type: ignore[misc]
+            def log(self, severity: Any, message: str) -> None:
+                with file.open("a") as lines:
+                    lines.write(f"{severity} {message}\n")
+                super().log(severity, message)
+
+        return Verbose()
+
+    return make

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import pytest
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, HelmsightError
 from helmsight.runtime.backends import SessionOptions, load
 from helmsight.runtime.bundle import Bundle, open_bundle
-from helmsight.runtime.engines import _cuda, tensorrt, tensorrt_rtx
+from helmsight.runtime.engines import _cuda, network, tensorrt, tensorrt_rtx
 from helmsight.runtime.engines.build import build
 from helmsight.runtime.engines.source import RTX_CAPABILITIES
 from helmsight.runtime.engines.store import Store
@@ -28,13 +28,17 @@ from helmsight.runtime.engines.trial import try_engine
 from helmsight.runtime.profiler import ProfileOptions
 from helmsight.runtime.profiler.layers import profile_layers
 
-from .gpu_networks import frames, in_precision, made_for, needs_older
+from .gpu_networks import frames, in_precision, made_for, needs_older, verbose_log
 
 pytestmark = [pytest.mark.gpu]
 TENSORRT = SessionOptions("tensorrt")
 SHARE = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.2}
 """How far an output may be off ONNX Runtime's of the same file, of its largest value on these frames."""
-SHIPPED = ("navigate", "face")
+NETWORKS = (
+    *[("navigate", "fp32"), ("small", "int8"), ("navigate", "int8"), ("navigate", "fp16")],
+    *[("small", "fp32"), ("small", "fp16"), ("face", "fp32"), ("face", "fp16")],
+)
+"""What is least known comes first: 8.5.3.1 refused the first four on an H200, and built the others."""
 CACHES: list[Path] = []
 """The folder of engines that tests share: one network is built once, and its timings make the next build shorter."""
 
@@ -66,6 +70,16 @@ def real(gpu: _cuda.Cuda) -> None:
         tensorrt()
     except DeviceMismatch as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """All that TensorRT says while it builds, in a file. Its end is printed: pytest shows it where the test fails."""
+    file = tmp_path / "tensorrt.log"
+    monkeypatch.setattr(network, "make_log", verbose_log(file))
+    yield file
+    lines = file.read_text().splitlines() if file.exists() else []
+    print(f"{file}: {len(lines)} lines, the last 200:", *lines[-200:], sep="\n")
 
 
 Make = Callable[[str, str], Bundle]
@@ -118,17 +132,8 @@ def check_engine(bundle: Bundle, precision: str) -> None:
 
 
 @pytest.mark.tensorrt
-@pytest.mark.usefixtures("real")
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_small_engine_computes_what_onnx_runtime_does_in_its_precision(made: Make, precision: str) -> None:
-    """First, since it takes the least time, and tells the most of each precision."""
-    check_engine(made("small", precision), precision)
-
-
-@pytest.mark.tensorrt
-@pytest.mark.usefixtures("real")
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.usefixtures("real", "told")
+@pytest.mark.parametrize(("name", "precision"), NETWORKS)
 def test_an_engine_computes_what_onnx_runtime_does_in_its_precision(made: Make, name: str, precision: str) -> None:
     check_engine(made(name, precision), precision)
 
@@ -148,12 +153,12 @@ def test_the_timing_cache_is_used_and_a_second_build_is_the_same_network(made: M
 @pytest.mark.tensorrt
 @pytest.mark.usefixtures("real")
 def test_the_layers_of_an_engine_have_times_modules_and_operations(made: Make) -> None:
-    bundle = made("navigate", "fp32")
+    bundle = made("face", "fp32")
     build(bundle)
     found, _ = profile_layers(bundle, ProfileOptions(TENSORRT))
     assert found.runs >= 5
     assert 0 < found.layers_ms < 1000
-    assert any((layer.module or "").startswith("stage4") for layer in found.layers)
+    assert any((layer.module or "").startswith("stage8") for layer in found.layers)
     counted = 2 * bundle.manifest.provenance["graph"]["macs"]
     assert 0 < sum(layer.operations or 0 for layer in found.layers) <= counted
 
@@ -244,7 +249,7 @@ def in_threads(bundles: list[Bundle], device: str, runs: int = 100) -> None:
 @pytest.mark.tensorrt
 @pytest.mark.usefixtures("real")
 def test_two_sessions_in_two_threads_do_not_disturb_each_other(made: Make) -> None:
-    bundles = [made("small", "fp32"), made("navigate", "fp32")]
+    bundles = [made("small", "fp32"), made("face", "fp32")]
     for bundle in bundles:
         build(bundle)
     in_threads(bundles, "tensorrt")
@@ -286,8 +291,7 @@ def test_an_engine_of_tensorrt_rtx_built_ahead_of_time_runs(
 
 
 @pytest.mark.tensorrt
-@pytest.mark.usefixtures("real")
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_large_engine_in_int8_too(made: Make, name: str) -> None:
+@pytest.mark.usefixtures("real", "told")
+def test_a_large_engine_in_int8_too(made: Make) -> None:
     """Last: of all builds it takes the longest."""
-    check_engine(made(name, "int8"), "int8")
+    check_engine(made("face", "int8"), "int8")
