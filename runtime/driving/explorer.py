@@ -73,6 +73,17 @@ class Explorer:
         """True so soon after an aim, or after none was found, that it is left to the network."""
         return time_s <= self._rests_until
 
+    def side(self, grid: OccupancyGrid, pose: Pose, trail: Trail, steer: float, time_s: float) -> float:
+        """The bearing of the aim that it would take, `steer` where there is none."""
+        goal = self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.been(time_s)[:, :2], steer)
+        if goal is None:
+            return steer
+        return math.remainder(math.atan2(goal[1] - pose.y_m, goal[0] - pose.x_m) - pose.yaw_rad, math.tau)
+
+    def open_ahead(self, grid: OccupancyGrid, pose: Pose) -> float:
+        """Metres that are open nearly straight on."""
+        return self._outlook.open_ahead(grid, pose)
+
     def ended(self, grid: OccupancyGrid, pose: Pose) -> bool:
         """True where the way ends ahead."""
         return self._outlook.ended(grid, pose)

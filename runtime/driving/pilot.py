@@ -17,6 +17,7 @@ from ..mapping.mapper import Mapper
 from ..mapping.motion import Motion
 from ..results import Command, Drive, Stop
 from .explorer import Explorer, Worth, steepest
+from .glance import Glance
 from .lately import Lately, Patience
 from .local import LocalPlanner, Plan, RobotShape, Wanted
 from .route import Route
@@ -65,7 +66,7 @@ class Pilot:
         self._trail = Trail()
         self._lately, self._patience = Lately(), Patience()
         self._explorer = Explorer(robot.radius_m)
-        self.way = Way()
+        self.way, self._glance = Way(), Glance()
         self._back_to: float | None = None
         self._last: tuple[Command | None, float] = (None, 0.0)
         self._ignored_until = -math.inf
@@ -108,6 +109,11 @@ class Pilot:
             return Stop(f"goal {route} reached")
         been = self._trail.been(time_s)
         aim = None if route else self._along_way(pose, been[:, :2], time_s)
+        side = None if route else self._looks_aside(aim, drive, pose, time_s)
+        if side is not None:
+            self._patience.leave()
+            self.planner.stood_still()
+            return Command(side, 0.0)
         worth: Worth | None = None
         if route:
             worth = route.worth(grid, pose)
@@ -149,6 +155,23 @@ class Pilot:
             self._back_to = None
         return aim
 
+    def _looks_aside(self, aim: tuple[float, float] | None, drive: Drive, pose: Pose, time_s: float) -> float | None:
+        """The side to turn to where no way is known that a network tells; None to drive on."""
+        glance, explorer, grid = self._glance, self._explorer, self.mapper.grid
+        seen = self.mapper.drive
+        if seen is None or seen.way is None:
+            return None
+        glance.add(seen)
+        if aim is not None or self._patience.waiting or self._back_to is not None:
+            glance.leave(time_s)
+            return None
+        off = math.remainder(pose.yaw_rad - self._trail.travel_rad(pose), math.tau)
+
+        def first() -> float:
+            return explorer.side(grid, pose, self._trail, drive.steer, time_s)
+
+        return glance.side(off, explorer.open_ahead(grid, pose), first, time_s)
+
     def _pursuit(self, aim: tuple[float, float]) -> float:
         """The steering to `aim` along a circle (Coulter 1992, Implementation of the pure pursuit path tracking
         algorithm)."""
@@ -159,16 +182,17 @@ class Pilot:
     def _way_on(self, drive: Drive, pose: Pose, time_s: float) -> Worth | None:
         """What floor points are worth where the way ends ahead; None where it goes on.
 
-        One that drives back on its own path turns again first. Where that was of no use, the way ended there.
+        One that drives back on its own path turns again first, unless a way is seen there. Where that was of no use,
+        the way ended there. With a network that tells the way, an aim is sought where looks to both sides failed.
         """
         explorer, grid = self._explorer, self.mapper.grid
         worth = explorer.worth(grid, pose, time_s)
         if worth is not None or self._back_to is not None or self._patience.waiting or explorer.rests(time_s):
             return worth
         before = self._trail.heading_before(grid, pose, time_s)
-        if before is not None and time_s > self._ignored_until:
+        if before is not None and time_s > self._ignored_until and not self._glance.sees:
             self._back_to = before
-        elif before is not None or explorer.ended(grid, pose):
+        elif (drive.way is None or self._glance.failed(time_s)) and (before is not None or explorer.ended(grid, pose)):
             explorer.seek(grid, pose, self._trail, drive.steer, time_s)
         return explorer.worth(grid, pose, time_s)
 

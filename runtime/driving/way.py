@@ -28,23 +28,24 @@ class WayOptions:
     and `most`, and falls by a factor of e in `forget_s`.
 
     Cells above `way` are way. A strip of them leads on where `fewest` are farther than `apart_m` from where the robot
-    came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m`. The robot steers to
-    what is `ahead_m` along it, to the middle of the strip within `middle_m` of there.
+    came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m` and its end is
+    `end_m` away. The robot steers to what is `ahead_m` along it, to the middle of the strip within `middle_m` of there.
     """
 
     cell_m: float = 0.1
     reach_m: float = 4.0
     range_m: float = 3.5
     sure_m: float = 1.0
-    gain: float = 0.15
-    least: float = -1.5
-    most: float = 3.0
+    gain: float = 0.2
+    least: float = -0.25
+    most: float = 1.2
     forget_s: float = 15.0
-    way: float = 0.7
-    fewest: int = 12
+    way: float = 0.25
+    fewest: int = 14
     apart_m: float = 0.6
     left_m: float = 0.5
     near_m: float = 1.5
+    end_m: float = 0.35
     ahead_m: float = 0.7
     middle_m: float = 0.3
 
@@ -85,6 +86,8 @@ class Way:
         path = self._places(np.array(cells))
         here = np.array([pose.x_m, pose.y_m])
         along = np.hypot(*(path[0] - here)) + step * np.arange(len(path))
+        if np.hypot(*(path[-1] - here)) < options.end_m:
+            return None
         self.path = np.vstack([here, path])
         point = path[min(int(np.searchsorted(along, options.ahead_m)), len(path) - 1)]
         strip_at = self._places(np.argwhere(strip))

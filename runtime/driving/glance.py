@@ -1,0 +1,87 @@
+"""Where no way is known and the floor ends ahead: a look to both sides, turning on the spot, before it drives on.
+
+A door beside the robot is out of the picture. A robot that drives on until a wall stands before it is in the corner by
+then, and farther from the door.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..results import Drive
+
+
+@dataclass(frozen=True, slots=True)
+class GlanceOptions:
+    """It begins where no way has been known or seen for `after_s` and the map is open for less than `open_m` ahead. The
+    robot turns to `sweep_rad` of how it went, to one side and then to the other, until two looks in turn show way in
+    the share `seen` of the floor; what is within `ahead_rad` was seen before. After a find it is `found_s` to the next
+    glance, after none `rest_s`.
+    """
+
+    after_s: float = 0.5
+    open_m: float = 2.9
+    sweep_rad: float = math.radians(105)
+    ahead_rad: float = 0.3
+    seen: float = 0.08
+    found_s: float = 2.0
+    rest_s: float = 6.0
+
+
+class Glance:
+    """Looks to both sides, or does not. Give it each frame's drive once."""
+
+    def __init__(self, options: GlanceOptions = GlanceOptions()) -> None:
+        self.options = options
+        self._looks = 0
+        self._known_s = self._not_before = self._failed_until = -math.inf
+        self._sides: list[float] = []
+
+    @property
+    def sees(self) -> bool:
+        """True where the last look shows a way."""
+        return self._looks > 0
+
+    def failed(self, time_s: float) -> bool:
+        """True for a while after both sides showed none."""
+        return time_s < self._failed_until
+
+    def add(self, drive: Drive) -> None:
+        """Add a look; a network that tells no way shows none."""
+        floor = drive.free_space > 0.5
+        share = 0.0 if drive.way is None or not floor.any() else float((drive.way > 0.5)[floor].mean())
+        self._looks = self._looks + 1 if share > self.options.seen else 0
+
+    def leave(self, time_s: float) -> None:
+        """Say that a way is known, or that the robot does something else now."""
+        self._known_s, self._sides = time_s, []
+
+    def side(self, off_rad: float, open_m: float, first: Callable[[], float], time_s: float) -> float | None:
+        """The side to turn to on the spot, 1 left and -1 right; None to drive on.
+
+        `off_rad` is the heading from how the robot went, `open_m` what is free ahead; the sign of what `first` gives is
+        the side to begin with.
+        """
+        options = self.options
+        if self._sides:
+            found = self._looks > 1 and options.ahead_rad < abs(off_rad) < options.sweep_rad + 0.1
+            if found:
+                self._not_before = time_s + options.found_s
+        else:
+            found = self._looks > 0 and abs(off_rad) < options.sweep_rad + 0.1
+        if found:
+            self.leave(time_s)
+            return None
+        if not self._sides:
+            if open_m > options.open_m or time_s < max(self._known_s + options.after_s, self._not_before):
+                return None
+            side = math.copysign(1.0, first())
+            self._sides = [side, -side]
+        while self._sides and off_rad * self._sides[0] > options.sweep_rad:
+            self._sides.pop(0)
+        if not self._sides:
+            self._not_before = self._failed_until = time_s + options.rest_s
+            return None
+        return self._sides[0]
