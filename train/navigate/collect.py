@@ -66,8 +66,8 @@ class Frames:
         """Write the arrays, whole or not at all."""
         file.parent.mkdir(parents=True, exist_ok=True)
         beside = file.with_name(f".{file.stem}.new.npz")
-        masks = {"free": np.packbits(self.free, -1), "way": np.packbits(self.way, -1)}
-        np.savez(beside, images=self.images, steer=self.steer, collision=self.collision, **masks)
+        free, way = np.packbits(self.free, -1), np.packbits(self.way, -1)
+        np.savez(beside, images=self.images, steer=self.steer, collision=self.collision, free=free, way=way)
         beside.replace(file)
 
 
