@@ -48,6 +48,11 @@ class Explorer:
         self._aim: tuple[Route, float] | None = None
         self._rests_until = -math.inf
 
+    @property
+    def seeking(self) -> bool:
+        """True while it has an aim."""
+        return self._aim is not None
+
     def worth(self, grid: OccupancyGrid, pose: Pose, time_s: float) -> Worth | None:
         """What floor points are worth on the way to the aim, as `Route.worth`; None without one."""
         if self._aim is None:

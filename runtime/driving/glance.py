@@ -15,13 +15,14 @@ from ..results import Drive
 
 @dataclass(frozen=True, slots=True)
 class GlanceOptions:
-    """It begins where no way has been known or seen for `after_s` and the map is open for less than `open_m` ahead. The
-    robot turns to `sweep_rad` of how it went, to one side and then to the other, until two looks in turn show way in
-    the share `seen` of the floor; what is within `ahead_rad` was seen before. After a find it is `found_s` to the next
-    glance, after none `rest_s`.
+    """It begins where no way has been known for `after_s`, and none been seen for `glimpse_s` more, and the map is open
+    for less than `open_m` ahead. The robot turns to `sweep_rad` of how it went, to one side, to the other, and back,
+    until two looks in turn show way in the share `seen` of the floor; what is within `ahead_rad` was seen before. After
+    a find it is `found_s` to the next glance, after none `rest_s`.
     """
 
     after_s: float = 0.5
+    glimpse_s: float = 2.0
     open_m: float = 2.9
     sweep_rad: float = math.radians(105)
     ahead_rad: float = 0.3
@@ -37,7 +38,13 @@ class Glance:
         self.options = options
         self._looks = 0
         self._known_s = self._not_before = self._failed_until = -math.inf
+        self._from_rad = 0.0
         self._sides: list[float] = []
+
+    @property
+    def looking(self) -> bool:
+        """True while it looks."""
+        return bool(self._sides)
 
     @property
     def sees(self) -> bool:
@@ -58,30 +65,33 @@ class Glance:
         """Say that a way is known, or that the robot does something else now."""
         self._known_s, self._sides = time_s, []
 
-    def side(self, off_rad: float, open_m: float, first: Callable[[], float], time_s: float) -> float | None:
+    def side(
+        self, yaw_rad: float, went_rad: float, open_m: float, first: Callable[[], float], time_s: float
+    ) -> float | None:
         """The side to turn to on the spot, 1 left and -1 right; None to drive on.
 
-        `off_rad` is the heading from how the robot went, `open_m` what is free ahead; the sign of what `first` gives is
-        the side to begin with.
+        `yaw_rad` is the heading, `went_rad` the one in which the robot went, `open_m` what is free ahead; the sign of
+        what `first` gives is the side to begin with.
         """
         options = self.options
-        if self._sides:
-            found = self._looks > 1 and options.ahead_rad < abs(off_rad) < options.sweep_rad + 0.1
-            if found:
-                self._not_before = time_s + options.found_s
-        else:
-            found = self._looks > 0 and abs(off_rad) < options.sweep_rad + 0.1
-        if found:
-            self.leave(time_s)
-            return None
         if not self._sides:
-            if open_m > options.open_m or time_s < max(self._known_s + options.after_s, self._not_before):
+            since_s = options.after_s + options.glimpse_s * self.sees
+            if open_m > options.open_m or time_s < max(self._known_s + since_s, self._not_before):
                 return None
             side = math.copysign(1.0, first())
-            self._sides = [side, -side]
-        while self._sides and off_rad * self._sides[0] > options.sweep_rad:
+            self._from_rad, self._sides = went_rad, [side, -side, 0.0]
+        off = math.remainder(yaw_rad - self._from_rad, math.tau)
+        if self._looks > 1 and options.ahead_rad < abs(off):
+            self._not_before = time_s + options.found_s
+            self.leave(time_s)
+            return None
+        while self._sides and self._done(self._sides[0], off):
             self._sides.pop(0)
         if not self._sides:
             self._not_before = self._failed_until = time_s + options.rest_s
             return None
-        return self._sides[0]
+        return self._sides[0] or math.copysign(1.0, -off)
+
+    def _done(self, side: float, off_rad: float) -> bool:
+        """True where it has turned to that side, or, of 0, back."""
+        return off_rad * side > self.options.sweep_rad if side else abs(off_rad) < self.options.ahead_rad

@@ -140,7 +140,7 @@ class LocalPlanner:
         looks = pose.yaw_rad + self._steers * self.robot.max_yaw_rate_rps / self.robot.max_speed_mps * free
         score -= options.back_weight * self._leads_back(ends, looks, wanted.been)
         best = int(score.argmax())
-        if free[best] < (options.go_m if self._turning else options.stop_m):
+        if free[best] < (min(options.go_m, wanted.reach_m) if self._turning else options.stop_m):
             return Plan(self._turn(grid, pose, wanted), 0.0, self._arcs[best, :1])
         self._turning, self._last = 0.0, float(self._steers[best])
         speed = float(np.clip((free[best] - options.step_m) / options.slow_m, 0.15, 1))

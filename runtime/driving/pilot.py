@@ -86,6 +86,7 @@ class Pilot:
     def overruled(self, command: Command | Stop | None, time_s: float) -> None:
         """Say what the robot was told in place of what the pilot would have."""
         self._patience.leave()
+        self._glance.leave(time_s)
         self._told(command, time_s)
 
     def _told(self, command: Command | Stop | None, time_s: float) -> None:
@@ -103,7 +104,8 @@ class Pilot:
     def _choose(self, drive: Drive, time_s: float) -> Command | Stop:
         pose, grid, route, options = self.mapper.pose, self.mapper.grid, self.route, self.options
         stood = self._lately.add(grid, self.mapper.stands, pose, time_s)
-        self._trail.add(pose, time_s)
+        if not self._glance.looking:  # where it looks to is not how it came
+            self._trail.add(pose, time_s)
         if route and route.reached(pose):
             self.arrived = True
             return Stop(f"goal {route} reached")
@@ -149,10 +151,11 @@ class Pilot:
         seen, view = self.mapper.drive, self.mapper.view
         if seen is None or seen.way is None or view is None:
             return None
-        self.way.add(seen.way, seen.free_space, view, pose, time_s)
+        if not self.mapper.motion.lost:
+            self.way.add(seen.way, seen.free_space, view, pose, time_s)
         aim = self.way.aim(pose, came)
-        if aim is not None:
-            self._back_to = None
+        if aim is not None and self._back_to is not None:
+            self._back_to, self._ignored_until = None, time_s + self.options.patience_s
         return aim
 
     def _looks_aside(self, aim: tuple[float, float] | None, drive: Drive, pose: Pose, time_s: float) -> float | None:
@@ -162,15 +165,15 @@ class Pilot:
         if seen is None or seen.way is None:
             return None
         glance.add(seen)
-        if aim is not None or self._patience.waiting or self._back_to is not None:
+        if aim is not None or self._patience.waiting or self._back_to is not None or explorer.seeking:
             glance.leave(time_s)
             return None
-        off = math.remainder(pose.yaw_rad - self._trail.travel_rad(pose), math.tau)
+        went_rad, open_m = self._trail.travel_rad(pose), explorer.open_ahead(grid, pose)
 
         def first() -> float:
             return explorer.side(grid, pose, self._trail, drive.steer, time_s)
 
-        return glance.side(off, explorer.open_ahead(grid, pose), first, time_s)
+        return glance.side(pose.yaw_rad, went_rad, open_m, first, time_s)
 
     def _pursuit(self, aim: tuple[float, float]) -> float:
         """The steering to `aim` along a circle (Coulter 1992, Implementation of the pure pursuit path tracking

@@ -91,8 +91,9 @@ class Way:
         self.path = np.vstack([here, path])
         point = path[min(int(np.searchsorted(along, options.ahead_m)), len(path) - 1)]
         strip_at = self._places(np.argwhere(strip))
-        near = strip_at[np.hypot(*(strip_at - point).T) < options.middle_m]
-        ((x, y),) = pose.inverse().to_world(near.mean(0)[None]).tolist()
+        for _ in range(3):  # a wave's way runs along one edge: each mean is nearer to the middle
+            point = strip_at[np.hypot(*(strip_at - point).T) < options.middle_m].mean(0)
+        ((x, y),) = pose.inverse().to_world(point[None]).tolist()
         return x, y
 
     def _strip(self, pose: Pose, came: Points) -> tuple[Cells, Cells, tuple[int, int]] | None:

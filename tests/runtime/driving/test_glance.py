@@ -30,7 +30,7 @@ def turned(glance: Glance, first: float, way_at: tuple[float, float] | None, sta
     for step in range(100):
         seen = way_at is not None and way_at[0] < off < way_at[1]
         glance.add(Drive(0.0, 0.0, FLOOR, A_FIFTH if seen else NOTHING))
-        side = glance.side(math.radians(off), 2.0, lambda: first, start_s + step / 10)
+        side = glance.side(1.0 + math.radians(off), 1.0, 2.0, lambda: first, start_s + step / 10)
         if side is None:
             return passed
         off += 9 * side
@@ -45,6 +45,7 @@ def test_it_looks_to_both_sides_and_no_farther() -> None:
     assert farthest < max(passed) < farthest + 10
     assert -farthest - 10 < min(passed) < -farthest
     assert passed.index(max(passed)) < passed.index(min(passed)), "the side that it is told comes first"
+    assert abs(passed[-1]) < math.degrees(OPTIONS.ahead_rad), "it looks straight on again"
     assert turned(Glance(), -0.1, None)[0] == -9
     assert glance.failed(len(passed) / 10 + 1)
     assert turned(glance, 1.0, None, len(passed) / 10 + 1) == [], "not again so soon"
@@ -59,18 +60,23 @@ def test_it_stops_where_two_looks_show_a_way() -> None:
     assert not glance.failed(5)
 
 
-def test_a_way_ahead_is_followed_and_one_behind_is_no_find() -> None:
-    assert turned(Glance(), 1.0, (-15, 15)) == []
-    assert min(turned(Glance(), 1.0, (112, 180))) < -100
+def test_a_glimpse_ahead_is_followed_but_not_for_ever() -> None:
+    glance = Glance()
+    glance.leave(0.0)
+    glance.add(Drive(0.0, 0.0, FLOOR, A_FIFTH))
+    longest_s = OPTIONS.after_s + OPTIONS.glimpse_s
+    assert glance.side(0.0, 0.0, 2.0, lambda: 1.0, longest_s - 0.1) is None
+    assert glance.side(0.0, 0.0, 2.0, lambda: 1.0, longest_s + 0.1) == 1.0
+    assert min(turned(Glance(), 1.0, (-15, 15))) < -100, "what was seen ahead is no find"
 
 
 def test_it_does_not_look_where_the_floor_goes_on_or_a_way_was_known_just_now() -> None:
     glance = Glance()
     glance.add(Drive(0.0, 0.0, FLOOR, NOTHING))
-    assert glance.side(0.0, OPTIONS.open_m + 0.1, lambda: 1.0, 0.0) is None
+    assert glance.side(0.0, 0.0, OPTIONS.open_m + 0.1, lambda: 1.0, 0.0) is None
     glance.leave(0.0)
-    assert glance.side(0.0, 1.0, lambda: 1.0, OPTIONS.after_s - 0.1) is None
-    assert glance.side(0.0, 1.0, lambda: 1.0, OPTIONS.after_s + 0.1) == 1.0
+    assert glance.side(0.0, 0.0, 1.0, lambda: 1.0, OPTIONS.after_s - 0.1) is None
+    assert glance.side(0.0, 0.0, 1.0, lambda: 1.0, OPTIONS.after_s + 0.1) == 1.0
 
 
 def test_without_floor_or_without_a_way_in_the_network_it_sees_none() -> None:
@@ -81,6 +87,22 @@ def test_without_floor_or_without_a_way_in_the_network_it_sees_none() -> None:
     assert not glance.sees
     glance.add(Drive(0.0, 0.0, FLOOR, A_FIFTH))
     assert glance.sees
+
+
+def test_the_pilot_looks_aside_once_from_a_standing_start_and_then_drives() -> None:
+    mapper = Known(grid_with((2.0, -3, 2.2, 3)), view=VIEW)
+    nowhere, floor = look(Pose(), NO_LINE)
+    mapper.drive = Drive(0.0, 0.0, floor, nowhere)
+    pilot, turned_rad = Pilot(mapper), 0.0
+    for step in range(100):
+        command = pilot.command(mapper.drive, step / 10)
+        assert isinstance(command, Command)
+        if command.speed > 0:
+            break
+        mapper.pose = mapper.pose.then(Pose(yaw_rad=0.16 * command.steer))
+        turned_rad += 0.16 * abs(command.steer)
+    assert math.radians(360) < turned_rad < math.radians(460), "105 degrees, 210, and back"
+    assert abs(mapper.pose.yaw_rad) < 0.4
 
 
 def test_the_pilot_turns_to_look_before_a_wall_and_without_way_drives_on() -> None:

@@ -15,6 +15,7 @@ from helmsight.runtime.driving.piloted import PilotedSinks
 from helmsight.runtime.driving.route import Route
 from helmsight.runtime.mapping.geometry import FloorView, Points, Pose
 from helmsight.runtime.mapping.grid import FloorEdge, OccupancyGrid
+from helmsight.runtime.mapping.motion import Motion
 from helmsight.runtime.results import Command, Drive, Frame, Reading, Result, Stop
 
 from .test_local import grid_with
@@ -33,6 +34,7 @@ class Known:
     edge: FloorEdge | None = None
     view: FloorView | None = None
     drive: Drive | None = None
+    motion: Motion = field(default_factory=Motion)
 
 
 @dataclass

@@ -48,7 +48,7 @@ def test_it_steers_to_the_middle_of_the_way_before_it() -> None:
     seen(way, [Pose(0.0, 0.1, 0.2)] * 10)
     aim = way.aim(Pose(0.0, 0.1, 0.2), NOWHERE)
     assert aim is not None
-    assert Pose(0.0, 0.1, 0.2).to_world(np.array([aim])) == pytest.approx(np.array([[0.7, 0.0]]), abs=0.12)
+    assert Pose(0.0, 0.1, 0.2).to_world(np.array([aim])) == pytest.approx(np.array([[0.7, 0.0]]), abs=0.05)
 
 
 def test_a_turn_is_known_when_it_has_left_the_picture() -> None:
