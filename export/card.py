@@ -10,7 +10,7 @@ from ..runtime.inspection import GENERIC, bf16_in_words, in_words, inputs_in_wor
 
 TASKS = {
     "face": "finds faces in a picture",
-    "navigate": "steers a small robot through rooms: steering, collision probability, free space",
+    "navigate": "steers a small robot through rooms: steering, collision probability, free space, the way on",
     "": "a network of the user's own; helmsight runs it and does not decode its outputs",
 }
 

@@ -153,7 +153,7 @@ def _join_equal_elements(graph: GraphProto, shapes: Mapping[str, list[int]]) -> 
             if name not in stored or beside in stored or not _widens_nothing(stored[name].dims, shapes.get(beside, [])):
                 continue
             one = joined.get(name) or _one_element(stored[name])
-            if one is not None:
+            if one is not None and one.name not in shapes:
                 joined[name] = one
                 node.input[at] = one.name
     used = set(_names_used(graph))

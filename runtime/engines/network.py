@@ -24,7 +24,7 @@ _PLACE = re.compile(r"\s*In \w+ at /\S+?:\d+\b")
 _NOISE = re.compile(r"^\[?checkMacros|^Invalid Node|^In node|cudaError")
 _CORE = re.compile(r"\bError Code \d")
 """In what the library logs beneath its parser, which logs its own errors too, a node's whole text among them."""
-SILENT = "it does not say why"
+_SILENT = "it does not say why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def parse(library: Library, model: bytes, what: str) -> Parsed:
     if not parser.parse(model):
         refused = [_refusal(parser.get_error(i)) for i in range(parser.num_errors)]
         beneath = [one for one in log.errors if not refused or _CORE.search(one)]
-        listed = "; ".join(dict.fromkeys([*refused, *beneath])) or SILENT
+        listed = "; ".join(dict.fromkeys([*refused, *beneath])) or _SILENT
         raise BadArtefact(f"{library} does not take {what}: {listed}")
     return Parsed(library, log, builder, network, parser)
 
@@ -149,7 +149,7 @@ def make_log(trt: Any) -> Any:
         @property
         def reason(self) -> str:
             """All of them, in order."""
-            return "; ".join(self.errors) or SILENT
+            return "; ".join(self.errors) or _SILENT
 
     return Log()
 

@@ -1,4 +1,4 @@
-"""Navigation: steering, collision probability and free space from one look at the way ahead."""
+"""Navigation: steering, collision probability, free space and the way on from one look ahead."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from helmsight.runtime.camera import Camera, CameraOptions
 from helmsight.runtime.recording import RESULTS, open_recording
 from helmsight.runtime.results import Drive, Faces, Frame, Reading, Result
 from helmsight.runtime.sinks.side_by_side import SideBySide
+from helmsight.runtime.sinks.take import _line
 from helmsight.runtime.tasks import task_for
 
 from ..bundles import open_face_manifest
@@ -46,7 +47,11 @@ def test_records_come_back_from_their_lines() -> None:
     assert math.isnan(back.collision_probability)
     assert np.array_equal(back.free_space, drive.free_space)
     assert back.way is None
-    with_way = Drive.from_json(line | {"way": [[0, 100], [50, 25]]})
+    finite = Drive(0.25, 0.5, drive.free_space, drive.free_space)
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), 0, 0)
+    written = _line(Result(frame, {"navigate": Reading("navigate", finite, 0, 0, 0, {})}))["navigate"]
+    assert written["way"] == written["free_space"] == [[0, 100], [50, 25]]
+    with_way = Drive.from_json(line | {"way": written["way"]})
     assert np.array_equal(with_way.way, drive.free_space)
     with pytest.raises(ValueError, match=r"way is \(1, 2\), expected \(2, 2\)"):
         Drive.from_json(line | {"way": [[0, 100]]})

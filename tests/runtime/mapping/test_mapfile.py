@@ -1,10 +1,12 @@
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from helmsight.devices.errors import BadArtefact, UsageError
+from helmsight.runtime.lens import Lens
 from helmsight.runtime.mapping.from_results import ResultMapper
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
@@ -179,3 +181,17 @@ def test_a_file_that_is_missing_or_no_text_or_another_picture(saved, tmp_path):
     saved.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadArtefact, match="is no text"):
         load_map(saved)
+
+
+def test_floor_and_way_are_straightened_alike(room):
+    """What the map is made of and what the pilot follows are then of one picture."""
+    drive, frame = room.drive(Pose()), room.frame(0, Pose())
+    drive = replace(drive, way=drive.free_space)
+    height, width = frame.image.shape[:2]
+    lens = Lens((height, width), (width, width), ((width - 1) / 2, (height - 1) / 2), (-0.25, 0.08, 0.0, 0.0, 0.0))
+    results = ResultMapper(replace(room.geometry, lens=lens))
+    assert results(Result(frame, {"navigate": reading(drive, 0)}))
+    seen = results.mapper.drive
+    assert seen is not None
+    assert np.array_equal(seen.way, seen.free_space)
+    assert not np.array_equal(seen.way, drive.way)
