@@ -8,7 +8,7 @@ known way there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..results import Command, Drive, Stop
 from .explorer import Explorer, Worth, steepest
 from .glance import Glance
 from .lately import Lately, Patience
-from .local import LocalPlanner, Plan, RobotShape, Wanted
+from .local import Array, LocalPlanner, Plan, RobotShape, Wanted
 from .route import Route
 from .trail import Trail
 from .way import Way
@@ -106,45 +106,51 @@ class Pilot:
         stood = self._lately.add(grid, self.mapper.stands, pose, time_s)
         if not self._glance.looking:  # where it looks to is not how it came
             self._trail.add(pose, time_s)
-        if route and route.reached(pose):
-            self.arrived = True
-            return Stop(f"goal {route} reached")
         been = self._trail.been(time_s)
-        aim = None if route else self._along_way(pose, been[:, :2], time_s)
-        side = None if route else self._looks_aside(aim, drive, pose, time_s)
-        if side is not None:
-            self._patience.leave()
-            self.planner.stood_still()
-            return Command(side, 0.0)
-        worth: Worth | None = None
+        turn: Command | None = None
         if route:
-            worth = route.worth(grid, pose)
-        elif aim is None:
-            worth = self._way_on(drive, pose, time_s)
-        if route and route.unreachable:
-            return Stop(f"goal {route}: what stands around it or the robot leaves no way; choose another one")
-        if worth is not None:
-            bearing = steepest(worth, pose)
-            wanted = Wanted(float(np.clip(2 * bearing, -1, 1)), worth, stood)
-        elif aim is not None:
-            bearing = math.atan2(aim[1], aim[0])
-            steer = self._pursuit(aim)
-            if abs(drive.steer - steer) < options.agreed:
-                steer = drive.steer
-            wanted = Wanted(steer, None, stood, reach_m=math.hypot(*aim) + options.beyond_m)
+            if route.reached(pose):
+                self.arrived = True
+                return Stop(f"goal {route} reached")
+            wanted = self._by_worth(route.worth(grid, pose), pose)[1]
+            if route.unreachable:
+                return Stop(f"goal {route}: what stands around it or the robot leaves no way; choose another one")
         else:
-            bearing, wanted = 0.0, Wanted(drive.steer, None, stood, been)
-        turn = None if route else self._turned(bearing, pose, time_s)
+            aim = self._along_way(pose, been[:, :2], time_s)
+            side = self._looks_aside(aim, drive, pose, time_s)
+            if side is not None:
+                self._patience.leave()
+                self.planner.stood_still()
+                return Command(side, 0.0)
+            bearing, wanted = self._by_way(aim, been, drive, pose, time_s)
+            turn = self._turned(bearing, pose, time_s)
         if turn is not None:
             self._patience.leave()
             return turn
-        self.plan = self.planner.plan(grid, pose, wanted)
+        self.plan = self.planner.plan(grid, pose, replace(wanted, stood=stood))
         chosen = self.plan.command
         if self._patience.waits(len(stood) > 0 and chosen.speed == 0, self.mapper.edge, time_s):
             self.planner.stood_still()
             return Command(0.0, 0.0)
         share = (1 - drive.collision_probability) / (1 - options.slow_from)
         return Command(chosen.steer, chosen.speed * min(1.0, max(options.slowest, share)))
+
+    def _by_worth(self, worth: Worth, pose: Pose) -> tuple[float, Wanted]:
+        """The bearing along which the floor is worth more, and what is wanted then."""
+        bearing = steepest(worth, pose)
+        return bearing, Wanted(float(np.clip(2 * bearing, -1, 1)), worth)
+
+    def _by_way(
+        self, aim: tuple[float, float] | None, been: Array, drive: Drive, pose: Pose, time_s: float
+    ) -> tuple[float, Wanted]:
+        """The bearing of the aim on the remembered way, else of the explorer's, else 0, and what is wanted then."""
+        if aim is None:
+            worth = self._way_on(drive, pose, time_s)
+            return (0.0, Wanted(drive.steer, been=been)) if worth is None else self._by_worth(worth, pose)
+        steer = self._pursuit(aim)
+        if abs(drive.steer - steer) < self.options.agreed:
+            steer = drive.steer
+        return math.atan2(aim[1], aim[0]), Wanted(steer, reach_m=math.hypot(*aim) + self.options.beyond_m)
 
     def _along_way(self, pose: Pose, came: Points, time_s: float) -> tuple[float, float] | None:
         """The point of the remembered way to steer to, in the robot's frame; None where none is known."""
