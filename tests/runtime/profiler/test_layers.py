@@ -127,7 +127,7 @@ def test_a_network_in_another_precision_keeps_its_modules_and_operations(precisi
     bundle = write_bundle(tmp_path / "l.bundle", full.manifest, {"model.onnx": model.SerializeToString()})
     found, _ = profile_layers(bundle, ProfileOptions(ONE_THREAD))
     assert sum(layer.operations or 0 for layer in found.layers) == 2 * full.manifest.provenance["graph"]["macs"]
-    assert {"stem.1", "stage4.body.3", "drive.4", "free"} <= {
+    assert {"stem.1", "stage4.body.3", "drive.4", "masks"} <= {
         layer.module for layer in found.layers if layer.operations
     }
 
