@@ -68,22 +68,28 @@ class Explorer:
 
     def seek(self, grid: OccupancyGrid, pose: Pose, trail: Trail, steer: float, time_s: float) -> None:
         """Take an aim, if there is one. `trail` is where the robot was, `steer` -1..1 what the network would do."""
-        goal = self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.been(time_s)[:, :2], steer)
+        goal = self._goal(grid, pose, trail, steer, time_s)
         if goal is None:
             self._rests_until = time_s + self.options.retry_s
         else:
             self._aim = (Route(goal, self._radius_m), time_s + self.options.aim_s)
+
+    def _goal(
+        self, grid: OccupancyGrid, pose: Pose, trail: Trail, steer: float, time_s: float
+    ) -> tuple[float, float] | None:
+        return self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.been(time_s)[:, :2], steer)
 
     def rests(self, time_s: float) -> bool:
         """True so soon after an aim, or after none was found, that it is left to the network."""
         return time_s <= self._rests_until
 
     def side(self, grid: OccupancyGrid, pose: Pose, trail: Trail, steer: float, time_s: float) -> float:
-        """The bearing of the aim that it would take, `steer` where there is none."""
-        goal = self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.been(time_s)[:, :2], steer)
+        """On which side lies the aim that it would take, 1 left and -1 right; where there is none, that of `steer`."""
+        goal = self._goal(grid, pose, trail, steer, time_s)
         if goal is None:
-            return steer
-        return math.remainder(math.atan2(goal[1] - pose.y_m, goal[0] - pose.x_m) - pose.yaw_rad, math.tau)
+            return math.copysign(1.0, steer)
+        bearing = math.atan2(goal[1] - pose.y_m, goal[0] - pose.x_m) - pose.yaw_rad
+        return math.copysign(1.0, math.sin(bearing))
 
     def open_ahead(self, grid: OccupancyGrid, pose: Pose) -> float:
         """Metres that are open nearly straight on."""

@@ -70,15 +70,15 @@ class Glance:
     ) -> float | None:
         """The side to turn to on the spot, 1 left and -1 right; None to drive on.
 
-        `yaw_rad` is the heading, `went_rad` the one in which the robot went, `open_m` what is free ahead; the sign of
-        what `first` gives is the side to begin with.
+        `yaw_rad` is the heading, `went_rad` the one in which the robot went, `open_m` what is free ahead; `first` tells
+        the side to begin with.
         """
         options = self.options
         if not self._sides:
             since_s = options.after_s + options.glimpse_s * self.sees
             if open_m > options.open_m or time_s < max(self._known_s + since_s, self._not_before):
                 return None
-            side = math.copysign(1.0, first())
+            side = first()
             self._from_rad, self._sides = went_rad, [side, -side, 0.0]
         off = math.remainder(yaw_rad - self._from_rad, math.tau)
         if self._looks > 1 and options.ahead_rad < abs(off):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..mapping.geometry import Points, Pose
+from ..mapping.geometry import Points, Pose, pursuit_curvature
 from ..mapping.mapper import Mapper
 from ..mapping.motion import Motion
 from ..results import Command, Drive, Stop
@@ -182,9 +182,8 @@ class Pilot:
         return glance.side(pose.yaw_rad, went_rad, open_m, first, time_s)
 
     def _pursuit(self, aim: tuple[float, float]) -> float:
-        """The steering to `aim` along a circle (Coulter 1992, Implementation of the pure pursuit path tracking
-        algorithm)."""
-        curvature = 2 * math.sin(math.atan2(aim[1], aim[0])) / max(math.hypot(*aim), 0.3)
+        """The steering to `aim` along a circle."""
+        curvature = pursuit_curvature(math.atan2(aim[1], aim[0]), math.hypot(*aim))
         robot = self.planner.robot
         return float(np.clip(curvature * robot.max_speed_mps / robot.max_yaw_rate_rps, -1, 1))
 

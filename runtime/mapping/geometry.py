@@ -50,6 +50,12 @@ class Pose:
         return moved
 
 
+def pursuit_curvature(bearing_rad: float, distance_m: float) -> float:
+    """Of the circle that leaves ahead and leads through a point, in 1/m, positive to the left; a point nearer than
+    0.3 m counts as there. Coulter 1992, Implementation of the pure pursuit path tracking algorithm."""
+    return 2 * math.sin(bearing_rad) / max(distance_m, 0.3)
+
+
 class FloorView:
     """The floor as a raster of `raster_hw` pixels sees it, which covers a whole frame of `frame_hw`.
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..mapping.geometry import pursuit_curvature
 from .course import Course
 from .layout import LINE_STEP_M
 from .robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, wrap
@@ -33,7 +34,7 @@ def steer(course: Course, pose: Pose, nearest: int | None = None) -> float:
     bearing = wrap(math.atan2(dy, dx) - pose.heading_rad)
     if abs(bearing) > math.pi / 2:
         return math.copysign(1.0, bearing)
-    curvature = 2 * math.sin(bearing) / max(math.hypot(dx, dy), 0.3)
+    curvature = pursuit_curvature(bearing, math.hypot(dx, dy))
     return float(np.clip(curvature * MAX_SPEED_MPS / MAX_YAW_RATE_RPS, -1, 1))
 
 

@@ -32,7 +32,7 @@ def score(run: Run, manifest: Manifest) -> dict[str, dict[str, Any]]:
         np.array([d.steer for d in drives], np.float32),
         np.array([d.collision_probability for d in drives], np.float32),
         np.stack([d.free_space for d in drives]),
-        _stacked([d.way for d in drives]),
+        np.stack([d.way for d in drives if d.way is not None]) if drives[0].way is not None else None,
     )
     return {
         name: {
@@ -88,11 +88,6 @@ def validate(model: nn.Module, frames: Frames) -> dict[str, float]:
 def _iou(found: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
     mask = found > 0.5
     return float((mask & truth).sum() / max(1, (mask | truth).sum()))
-
-
-def _stacked(ways: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    known = [way for way in ways if way is not None]
-    return np.stack(known) if known else None
 
 
 def _balanced(collision: NDArray[np.bool_]) -> NDArray[np.int64]:

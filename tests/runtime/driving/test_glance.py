@@ -46,7 +46,7 @@ def test_it_looks_to_both_sides_and_no_farther() -> None:
     assert -farthest - 10 < min(passed) < -farthest
     assert passed.index(max(passed)) < passed.index(min(passed)), "the side that it is told comes first"
     assert abs(passed[-1]) < math.degrees(OPTIONS.ahead_rad), "it looks straight on again"
-    assert turned(Glance(), -0.1, None)[0] == -9
+    assert turned(Glance(), -1.0, None)[0] == -9
     assert glance.failed(len(passed) / 10 + 1)
     assert turned(glance, 1.0, None, len(passed) / 10 + 1) == [], "not again so soon"
     assert turned(glance, 1.0, None, len(passed) / 10 + OPTIONS.rest_s + 1) == passed

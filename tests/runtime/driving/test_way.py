@@ -11,7 +11,7 @@ pytest.importorskip("cv2", reason="opencv-python is not installed")
 
 from helmsight.runtime.driving.pilot import Pilot
 from helmsight.runtime.driving.way import Way
-from helmsight.runtime.mapping.geometry import FloorView, Points, Pose
+from helmsight.runtime.mapping.geometry import FloorView, Points, Pose, pursuit_curvature
 from helmsight.runtime.results import Command, Drive, Floats
 from helmsight.runtime.sources import CameraGeometry
 
@@ -140,3 +140,11 @@ def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
         mapper.pose = Pose(yaw_rad=0.16 * first.steer * step)
         assert pilot.command(mapper.drive, 6 + step / 10) == first
         assert pilot.way.path[-1, 1] * first.steer < -0.3
+
+
+def test_a_circle_leads_through_the_point_that_is_pursued() -> None:
+    for x, y in ((0.5, 0.3), (0.6, -0.4), (1.0, 0.0)):
+        curvature = pursuit_curvature(math.atan2(y, x), math.hypot(x, y))
+        # All points of a circle that leaves ahead have x² + y² = 2 y / curvature.
+        assert curvature * (x**2 + y**2) == pytest.approx(2 * y)
+    assert pursuit_curvature(1.0, 0.1) == pursuit_curvature(1.0, 0.3)
