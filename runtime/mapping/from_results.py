@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import replace
 
 from ..lens import Straightener
@@ -9,6 +11,11 @@ from ..results import Drive, Result
 from ..sources import CameraGeometry
 from .mapper import Mapper
 from .motion import Motion
+
+log = logging.getLogger(__name__)
+
+SURE_RAD, SAID_RAD = math.radians(0.3), math.radians(1.0)
+"""A pitch that is known so well and is off by so much is said."""
 
 
 class ResultMapper:
@@ -22,6 +29,7 @@ class ResultMapper:
         self.skipped = 0
         self._straighten = Straightener(geometry.lens) if geometry.lens else None
         self._last = (-1, False)
+        self._said = False
 
     def __call__(self, result: Result, wheels: Motion | None = None) -> bool:
         """Whether the map has this frame; `wheels` as in `Mapper.update`.
@@ -44,7 +52,24 @@ class ResultMapper:
             way = None if drive.way is None else self._straighten(drive.way)
             drive = replace(drive, free_space=self._straighten(drive.free_space), way=way)
         self.mapper.update(frame, drive, wheels)
+        self._say_pitch()
         return True
+
+    def _say_pitch(self) -> None:
+        """Say once that the camera is not mounted as it was told."""
+        level, told_deg = self.mapper.level, self.mapper.geometry.pitch_deg
+        if self._said or level.sigma_rad > SURE_RAD or abs(level.offset_rad) < SAID_RAD:
+            return
+        self._said = True
+        off_deg = math.degrees(level.offset_rad)
+        log.warning(
+            "the camera looks %.1f degrees %s than its geometry says, as the floor goes by: %.1f degrees down are used "
+            "in place of %.1f; give that with --geometry",
+            abs(off_deg),
+            "lower" if off_deg > 0 else "higher",
+            told_deg + off_deg,
+            told_deg,
+        )
 
 
 def _drive(result: Result) -> Drive | None:

@@ -68,7 +68,7 @@ class FloorView:
         self, geometry: CameraGeometry, frame_hw: tuple[int, int], raster_hw: tuple[int, int] | None = None
     ) -> None:
         _check(geometry)
-        self.geometry = geometry
+        self.geometry, self.frame_hw = geometry, frame_hw
         self.raster_hw = height, width = raster_hw or frame_hw
         half_fov = math.tan(math.radians(geometry.fov_y_deg) / 2)
         self.focal_y_px = height / 2 / half_fov

@@ -19,6 +19,7 @@ from ..results import Drive, Floats, Frame, Image
 from ..sources import CameraGeometry
 from .geometry import FloorView, Points, Pose
 from .grid import FloorEdge, GridOptions, OccupancyGrid, floor_edge
+from .level import Level, LevelOptions
 from .loops import LoopOptions, Loops, Scan
 from .mapfile import save_map
 from .motion import Motion, fuse, path_variance
@@ -43,6 +44,7 @@ class MapperOptions:
     rebuild_scans: int = 2
     stands_m: float = 1.2
     odometry: OdometryOptions = field(default_factory=OdometryOptions)
+    level: LevelOptions = field(default_factory=LevelOptions)
     grid: GridOptions = field(default_factory=GridOptions)
     loops: LoopOptions | None = field(default_factory=LoopOptions)
 
@@ -62,6 +64,7 @@ class Mapper:
         self.options = options
         self.grid = OccupancyGrid(options.grid)
         self.motion = Motion()
+        self.level = Level(options.level)
         self.stands: Points = np.empty((0, 2))
         self.edge: FloorEdge | None = None
         self.drive: Drive | None = None
@@ -113,8 +116,9 @@ class Mapper:
         `wheels` is the motion since the frame before as wheel odometry has it.
         """
         frame_hw = (frame.image.shape[0], frame.image.shape[1])
-        view = FloorView(self.geometry, frame_hw, (drive.free_space.shape[0], drive.free_space.shape[1]))
         seen = self._move(frame.image, drive.free_space, wheels)
+        told = FloorView(self.geometry, frame_hw, (drive.free_space.shape[0], drive.free_space.shape[1]))
+        view = self.level.view(told)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
         edge = floor_edge(drive.free_space, view, self.options.grid.edge_rows)
@@ -194,7 +198,7 @@ class Mapper:
         if self._odometry is None or changed:
             self._frame_hw = (height, width)
             view = FloorView(self.geometry, (height, width), flow_hw)
-            self._odometry = Odometry(view, (height, width), self.options.odometry)
+            self._odometry = Odometry(view, self.options.odometry, self.level)
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if halvings:
             grey = cv2.resize(grey, flow_hw[::-1], interpolation=cv2.INTER_AREA)

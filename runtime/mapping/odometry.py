@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ...devices.errors import need
 from ..results import Floats
 from .geometry import FloorView, Pose
+from .level import Level, pitch_step, pixel_by_pitch
 from .motion import Motion
 
 Grey = NDArray[np.uint8]
@@ -27,6 +28,8 @@ Array = NDArray[np.float64]
 CAUCHY = 2.385
 """Keeps 95 % of the efficiency on normal errors (Zhang, Parameter estimation techniques, 1997, table 1)."""
 
+HALF_PIXELS = ((0.5, 0.0), (0.0, 0.5))
+"""To the right and down; to both sides, the grey there tells its gradient."""
 
 SAME_RAD = 0.02
 """Turns that differ by less lead to the same place."""
@@ -42,6 +45,9 @@ class OdometryOptions:
     `range_m`: floor farther ahead is left out, because there a pixel is decimetres. `pixels`: of each level at most so
     many take part. `min_correlation` of the two looks, and `min_visible` of the key frame's pixels still in view, or
     the motion is lost. `renew_visible`, `renew_m` and `renew_rad` end a key frame.
+
+    While the camera's pitch is not known to `level_rad`, a key frame ends after the share `level_renew` of that: each
+    tells of the pitch when it ends. `level_alike` of its pixels count as one there.
 
     `sideways_m`, and `sideways_m_per_rad` of what it turns, is how far a robot on wheels may slide in a frame (standard
     deviation; the second allows for a camera that is not over its axle): where the grain of the floor runs across, its
@@ -60,6 +66,9 @@ class OdometryOptions:
     renew_visible: float = 0.5
     renew_m: float = 0.25
     renew_rad: float = 0.25
+    level_rad: float = math.radians(0.5)
+    level_renew: float = 0.35
+    level_alike: float = 4.0
     max_sigma_m: float = 0.01
     enough: float = 2e-4
     sideways_m: float = 0.002
@@ -98,16 +107,20 @@ class _Fit:
 
 
 class Odometry:
-    """Motion from frame to frame, for frames of one size that `view` describes. Keeps a key frame."""
+    """Motion from frame to frame, for frames of one size that `view` describes. Keeps a key frame.
+
+    What it learns of the camera's pitch goes to `level`, and is used from the next key frame on.
+    """
 
     def __init__(
-        self, view: FloorView, frame_hw: tuple[int, int], options: OdometryOptions = OdometryOptions()
+        self, view: FloorView, options: OdometryOptions = OdometryOptions(), level: Level | None = None
     ) -> None:
         self._cv2: Any = need("cv2", "cpu")
-        self.options = options
+        self.options, self.level = options, level or Level()
         height, width = view.raster_hw
         sizes = [(height >> level, width >> level) for level in range(options.levels)]
-        self._views = [FloorView(view.geometry, frame_hw, size) for size in sizes if min(size) >= 24]
+        self._told = [FloorView(view.geometry, view.frame_hw, size) for size in sizes if min(size) >= 24]
+        self._views = [self.level.view(told) for told in self._told]
         self._key: list[_Template] | None = None
         self._since_key = Pose()
         self._last = Pose()
@@ -130,6 +143,7 @@ class Odometry:
         step = self._since_key.inverse().then(since_key)
         self._since_key, self._last = since_key, step
         if self._worn(fit):
+            self._learn_pitch(levels[0], fit.pose)
             self._start(levels, floor)
         sigma_m, sigma_rad = fit.sigma
         return Motion(step.x_m, step.y_m, step.yaw_rad, sigma_m, sigma_rad)
@@ -142,11 +156,34 @@ class Odometry:
 
     def _worn(self, fit: _Fit) -> bool:
         options, since = self.options, self._since_key
-        far = math.hypot(since.x_m, since.y_m) > options.renew_m or abs(since.yaw_rad) > options.renew_rad
+        share = options.level_renew if self.level.sigma_rad > options.level_rad else 1.0
+        far = max(math.hypot(since.x_m, since.y_m) / options.renew_m, abs(since.yaw_rad) / options.renew_rad) > share
         return far or fit.visible < options.renew_visible
+
+    def _learn_pitch(self, grey: Floats, pose: Pose) -> None:
+        """Tell `level` what the key frame, whose floor lies at `pose` now, and this frame say of the pitch."""
+        assert self._key is not None
+        template = self._key[0]
+        seen = self._look(template, grey, pose)
+        if seen is None:
+            return
+        visible, now = seen
+        points, before, view = template.points[:2].T[visible], template.grey[visible], template.view
+        moved = pose.to_world(points)
+        at = view.to_pixels(moved)
+        gradient = np.stack([self._grey(grey, at + half) - self._grey(grey, at - half) for half in HALF_PIXELS], axis=1)
+        brightness = np.stack([before, np.ones(len(before))], axis=1)
+        by_motion = np.einsum("ni,nij->nj", gradient, view.pixel_by_motion(moved))
+        by_pitch = (gradient * pixel_by_pitch(view, points, pose)).sum(1)
+        error = now - before
+        rest = error - brightness @ np.linalg.lstsq(brightness, error, rcond=None)[0]
+        weight, scale = _cauchy(rest)
+        step, information = pitch_step(by_pitch, np.hstack([by_motion, brightness]), error, weight)
+        self.level.add(step, information / (scale**2 * self.options.level_alike))
 
     def _start(self, levels: list[Floats], floor: Grey) -> None:
         """Make this frame the key frame."""
+        self._views = [self.level.view(told) for told in self._told]
         self._key = [self._template(view, grey, floor) for view, grey in zip(self._views, levels, strict=True)]
         self._since_key = Pose()
 
@@ -210,9 +247,8 @@ class Odometry:
             visible, now = seen
             before, jacobian = template.grey[visible], template.jacobian[visible]
             error = now - before
-            rest = np.abs(error - change[0] * before - change[1])
-            scale = 1.4826 * float(np.median(rest)) + 0.5
-            weight = 1 / (1 + (rest / (CAUCHY * scale)) ** 2)
+            rest = error - change[0] * before - change[1]
+            weight, scale = _cauchy(rest)
             weighted = jacobian.T * weight
             slide, by_motion = self._slide(pose)
             prior = self.options.alike * (scale / slide[1]) ** 2 if slide[1] else 0.0
@@ -249,8 +285,19 @@ class Odometry:
         visible = np.flatnonzero((third > 0) & (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1))
         if len(visible) < max(self.options.min_pixels, self.options.min_visible * len(x)):
             return None
-        now = self._cv2.remap(grey, x[visible], y[visible], self._cv2.INTER_LINEAR)
-        return visible, now.ravel().astype(np.float64)
+        return visible, self._grey(grey, np.stack([x[visible], y[visible]], axis=1))
+
+    def _grey(self, grey: Floats, pixels: Array) -> Array:
+        """(N,) between the pixels of `grey` at (column, row) (N, 2); at its edge, that of the edge."""
+        x, y = pixels.astype(np.float32).T
+        found = self._cv2.remap(grey, x, y, self._cv2.INTER_LINEAR, borderMode=self._cv2.BORDER_REPLICATE)
+        return np.asarray(found.ravel(), np.float64)
+
+
+def _cauchy(rest: Array) -> tuple[Array, float]:
+    """Weights (N,) of residuals (N,), and their scale, which is at least half a step of grey."""
+    scale = 1.4826 * float(np.median(np.abs(rest))) + 0.5
+    return 1 / (1 + (rest / (CAUCHY * scale)) ** 2), scale
 
 
 def _correlation(a: Array, b: Array, weight: Array) -> float:

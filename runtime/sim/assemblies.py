@@ -12,16 +12,20 @@ from itertools import pairwise
 
 import numpy as np
 
+from .looks import TEXTURES
 from .patterns import PREFIX as PATTERN
 
-PREFIX = "assembly:"
+PREFIX, SOLID = "assembly:", "solid:"
+FLOOR = "floor"
+"""The texture of a part that looks like the floor on which the thing stands."""
 Share = tuple[float, float, float]
 """Along a thing's length, its width and its height, in 0..1; of a tint: red, green, blue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A block of a built thing: from and to as shares of its length, width and height; texture "" is the look's box."""
+    """A block of a built thing: from and to as shares of its length, width and height; texture "" is the look's box,
+    `FLOOR` the floor's."""
 
     low: Share
     high: Share
@@ -31,13 +35,18 @@ class Part:
 
 @lru_cache(maxsize=256)
 def assembly(kind: str) -> tuple[Part, ...]:
-    """The parts of `assembly:SEED`: stacked, round, on legs, of boards, or high at one end, in one to three colours."""
-    rng = np.random.default_rng((int(kind.removeprefix(PREFIX)), 59))
-    makers = (_stack, _stack, _on_legs, _on_legs, _boards, _stepped)
+    """The parts of `assembly:SEED`: stacked, round, on legs, of boards, or high at one end, in one to three colours.
+
+    `solid:SEED` is closed down to the floor, or nearly, and as often as not painted as a floor.
+    """
+    solid = kind.startswith(SOLID)
+    rng = np.random.default_rng((int(kind.partition(":")[2]), 67 if solid else 59))
+    makers = (_stack, _stack, _stepped) if solid else (_stack, _stack, _on_legs, _on_legs, _boards, _stepped)
     make = makers[rng.integers(len(makers))]
     shapes = list(make(rng))
-    rounded = make is _stack and rng.random() < 0.5
-    paints = [_paint(rng) for _ in range(rng.integers(1, 4))]
+    rounded = make is _stack and rng.random() < (0.3 if solid else 0.5)
+    paint_one = _paint_as_floor if solid else _paint
+    paints = [paint_one(rng) for _ in range(rng.integers(1, 4))]
     parts = []
     for shape in shapes:
         paint = paints[rng.integers(len(paints))]
@@ -53,6 +62,16 @@ def _paint(rng: np.random.Generator) -> tuple[str, Share]:
     kind = rng.random()
     texture = "white_1" if kind < 0.4 else f"{PATTERN}{rng.integers(2**31)}" if kind < 0.7 else ""
     return texture, (float(tint[0]), float(tint[1]), float(tint[2]))
+
+
+def _paint_as_floor(rng: np.random.Generator) -> tuple[str, Share]:
+    """Half of the time that of the floor before it, or of a floor that may be elsewhere."""
+    kind = rng.random()
+    if kind > 0.5:
+        return _paint(rng)
+    red, green, blue = rng.uniform(0.75, 1) * rng.uniform(0.9, 1, 3)
+    floors = TEXTURES["train"].floors
+    return FLOOR if kind < 0.25 else floors[rng.integers(len(floors))], (float(red), float(green), float(blue))
 
 
 def _inset(rng: np.random.Generator, most: float) -> tuple[float, float, float, float]:

@@ -48,6 +48,7 @@ class Recipe:
 
     `side_ways` is the share of cells passed straight through that get one, where there is room for it;
     `moving` the share of courses in which up to `movers` things move; `narrow` the most narrow places in a course.
+    Small things in the way stand `crowd` times as often as usual.
     """
 
     long: bool = False
@@ -55,10 +56,11 @@ class Recipe:
     moving: float = 0.0
     movers: int = 0
     narrow: int = 0
+    crowd: float = 1.0
 
 
 RECIPES: dict[Split, Recipe] = {
-    "train": Recipe(side_ways=0.7, moving=0.5, movers=2, narrow=3),
+    "train": Recipe(side_ways=0.7, moving=0.5, movers=2, narrow=3, crowd=1.6),
     "validation": Recipe(long=True, side_ways=0.7, moving=0.5, movers=4, narrow=5),
     "test": Recipe(long=True, side_ways=0.7, moving=0.5, movers=4, narrow=5),
     "free": Recipe(),
@@ -128,7 +130,7 @@ def make_course(name: str, seed: int, blocks: int | None = None) -> Course:
     rects += side_ways
     middle, walls = middle_line(cells, sizes.pitch), wall_segments(rects)
     furniture = furnish(rng, rects, middle, walls, stock)
-    small = scatter(rng, middle, walls, GAP_M[name], stock)
+    small = scatter(rng, middle, walls, GAP_M[name] / recipe.crowd, stock)
     if recipe.narrow:
         small = without_crossings(narrow(more, middle, walls, int(more.integers(recipe.narrow + 1))), small)
         furniture = without_crossings(small, furniture)

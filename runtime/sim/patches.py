@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .assemblies import FLOOR
 from .course import Course, Picture
 from .furnish import FACING, SIDES
 from .layout import Rect, Side
@@ -76,6 +77,10 @@ def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
         x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos
         block = Obstacle(thing.kind, x, y, thing.heading_rad, *(high - low))
         surface = Surface(part.texture, part.tint) if part.texture else light.look.box
+        if part.texture == FLOOR:
+            floor = light.floor(thing.x, thing.y)
+            red, green, blue = np.multiply(floor.tint, part.tint).tolist()
+            surface = Surface(floor.texture, (red, green, blue))
         yield from _block(block, surface, light, base_m=float(low[2]))
 
 
@@ -90,6 +95,14 @@ class _Light:
         self.solids = course.solids
         self.look = course.look
         self.ceiling = course.sizes.ceiling
+        self.rects = course.rects
+
+    def floor(self, x: float, y: float) -> Surface:
+        """The floor there, or, where there is none, that of corridors."""
+        return next(
+            (self.look.floor(r.kind, n) for n, r in enumerate(self.rects) if r.holds(x, y)),
+            self.look.floor("corridor", 0),
+        )
 
     def shade(self, points: Vector, normal: Vector) -> NDArray[np.float64]:
         """Brightness (N,) of points (N, 3) of a surface with `normal` (3,)."""

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .assemblies import PREFIX, Part, assembly
+from .assemblies import PREFIX, SOLID, Part, assembly
 from .layout import Points
 from .looks import Split
 
@@ -33,7 +33,7 @@ MESHES: dict[str, tuple[float, float]] = {
 """MiniWorld's meshes that are used: length (along the heading) and width as shares of the height."""
 TURNED_DEG = {"office_desk": 90, "office_chair": -90}
 """Turns, counter-clockwise from above, that make a mesh's front look along the heading; else its x axis does."""
-ASSEMBLY = PREFIX.removesuffix(":")
+ASSEMBLY, CLOSED = PREFIX.removesuffix(":"), SOLID.removesuffix(":")
 POTTED = ("tree", "tree_pine")
 """Meshes of plants; they are drawn in a pot, with their own proportions."""
 
@@ -117,14 +117,14 @@ BUILT: dict[str, tuple[Part, ...]] = {
 
 def blocks(kind: str) -> tuple[Part, ...]:
     """What a kind is built of; nothing for a mesh."""
-    return assembly(kind) if kind.startswith(PREFIX) else BUILT.get(kind, ())
+    return assembly(kind) if kind.startswith((PREFIX, SOLID)) else BUILT.get(kind, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
     """A kind with the range of its height and, unless it is a mesh, of its length and width (0: as the length).
 
-    `ASSEMBLY` is another thing each time.
+    `ASSEMBLY` and `CLOSED` are another thing each time.
     """
 
     kind: str
@@ -134,7 +134,7 @@ class Sized:
 
     def draw_kind(self, rng: np.random.Generator) -> str:
         """The kind of one of them."""
-        return f"{PREFIX}{rng.integers(2**31)}" if self.kind == ASSEMBLY else self.kind
+        return f"{self.kind}:{rng.integers(2**31)}" if self.kind in (ASSEMBLY, CLOSED) else self.kind
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Length, width and height in metres of one of them."""
@@ -179,14 +179,23 @@ _DESK = Sized("office_desk", (1.3, 1.3))
 _CHAIR = Sized("office_chair", (0.95, 0.95))
 STOCK: dict[Split, Stock] = {
     "train": Stock(
-        desk=(_DESK, *[Sized(ASSEMBLY, (0.5, 1.0), (0.5, 0.9), (0.9, 1.8))] * 2),
+        desk=(
+            _DESK,
+            *[Sized(ASSEMBLY, (0.5, 1.0), (0.5, 0.9), (0.9, 1.8))] * 2,
+            *[Sized(CLOSED, (0.4, 1.0), (0.5, 0.95), (1.1, 2.0))] * 2,
+        ),
         seat=(_CHAIR, Sized(ASSEMBLY, (0.35, 1.0), (0.3, 0.6))),
-        storage=(Sized(ASSEMBLY, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),),
+        storage=(
+            Sized(ASSEMBLY, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),
+            Sized(CLOSED, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),
+        ),
         plant=(Sized("tree", (1.2, 1.7), (0.36, 0.36)), Sized(ASSEMBLY, (0.4, 1.7), (0.3, 0.45))),
         small=(
             _BOX,
             _BOX,
             *[Sized(ASSEMBLY, (0.12, 1.0), (0.2, 0.6), (0.2, 0.9))] * 8,
+            *[Sized(CLOSED, (0.1, 0.32), (0.1, 0.45), (0.3, 1.3))] * 6,
+            *[Sized(CLOSED, (0.15, 0.5), (0.15, 0.4))] * 4,
             Sized("cone", (0.35, 0.7)),
             Sized("barrel", (0.45, 0.75)),
             Sized("medkit", (0.2, 0.4)),

@@ -114,6 +114,19 @@ def test_sink_says_how_often_it_was_lost(room, tmp_path, caplog):
     assert "the motion of 1 of 2 frames is unknown" in caplog.text
 
 
+@pytest.mark.parametrize(("off_deg", "said"), [(2.0, "degrees lower"), (-2.0, "degrees higher"), (0.0, "")])
+def test_a_camera_that_is_not_mounted_as_told_is_said_once(room, caplog, off_deg, said):
+    told = replace(room.geometry, pitch_deg=room.geometry.pitch_deg - off_deg)
+    results = ResultMapper(told)
+    with caplog.at_level(logging.WARNING):
+        for index in range(60):
+            pose = Pose(0.05 * index)
+            results(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), index)}))
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == bool(said)
+    assert all(said in line and f"in place of {told.pitch_deg:.1f}" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("name", "what"), [("map.jpg", "expected a .png"), ("map", "no suffix"), ("no/map.png", "no folder")]
 )
@@ -131,7 +144,7 @@ def test_a_saved_map_is_loaded_again_cell_for_cell(lap, saved):
     loaded = load_map(saved, lap.world.geometry, 0.05)
     grid = lap.mapper.grid
     assert loaded.resolution_m == 0.05
-    for x, y in ((1.0, 0.0), (-1.5, 3.0), (5.1, 0.5), (1.6, 1.3), (2.6, 3.1)):
+    for x, y in ((1.02, 0.02), (-1.48, 3.02), (5.12, 0.52), (1.62, 1.32), (2.62, 3.12)):  # inside of cells
         (row, column), *_ = grid.cell(np.array([[x, y]]))
         odds = grid.log_odds[row, column]
         expected = OCCUPIED if odds > 0.62 else FREE if odds < -1.42 else UNKNOWN
