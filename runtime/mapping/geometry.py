@@ -60,7 +60,8 @@ class FloorView:
     """The floor as a raster of `raster_hw` pixels sees it, which covers a whole frame of `frame_hw`.
 
     The raster may have another aspect than the frame (a network's grid). `image_to_floor` and `floor_to_image` are
-    3 x 3 homographies on (column, row, 1) and (x, y, 1). Hartley and Zisserman, Multiple View Geometry, section 8.1.1.
+    3 x 3 homographies on (column, row, 1) and (x, y, 1), `projection` (3, 4) takes (x, y, z, 1) to pixels. Hartley and
+    Zisserman, Multiple View Geometry, section 8.1.1.
     Raises UsageError for a camera that cannot be.
     """
 
@@ -86,6 +87,10 @@ class FloorView:
         )
         self.image_to_floor = rays_to_floor @ pixels_to_rays
         self.floor_to_image = np.linalg.inv(self.image_to_floor)
+        self._rays = np.array([[0.0, -sin, cos], [-1.0, 0.0, 0.0], [0.0, -cos, -sin]]) @ pixels_to_rays
+        to_rays = np.array([[0.0, -1.0, 0.0], [-sin, 0.0, -cos], [cos, 0.0, -sin]])
+        to_camera = np.hstack([to_rays, -to_rays[:, 2:] * geometry.height_m])
+        self.projection = np.linalg.inv(pixels_to_rays) @ to_camera
         self.horizon_row = (height - 1) / 2 - math.tan(math.radians(geometry.pitch_deg)) * self.focal_y_px
 
     def to_floor(self, pixels: Points) -> Points:
@@ -96,6 +101,12 @@ class FloorView:
         """Pixels (N, 2) of floor points (N, 2), outside the raster too; NaN for a point behind the camera."""
         return _through(self.floor_to_image, points)
 
+    def upright(self, pixels: Points, depth_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points (N, 3), x, y, z in metres, that pixels (N, 2) show on upright planes `depth_m` (N,) ahead."""
+        rays = np.hstack([pixels, np.ones((len(pixels), 1))]) @ self._rays.T
+        points: NDArray[np.float64] = rays * (depth_m / rays[:, 0])[:, None] + (0.0, 0.0, self.geometry.height_m)
+        return points
+
     def at_depth(self, depth_m: NDArray[np.float64], columns: NDArray[np.float64]) -> Points:
         """Floor points (N, 2) at the forward distance `depth_m` (N,) in `columns` (N,) of the raster."""
         pitch = math.radians(self.geometry.pitch_deg)
@@ -103,12 +114,12 @@ class FloorView:
         right = (columns - (self.raster_hw[1] - 1) / 2) / self.focal_x_px
         return np.stack([depth_m, -right * along_axis], axis=1)
 
-    def pixel_by_motion(self, points: Points) -> NDArray[np.float64]:
-        """d(pixel) / d(dx, dy, dyaw) (N, 2, 3) of floor points (N, 2) that move as one with the robot's frame fixed."""
-        homography = self.floor_to_image
-        third = points @ homography[2, :2] + homography[2, 2]
-        pixels = (points @ homography[:2, :2].T + homography[:2, 2]) / third[:, None]
-        by_point = (homography[None, :2, :2] - pixels[:, :, None] * homography[None, 2:, :2]) / third[:, None, None]
+    def pixel_by_motion(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """d(pixel) / d(dx, dy, dyaw) (N, 2, 3) of points (N, 3) that move as one with the robot's frame fixed."""
+        matrix = self.projection
+        third = points @ matrix[2, :3] + matrix[2, 3]
+        pixels = (points @ matrix[:2, :3].T + matrix[:2, 3]) / third[:, None]
+        by_point = (matrix[None, :2, :2] - pixels[:, :, None] * matrix[None, 2:, :2]) / third[:, None, None]
         turned = np.stack([-points[:, 1], points[:, 0]], axis=1)
         return np.concatenate([by_point, by_point @ turned[:, :, None]], axis=2)
 

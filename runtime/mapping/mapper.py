@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
@@ -116,12 +117,12 @@ class Mapper:
         `wheels` is the motion since the frame before as wheel odometry has it.
         """
         frame_hw = (frame.image.shape[0], frame.image.shape[1])
-        seen = self._move(frame.image, drive.free_space, wheels)
         told = FloorView(self.geometry, frame_hw, (drive.free_space.shape[0], drive.free_space.shape[1]))
         view = self.level.view(told)
+        edge = floor_edge(drive.free_space, view, self.options.grid.edge_rows)
+        seen = self._move(frame.image, drive.free_space, np.where(edge.hit, edge.depth_m, np.inf), wheels)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
-        edge = floor_edge(drive.free_space, view, self.options.grid.edge_rows)
         self.stands = edge.stands(view, self.options.stands_m)
         self.edge, self.view, self.drive = edge, view, drive
         if not self.motion.lost:
@@ -189,7 +190,7 @@ class Mapper:
         except StopIteration as ended:
             self.grid, self._rebuilding = ended.value, None
 
-    def _move(self, image: Image, free_space: Floats, wheels: Motion | None) -> Motion:
+    def _move(self, image: Image, free_space: Floats, walls_m: NDArray[np.float64], wheels: Motion | None) -> Motion:
         cv2 = self._cv2
         height, width = image.shape[:2]
         halvings = max(0, math.ceil(math.log2(width / self.options.flow_width_px)))
@@ -205,5 +206,5 @@ class Mapper:
         # The edge belongs to what stands there; one cell of the network is kept away from it.
         floor = cv2.erode((free_space > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8))
         expected = None if wheels is None or wheels.lost else wheels.pose
-        motion = self._odometry.step(grey, floor, expected)
+        motion = self._odometry.step(grey, floor, walls_m, expected)
         return Motion(lost=True) if changed else motion

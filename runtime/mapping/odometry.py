@@ -1,10 +1,11 @@
 """Visual odometry on the floor plane: the floor seen from a key frame is laid over that of each later frame.
 
 Every floor pixel takes part with its gradient, and the motion has the robot's three degrees of freedom only, so a grain
-that runs one way (planks, carpet) does no harm, which corners that are followed one by one slide along. The method is
+that runs one way (planks, carpet) does no harm, which corners that are followed one by one slide along. So do pixels of
+what stands on the floor, as upright as walls, where the network sees the floor end. The method is
 inverse-compositional Lucas-Kanade (Baker and Matthews, IJCV 2004, section 3.2), coarse to fine, with Cauchy weights
 and an affine change of brightness (Engel, Koltun and Cremers, Direct Sparse Odometry, 2018, equation 4). The floor is
-flat, and everything that is not floor is masked out by the caller.
+flat, and where it is floor is told by the caller.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ class OdometryOptions:
     motion is not like the one before. `max_sigma_m`: a place less sure than this is no place.
 
     `range_m`: floor farther ahead is left out, because there a pixel is decimetres. `pixels`: of each level at most so
-    many take part. `min_correlation` of the two looks, and `min_visible` of the key frame's pixels still in view, or
-    the motion is lost. `renew_visible`, `renew_m` and `renew_rad` end a key frame.
+    many take part. So do up to `wall_pixels` of what stands upright within `wall_range_m`, up to `wall_top_m` over the
+    floor: a floor that repeats itself looks the same a plank farther on, the walls do not. `min_correlation` of the two
+    looks of the floor, and `min_visible` of the key frame's pixels still in view, or the motion is lost; from
+    `sure_correlation` on no other is tried. `renew_visible`, `renew_m` and `renew_rad` end a key frame.
 
     While the camera's pitch is not known to `level_rad`, a key frame ends after the share `level_renew` of that: each
     tells of the pitch when it ends. `level_alike` of its pixels count as one there.
@@ -60,8 +63,12 @@ class OdometryOptions:
     range_m: float = 2.0
     pixels: int = 1000
     iterations: int = 6
+    wall_pixels: int = 500
+    wall_range_m: float = 6.0
+    wall_top_m: float = 0.8
     min_pixels: int = 100
     min_correlation: float = 0.6
+    sure_correlation: float = 0.9
     min_visible: float = 0.3
     renew_visible: float = 0.5
     renew_m: float = 0.25
@@ -79,10 +86,11 @@ class OdometryOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """One level of the key frame: floor points (x, y, 1) as (3, N), grey (N,), and by how much grey changes with dx,
-    dy, dyaw, gain and offset (N, 5)."""
+    """One level of the key frame: points (x, y, z, 1) as (4, N), those of the floor first, grey (N,), and by how much
+    grey changes with dx, dy, dyaw, gain and offset (N, 5)."""
 
     view: FloorView
+    floor: int
     points: Array
     grey: Array
     jacobian: Array
@@ -125,26 +133,28 @@ class Odometry:
         self._since_key = Pose()
         self._last = Pose()
 
-    def step(self, grey: Grey, floor: Grey, expected: Pose | None = None) -> Motion:
+    def step(self, grey: Grey, floor: Grey, walls_m: Array | None = None, expected: Pose | None = None) -> Motion:
         """The motion since the last call; zero at the first. The search begins at the `expected` one, or at the last.
 
-        `grey` and `floor` are H x W uint8; `floor` is non-zero where the floor is seen. When this frame's floor does
-        not lie over the key frame's, the motion is `lost`, and this frame is the next key frame.
+        `grey` and `floor` are H x W uint8; `floor` is non-zero where the floor is seen. `walls_m` (w,) is how far ahead
+        in metres something stands upright on it, in w columns over the frame's width, inf where nothing does. When this
+        frame's floor does not lie over the key frame's, the motion is `lost`, and this frame is the next key frame.
         """
         levels = self._pyramid(grey)
+        walls_m = np.full(1, np.inf) if walls_m is None else walls_m
         if self._key is None:
-            self._start(levels, floor)
+            self._start(levels, floor, walls_m)
             return Motion()
         fit = self._fit(levels, expected or self._last)
         if fit is None:
-            self._start(levels, floor)
+            self._start(levels, floor, walls_m)
             return Motion(lost=True)
         since_key = fit.pose.inverse()
         step = self._since_key.inverse().then(since_key)
         self._since_key, self._last = since_key, step
         if self._worn(fit):
             self._learn_pitch(levels[0], fit.pose)
-            self._start(levels, floor)
+            self._start(levels, floor, walls_m)
         sigma_m, sigma_rad = fit.sigma
         return Motion(step.x_m, step.y_m, step.yaw_rad, sigma_m, sigma_rad)
 
@@ -168,12 +178,17 @@ class Odometry:
         if seen is None:
             return
         visible, now = seen
+        floor = visible < template.floor  # what is upright is only as far away as the network's edge says
+        visible, now = visible[floor], now[floor]
+        if len(visible) < self.options.min_pixels:
+            return
         points, before, view = template.points[:2].T[visible], template.grey[visible], template.view
         moved = pose.to_world(points)
         at = view.to_pixels(moved)
         gradient = np.stack([self._grey(grey, at + half) - self._grey(grey, at - half) for half in HALF_PIXELS], axis=1)
         brightness = np.stack([before, np.ones(len(before))], axis=1)
-        by_motion = np.einsum("ni,nij->nj", gradient, view.pixel_by_motion(moved))
+        flat = np.hstack([moved, np.zeros((len(moved), 1))])
+        by_motion = np.einsum("ni,nij->nj", gradient, view.pixel_by_motion(flat))
         by_pitch = (gradient * pixel_by_pitch(view, points, pose)).sum(1)
         error = now - before
         rest = error - brightness @ np.linalg.lstsq(brightness, error, rcond=None)[0]
@@ -181,51 +196,71 @@ class Odometry:
         step, information = pitch_step(by_pitch, np.hstack([by_motion, brightness]), error, weight)
         self.level.add(step, information / (scale**2 * self.options.level_alike))
 
-    def _start(self, levels: list[Floats], floor: Grey) -> None:
+    def _start(self, levels: list[Floats], floor: Grey, walls_m: Array) -> None:
         """Make this frame the key frame."""
         self._views = [self.level.view(told) for told in self._told]
-        self._key = [self._template(view, grey, floor) for view, grey in zip(self._views, levels, strict=True)]
+        views = zip(self._views, levels, strict=True)
+        self._key = [self._template(view, grey, floor, walls_m) for view, grey in views]
         self._since_key = Pose()
 
-    def _template(self, view: FloorView, grey: Floats, floor: Grey) -> _Template:
-        cv2, (height, width) = self._cv2, view.raster_hw
+    def _template(self, view: FloorView, grey: Floats, floor: Grey, walls_m: Array) -> _Template:
+        cv2, (height, width), options = self._cv2, view.raster_hw, self.options
         mask = cv2.resize(floor, (width, height), interpolation=cv2.INTER_NEAREST) > 0
         depth = view.row_depth_m(np.arange(height, dtype=np.float64))
-        mask[(depth <= 0) | (depth > self.options.range_m)] = False
-        mask[[0, -1]] = mask[:, [0, -1]] = False  # no gradient there
-        rows, columns = np.nonzero(mask)
-        every = max(1, math.ceil(math.sqrt(len(rows) / self.options.pixels)))
-        kept = (rows % every == 0) & (columns % every == 0)
-        rows, columns = rows[kept], columns[kept]
-        points = view.to_floor(np.stack([columns, rows], axis=1).astype(np.float64))
+        mask[(depth <= 0) | (depth > options.range_m)] = False
+        on_floor = _spread(mask, options.pixels)
+        flat = np.hstack([view.to_floor(on_floor), np.zeros((len(on_floor), 1))])
+        on_walls, upright = self._on_walls(view, walls_m)
+        columns, rows = np.vstack([on_floor, on_walls]).astype(np.intp).T
+        points, ones = np.vstack([flat, upright]), np.ones((len(rows), 1))
         gradient = np.stack(
             [grey[rows, columns + 1] - grey[rows, columns - 1], grey[rows + 1, columns] - grey[rows - 1, columns]],
             axis=1,
         )
         by_motion = np.einsum("ni,nij->nj", gradient / 2, view.pixel_by_motion(points))
         before = grey[rows, columns].astype(np.float64)
-        ones = np.ones((len(points), 1))
-        return _Template(view, np.hstack([points, ones]).T, before, np.hstack([by_motion, before[:, None], ones]))
+        jacobian = np.hstack([by_motion, before[:, None], ones])
+        return _Template(view, len(flat), np.hstack([points, ones]).T, before, jacobian)
+
+    def _on_walls(self, view: FloorView, walls_m: Array) -> tuple[Array, Array]:
+        """Pixels (N, 2) above the floor, and what they show if that is upright: (N, 3)."""
+        options, (height, width) = self.options, view.raster_hw
+        ahead_m = walls_m[np.arange(width) * len(walls_m) // width]
+        near = ahead_m < options.wall_range_m
+        ahead_m = np.where(near, ahead_m, 1.0)
+        foot = view.to_pixels(np.stack([ahead_m, np.zeros(width)], axis=1))[:, 1]
+        pixels = _spread(near & (np.arange(height)[:, None] < foot - 1), options.wall_pixels)
+        points = view.upright(pixels, ahead_m[pixels[:, 0].astype(np.intp)])
+        low = points[:, 2] < options.wall_top_m
+        return pixels[low], points[low]
 
     def _fit(self, levels: list[Floats], expected: Pose) -> _Fit | None:
         """Lay the key frame's floor over this frame's: from the last motion and one that is expected to be another,
-        whichever fits better; where neither does, from others."""
+        whichever fits better; where neither does, from others.
+
+        The finest level alone comes first: a coarse one leads astray where planks or tiles are too fine for it.
+        """
         motions = [self._last, expected] if abs(expected.yaw_rad - self._last.yaw_rad) > SAME_RAD else [expected]
-        fits = [self._descend(levels, self._since_key.then(motion).inverse()) for motion in motions]
-        found = [fit for fit in fits if fit is not None]
+        found: list[_Fit] = []
+        for depth in (1, len(levels)):
+            fits = [self._descend(levels, self._since_key.then(motion).inverse(), depth) for motion in motions]
+            found += [fit for fit in fits if fit is not None]
+            if any(fit.correlation > self.options.sure_correlation for fit in found):
+                break
         if found:
             return max(found, key=lambda fit: fit.correlation)
         begins = [self._since_key.then(Pose(yaw_rad=turn)).inverse() for turn in self.options.turns_rad]
-        coarse = [fit for begin in begins if (fit := self._descend(levels[-1:], begin)) is not None]
+        coarse = [fit for begin in begins if (fit := self._descend(levels[-1:], begin, 1)) is not None]
         if not coarse:
             return None
-        return self._descend(levels, max(coarse, key=lambda fit: fit.correlation).pose)
+        return self._descend(levels, max(coarse, key=lambda fit: fit.correlation).pose, len(levels))
 
-    def _descend(self, levels: list[Floats], pose: Pose) -> _Fit | None:
-        """From `pose` through `levels`, the last of which is the coarsest, to the first; None where it does not fit."""
+    def _descend(self, levels: list[Floats], pose: Pose, depth: int) -> _Fit | None:
+        """From `pose` through the first `depth` of `levels`, whose last is the coarsest, or through fewer coarse ones,
+        to the first; None where it does not fit."""
         assert self._key is not None
         fit = None
-        for template, grey in zip(reversed(self._key), reversed(levels), strict=False):
+        for template, grey in [*zip(reversed(self._key), reversed(levels), strict=False)][-depth:]:
             if len(template.grey) < self.options.min_pixels:
                 continue
             fit = self._align(template, grey, pose)
@@ -261,8 +296,11 @@ class Odometry:
             pose = pose.then(Pose(*step[:3].tolist()).inverse())
             if max(map(abs, step[:3].tolist())) < self.options.enough:
                 break
-        correlation = _correlation(now, before, weight)
-        return _Fit(pose, inverse[:3, :3] * scale**2, correlation, len(before) / len(template.grey))
+        floor = visible < template.floor
+        correlation = _correlation(now[floor], before[floor], weight[floor])
+        return _Fit(
+            pose, np.asarray(inverse[:3, :3] * scale**2, np.float64), correlation, len(before) / len(template.grey)
+        )
 
     def _slide(self, pose: Pose) -> tuple[tuple[float, float], Array]:
         """How far sideways in metres the robot went since the last frame if `pose` is right, the standard deviation of
@@ -279,8 +317,8 @@ class Odometry:
         """Which of the template's points are in view when its floor lies at `pose`, and the grey that is there."""
         height, width = grey.shape
         cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
-        moved = np.array([[cos, -sin, pose.x_m], [sin, cos, pose.y_m], [0.0, 0.0, 1.0]])
-        x, y, third = (template.view.floor_to_image @ moved) @ template.points
+        moved = np.array([[cos, -sin, 0, pose.x_m], [sin, cos, 0, pose.y_m], [0, 0, 1, 0], [0, 0, 0, 1]])
+        x, y, third = (template.view.projection @ moved) @ template.points
         x, y = (x / third).astype(np.float32), (y / third).astype(np.float32)
         visible = np.flatnonzero((third > 0) & (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1))
         if len(visible) < max(self.options.min_pixels, self.options.min_visible * len(x)):
@@ -292,6 +330,14 @@ class Odometry:
         x, y = pixels.astype(np.float32).T
         found = self._cv2.remap(grey, x, y, self._cv2.INTER_LINEAR, borderMode=self._cv2.BORDER_REPLICATE)
         return np.asarray(found.ravel(), np.float64)
+
+
+def _spread(mask: NDArray[np.bool_], most: int) -> Array:
+    """(N, 2) columns and rows of about `most` pixels of a mask, evenly spread, none at its edge."""
+    rows, columns = np.nonzero(mask[1:-1, 1:-1])
+    every = max(1, math.ceil(math.sqrt(len(rows) / most)))
+    kept = (rows % every == 0) & (columns % every == 0)
+    return np.stack([columns[kept], rows[kept]], axis=1) + 1.0
 
 
 def _cauchy(rest: Array) -> tuple[Array, float]:

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.sim import expert
-from helmsight.runtime.sim.assemblies import assembly
+from helmsight.runtime.sim.assemblies import FLOOR, assembly
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.layout import random_loop
 from helmsight.runtime.sim.looks import SEEDS, TEXTURES, Surface, make_look, split_of
+from helmsight.runtime.sim.patches import thing_patches
 from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
-from helmsight.runtime.sim.things import ASSEMBLY, BUILT, MESHES, POTTED, STOCK, TURNED_DEG, Obstacle
+from helmsight.runtime.sim.things import ASSEMBLY, BUILT, CLOSED, MESHES, POTTED, STOCK, TURNED_DEG, Obstacle
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
@@ -52,7 +53,7 @@ def test_what_stands_in_a_course_is_of_its_split_and_each_kind_is_met(split):
     courses = [course_of(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
     things = {o.kind.partition(":")[0] for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
     assert things == STOCK[split].kinds
-    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY}
+    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY, CLOSED}
 
 
 def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_alike():
@@ -66,7 +67,27 @@ def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_ali
         assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, "pattern"}
     assert len(set(made)) > 195
     assert assembly(f"{ASSEMBLY}:7") == made[7]
-    assert {k for k in SEEDS if ASSEMBLY in STOCK[k].kinds} == {"train"}
+    assert {k for k in SEEDS if STOCK[k].kinds & {ASSEMBLY, CLOSED}} == {"train"}
+
+
+def test_a_closed_thing_reaches_the_floor_over_nearly_all_of_its_footprint_and_many_look_like_a_floor():
+    made = [assembly(f"{CLOSED}:{seed}") for seed in range(200)]
+    for parts in made:
+        under = [p for p in parts if p.low[2] < 0.081]
+        widths = np.array([np.subtract(p.high, p.low)[:2] for p in under])
+        assert widths.max(axis=0).min() > 0.93
+        assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, FLOOR, "pattern", *TEXTURES["train"].floors}
+    like_floor = {FLOOR, *TEXTURES["train"].floors}
+    assert 0.4 < np.mean([any(p.texture in like_floor for p in parts) for parts in made]) < 0.9
+    assert made[7] != assembly(f"{ASSEMBLY}:7")
+
+
+def test_what_looks_like_the_floor_has_the_floor_of_its_place():
+    course = course_of("office", 1000)
+    kind = next(k for k in (f"{CLOSED}:{seed}" for seed in range(99)) if {p.texture for p in assembly(k)} == {FLOOR})
+    rect = course.rects[3]
+    thing = Obstacle(kind, (rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2, 0.0, 0.3, 0.3, 0.2)
+    assert {patch.texture for patch in thing_patches(course, thing)} == {course.look.floor(rect.kind, 3).texture}
 
 
 @pytest.mark.parametrize("kind", sorted(MESHES))

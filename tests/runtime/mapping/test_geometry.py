@@ -53,6 +53,30 @@ def test_a_raster_of_another_aspect_covers_the_same_frame():
     assert grid.to_floor(cell) == pytest.approx(frame.to_floor(pixel))
 
 
+@pytest.mark.parametrize("geometry", [LEVEL, TILTED, CameraGeometry(90.0, 0.3, -5.0)])
+def test_what_stands_upright_is_seen_where_it_is(geometry):
+    view = FloorView(geometry, (240, 320))
+    points = np.random.default_rng(1).uniform((0.8, -2.0, 0.0), (5.0, 2.0, 1.5), (50, 3))
+    across, down, third = view.projection @ np.hstack([points, np.ones((50, 1))]).T
+    pixels = np.stack([across, down], axis=1) / third[:, None]
+    assert view.upright(pixels, points[:, 0]) == pytest.approx(points)
+    flat = points * (1, 1, 0)
+    assert view.upright(view.to_pixels(flat[:, :2]), flat[:, 0]) == pytest.approx(flat)
+
+
+def test_how_pixels_move_with_what_they_show():
+    view, points = FloorView(TILTED, (240, 320)), np.array([[1.0, 0.3, 0.0], [2.5, -0.8, 0.6]])
+
+    def pixels(x_m, y_m, yaw_rad):
+        moved = np.hstack([Pose(x_m, y_m, yaw_rad).to_world(points[:, :2]), points[:, 2:], np.ones((2, 1))])
+        across, down, third = view.projection @ moved.T
+        return np.stack([across, down], axis=1) / third[:, None]
+
+    steps = np.eye(3) * 1e-5
+    derived = np.stack([(pixels(*step) - pixels(*-step)) / 2e-5 for step in steps], axis=2)
+    np.testing.assert_allclose(view.pixel_by_motion(points), derived, rtol=1e-5, atol=1e-5)
+
+
 def test_poses_compose_and_invert():
     pose = Pose(1.0, 2.0, math.pi / 2).then(Pose(1.0, 0.5, math.pi))
     assert (pose.x_m, pose.y_m) == pytest.approx((0.5, 3.0))

@@ -1,11 +1,14 @@
 import math
 
+import numpy as np
 import pytest
 
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.mapper import Mapper, MapperOptions
 from helmsight.runtime.mapping.motion import Motion
 from helmsight.runtime.mapping.odometry import OdometryOptions
+
+from .conftest import World
 
 pytest.importorskip("cv2")
 
@@ -121,3 +124,18 @@ def test_wheels_do_not_slide_unless_they_may(room):
         reached.append(mapper.pose.y_m)
     assert reached[0] == pytest.approx(0.038, abs=0.005)
     assert reached[1] < 0.75 * reached[0]
+
+
+def test_a_floor_that_repeats_itself_does_not_lead_astray():
+    """Planks of 6 cm across the way, which a coarse picture cannot tell apart, on a way that begins to bend."""
+    world = World((-2.0, -3.0, 8.0, 4.0))
+    rows = world.texture.shape[:2]
+    planks = 45.0 * (np.arange(rows[1]) // 3 % 2)
+    grain = np.random.default_rng(3).normal(0, 6, rows)
+    world.texture = np.repeat((100 + planks + grain).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    poses = [Pose()]
+    for index in range(60):
+        poses.append(poses[-1].then(Pose(0.03, 0.0, 0.0005 * index)))
+    mapper, _ = drive(world, poses)
+    assert mapper.lost == 0
+    assert max(distance(a, b) for a, b in zip(mapper.trajectory, poses, strict=True)) < 0.04
