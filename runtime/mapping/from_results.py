@@ -57,7 +57,7 @@ class ResultMapper:
 
     def _say_pitch(self) -> None:
         """Say once that the camera is not mounted as it was told."""
-        level, told_deg = self.mapper.level, self.mapper.geometry.pitch_deg
+        level, told_deg = self.mapper.pitch, self.mapper.geometry.pitch_deg
         if self._said or level.sigma_rad > SURE_RAD or abs(level.offset_rad) < SAID_RAD:
             return
         self._said = True

@@ -75,9 +75,9 @@ class FloorView:
         self.focal_y_px = height / 2 / half_fov
         self.focal_x_px = width / 2 / half_fov * frame_hw[0] / frame_hw[1]
         cos, sin = math.cos(math.radians(geometry.pitch_deg)), math.sin(math.radians(geometry.pitch_deg))
+        to_rays = np.array([[0.0, -1.0, 0.0], [-sin, 0.0, -cos], [cos, 0.0, -sin]])
         # A ray through (right, down, 1) of the camera meets the floor at height / (sin + down * cos) times itself.
-        rays_to_floor = np.array([[0.0, -sin, cos], [-1.0, 0.0, 0.0], [0.0, cos, sin]])
-        rays_to_floor[:2] *= geometry.height_m
+        rays_to_floor = to_rays.T * np.array([[geometry.height_m], [geometry.height_m], [-1.0]])
         pixels_to_rays = np.array(
             [
                 [1 / self.focal_x_px, 0.0, -(width - 1) / 2 / self.focal_x_px],
@@ -87,8 +87,7 @@ class FloorView:
         )
         self.image_to_floor = rays_to_floor @ pixels_to_rays
         self.floor_to_image = np.linalg.inv(self.image_to_floor)
-        self._rays = np.array([[0.0, -sin, cos], [-1.0, 0.0, 0.0], [0.0, -cos, -sin]]) @ pixels_to_rays
-        to_rays = np.array([[0.0, -1.0, 0.0], [-sin, 0.0, -cos], [cos, 0.0, -sin]])
+        self._rays = to_rays.T @ pixels_to_rays  # the way from the camera through a pixel, in the robot's frame
         to_camera = np.hstack([to_rays, -to_rays[:, 2:] * geometry.height_m])
         self.projection = np.linalg.inv(pixels_to_rays) @ to_camera
         self.horizon_row = (height - 1) / 2 - math.tan(math.radians(geometry.pitch_deg)) * self.focal_y_px

@@ -41,10 +41,12 @@ class GridOptions:
 class FloorEdge:
     """Where the floor ends in each column of the network's raster, seen from the bottom upwards.
 
-    `depth_m` (w,) is the forward distance up to which floor is seen, 0 where none is. `blur_m` (w,) is how far that
-    may be off. `hit` (w,) bool tells where something stands there; elsewhere the floor goes on to the horizon.
+    `row` (w,) is that in the raster, between rows. `depth_m` (w,) is the forward distance up to which floor is seen, 0
+    where none is. `blur_m` (w,) is how far that may be off. `hit` (w,) bool tells where something stands there;
+    elsewhere the floor goes on to the horizon.
     """
 
+    row: NDArray[np.float64]
     depth_m: NDArray[np.float64]
     blur_m: NDArray[np.float64]
     hit: NDArray[np.bool_]
@@ -85,7 +87,7 @@ def floor_edge(free_space: Floats, view: FloorView, edge_rows: float) -> FloorEd
     hit = inside & np.isfinite(farther)
     with np.errstate(invalid="ignore"):  # both may be infinite, above the horizon, where there is no hit
         blur = np.where(hit, (farther - nearer) / 2, 0.0)
-    return FloorEdge(np.where(first > 0, depth, 0.0), blur, hit)
+    return FloorEdge(row, np.where(first > 0, depth, 0.0), blur, hit)
 
 
 MARK_M = 0.08

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
 from ..sources import CameraGeometry
 from .geometry import FloorView, Points, Pose
 from .grid import FloorEdge, GridOptions, OccupancyGrid, floor_edge
-from .level import Level, LevelOptions
 from .loops import LoopOptions, Loops, Scan
 from .mapfile import save_map
 from .motion import Motion, fuse, path_variance
 from .odometry import Odometry, OdometryOptions
 from .picture import draw_map
+from .pitch import PitchFilter, PitchOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class MapperOptions:
     rebuild_scans: int = 2
     stands_m: float = 1.2
     odometry: OdometryOptions = field(default_factory=OdometryOptions)
-    level: LevelOptions = field(default_factory=LevelOptions)
+    pitch: PitchOptions = field(default_factory=PitchOptions)
     grid: GridOptions = field(default_factory=GridOptions)
     loops: LoopOptions | None = field(default_factory=LoopOptions)
 
@@ -65,7 +64,7 @@ class Mapper:
         self.options = options
         self.grid = OccupancyGrid(options.grid)
         self.motion = Motion()
-        self.level = Level(options.level)
+        self.pitch = PitchFilter(options.pitch)
         self.stands: Points = np.empty((0, 2))
         self.edge: FloorEdge | None = None
         self.drive: Drive | None = None
@@ -118,9 +117,9 @@ class Mapper:
         """
         frame_hw = (frame.image.shape[0], frame.image.shape[1])
         told = FloorView(self.geometry, frame_hw, (drive.free_space.shape[0], drive.free_space.shape[1]))
-        view = self.level.view(told)
+        view = self.pitch.view(told)
         edge = floor_edge(drive.free_space, view, self.options.grid.edge_rows)
-        seen = self._move(frame.image, drive.free_space, np.where(edge.hit, edge.depth_m, np.inf), wheels)
+        seen = self._move(frame.image, drive.free_space, edge, wheels)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
         self.stands = edge.stands(view, self.options.stands_m)
@@ -190,7 +189,7 @@ class Mapper:
         except StopIteration as ended:
             self.grid, self._rebuilding = ended.value, None
 
-    def _move(self, image: Image, free_space: Floats, walls_m: NDArray[np.float64], wheels: Motion | None) -> Motion:
+    def _move(self, image: Image, free_space: Floats, edge: FloorEdge, wheels: Motion | None) -> Motion:
         cv2 = self._cv2
         height, width = image.shape[:2]
         halvings = max(0, math.ceil(math.log2(width / self.options.flow_width_px)))
@@ -199,12 +198,13 @@ class Mapper:
         if self._odometry is None or changed:
             self._frame_hw = (height, width)
             view = FloorView(self.geometry, (height, width), flow_hw)
-            self._odometry = Odometry(view, self.options.odometry, self.level)
+            self._odometry = Odometry(view, self.options.odometry, self.pitch)
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if halvings:
             grey = cv2.resize(grey, flow_hw[::-1], interpolation=cv2.INTER_AREA)
         # The edge belongs to what stands there; one cell of the network is kept away from it.
         floor = cv2.erode((free_space > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8))
         expected = None if wheels is None or wheels.lost else wheels.pose
-        motion = self._odometry.step(grey, floor, walls_m, expected)
+        feet = np.where(edge.hit, (edge.row + 0.5) / len(free_space), np.nan)
+        motion = self._odometry.step(grey, floor, feet, expected)
         return Motion(lost=True) if changed else motion

@@ -11,7 +11,7 @@ flat, and where it is floor is told by the caller.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ...devices.errors import need
 from ..results import Floats
 from .geometry import FloorView, Pose
-from .level import Level, pitch_step, pixel_by_pitch
 from .motion import Motion
+from .pitch import PitchFilter, pitch_step, pixel_by_pitch
 
 Grey = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -45,12 +45,13 @@ class OdometryOptions:
 
     `range_m`: floor farther ahead is left out, because there a pixel is decimetres. `pixels`: of each level at most so
     many take part. So do up to `wall_pixels` of what stands upright within `wall_range_m`, up to `wall_top_m` over the
-    floor: a floor that repeats itself looks the same a plank farther on, the walls do not. `min_correlation` of the two
-    looks of the floor, and `min_visible` of the key frame's pixels still in view, or the motion is lost; from
-    `sure_correlation` on no other is tried. `renew_visible`, `renew_m` and `renew_rad` end a key frame.
+    floor: a floor that repeats itself looks the same a plank farther on, the walls do not. `min_pixels` must be in
+    view, `min_floor` of them floor, and `min_visible` of the key frame's; the two looks of the floor must have
+    `min_correlation`, or the motion is lost; from `sure_correlation` on no other is tried. `renew_visible`, `renew_m`
+    and `renew_rad` end a key frame.
 
-    While the camera's pitch is not known to `level_rad`, a key frame ends after the share `level_renew` of that: each
-    tells of the pitch when it ends. `level_alike` of its pixels count as one there.
+    While the camera's pitch is sought, a key frame ends after the share `pitch_renew` of that: each tells of the pitch
+    when it ends. `pitch_alike` of its pixels count as one there.
 
     `sideways_m`, and `sideways_m_per_rad` of what it turns, is how far a robot on wheels may slide in a frame (standard
     deviation; the second allows for a camera that is not over its axle): where the grain of the floor runs across, its
@@ -67,15 +68,15 @@ class OdometryOptions:
     wall_range_m: float = 6.0
     wall_top_m: float = 0.8
     min_pixels: int = 100
+    min_floor: int = 30
     min_correlation: float = 0.6
     sure_correlation: float = 0.9
     min_visible: float = 0.3
     renew_visible: float = 0.5
     renew_m: float = 0.25
     renew_rad: float = 0.25
-    level_rad: float = math.radians(0.5)
-    level_renew: float = 0.35
-    level_alike: float = 4.0
+    pitch_renew: float = 0.35
+    pitch_alike: float = 4.0
     max_sigma_m: float = 0.01
     enough: float = 2e-4
     sideways_m: float = 0.002
@@ -94,6 +95,12 @@ class _Template:
     points: Array
     grey: Array
     jacobian: Array
+
+    @property
+    def flat(self) -> _Template:
+        """The floor alone."""
+        count = self.floor
+        return replace(self, points=self.points[:, :count], grey=self.grey[:count], jacobian=self.jacobian[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,44 +124,45 @@ class _Fit:
 class Odometry:
     """Motion from frame to frame, for frames of one size that `view` describes. Keeps a key frame.
 
-    What it learns of the camera's pitch goes to `level`, and is used from the next key frame on.
+    What it learns of the camera's pitch goes to `pitch`, and is used from the next key frame on.
     """
 
     def __init__(
-        self, view: FloorView, options: OdometryOptions = OdometryOptions(), level: Level | None = None
+        self, view: FloorView, options: OdometryOptions = OdometryOptions(), pitch: PitchFilter | None = None
     ) -> None:
         self._cv2: Any = need("cv2", "cpu")
-        self.options, self.level = options, level or Level()
+        self.options, self.pitch = options, pitch or PitchFilter()
         height, width = view.raster_hw
         sizes = [(height >> level, width >> level) for level in range(options.levels)]
         self._told = [FloorView(view.geometry, view.frame_hw, size) for size in sizes if min(size) >= 24]
-        self._views = [self.level.view(told) for told in self._told]
+        self._views = [self.pitch.view(told) for told in self._told]
         self._key: list[_Template] | None = None
         self._since_key = Pose()
         self._last = Pose()
 
-    def step(self, grey: Grey, floor: Grey, walls_m: Array | None = None, expected: Pose | None = None) -> Motion:
+    def step(self, grey: Grey, floor: Grey, feet: Array | None = None, expected: Pose | None = None) -> Motion:
         """The motion since the last call; zero at the first. The search begins at the `expected` one, or at the last.
 
-        `grey` and `floor` are H x W uint8; `floor` is non-zero where the floor is seen. `walls_m` (w,) is how far ahead
-        in metres something stands upright on it, in w columns over the frame's width, inf where nothing does. When this
-        frame's floor does not lie over the key frame's, the motion is `lost`, and this frame is the next key frame.
+        `grey` and `floor` are H x W uint8; `floor` is non-zero where the floor is seen. `feet` (w,) is how far down the
+        frame, in 0..1, something begins to stand upright on it, in w columns over its width, NaN where nothing does.
+        When this frame's floor does not lie over the key frame's, the motion is `lost`, and this frame is the next key
+        frame.
         """
         levels = self._pyramid(grey)
-        walls_m = np.full(1, np.inf) if walls_m is None else walls_m
+        feet = np.full(1, np.nan) if feet is None else feet
         if self._key is None:
-            self._start(levels, floor, walls_m)
+            self._start(levels, floor, feet)
             return Motion()
         fit = self._fit(levels, expected or self._last)
         if fit is None:
-            self._start(levels, floor, walls_m)
+            self._start(levels, floor, feet)
             return Motion(lost=True)
         since_key = fit.pose.inverse()
         step = self._since_key.inverse().then(since_key)
         self._since_key, self._last = since_key, step
         if self._worn(fit):
             self._learn_pitch(levels[0], fit.pose)
-            self._start(levels, floor, walls_m)
+            self._start(levels, floor, feet)
         sigma_m, sigma_rad = fit.sigma
         return Motion(step.x_m, step.y_m, step.yaw_rad, sigma_m, sigma_rad)
 
@@ -166,22 +174,19 @@ class Odometry:
 
     def _worn(self, fit: _Fit) -> bool:
         options, since = self.options, self._since_key
-        share = options.level_renew if self.level.sigma_rad > options.level_rad else 1.0
+        share = options.pitch_renew if self.pitch.seeking else 1.0
         far = max(math.hypot(since.x_m, since.y_m) / options.renew_m, abs(since.yaw_rad) / options.renew_rad) > share
         return far or fit.visible < options.renew_visible
 
     def _learn_pitch(self, grey: Floats, pose: Pose) -> None:
-        """Tell `level` what the key frame, whose floor lies at `pose` now, and this frame say of the pitch."""
+        """Tell `pitch` what the key frame, whose floor lies at `pose` now, and this frame say of the pitch."""
         assert self._key is not None
-        template = self._key[0]
-        seen = self._look(template, grey, pose)
-        if seen is None:
+        template = self._key[0].flat  # what is upright is only as far away as the network's edge says
+        fit = self._align(template, grey, pose)
+        seen = self._look(template, grey, fit.pose) if fit else None
+        if fit is None or seen is None:
             return
-        visible, now = seen
-        floor = visible < template.floor  # what is upright is only as far away as the network's edge says
-        visible, now = visible[floor], now[floor]
-        if len(visible) < self.options.min_pixels:
-            return
+        pose, (visible, now) = fit.pose, seen
         points, before, view = template.points[:2].T[visible], template.grey[visible], template.view
         moved = pose.to_world(points)
         at = view.to_pixels(moved)
@@ -194,23 +199,23 @@ class Odometry:
         rest = error - brightness @ np.linalg.lstsq(brightness, error, rcond=None)[0]
         weight, scale = _cauchy(rest)
         step, information = pitch_step(by_pitch, np.hstack([by_motion, brightness]), error, weight)
-        self.level.add(step, information / (scale**2 * self.options.level_alike))
+        self.pitch.add(step, information / (scale**2 * self.options.pitch_alike))
 
-    def _start(self, levels: list[Floats], floor: Grey, walls_m: Array) -> None:
+    def _start(self, levels: list[Floats], floor: Grey, feet: Array) -> None:
         """Make this frame the key frame."""
-        self._views = [self.level.view(told) for told in self._told]
+        self._views = [self.pitch.view(told) for told in self._told]
         views = zip(self._views, levels, strict=True)
-        self._key = [self._template(view, grey, floor, walls_m) for view, grey in views]
+        self._key = [self._template(view, grey, floor, feet) for view, grey in views]
         self._since_key = Pose()
 
-    def _template(self, view: FloorView, grey: Floats, floor: Grey, walls_m: Array) -> _Template:
+    def _template(self, view: FloorView, grey: Floats, floor: Grey, feet: Array) -> _Template:
         cv2, (height, width), options = self._cv2, view.raster_hw, self.options
         mask = cv2.resize(floor, (width, height), interpolation=cv2.INTER_NEAREST) > 0
         depth = view.row_depth_m(np.arange(height, dtype=np.float64))
         mask[(depth <= 0) | (depth > options.range_m)] = False
         on_floor = _spread(mask, options.pixels)
         flat = np.hstack([view.to_floor(on_floor), np.zeros((len(on_floor), 1))])
-        on_walls, upright = self._on_walls(view, walls_m)
+        on_walls, upright = self._on_walls(view, feet)
         columns, rows = np.vstack([on_floor, on_walls]).astype(np.intp).T
         points, ones = np.vstack([flat, upright]), np.ones((len(rows), 1))
         gradient = np.stack(
@@ -222,28 +227,30 @@ class Odometry:
         jacobian = np.hstack([by_motion, before[:, None], ones])
         return _Template(view, len(flat), np.hstack([points, ones]).T, before, jacobian)
 
-    def _on_walls(self, view: FloorView, walls_m: Array) -> tuple[Array, Array]:
+    def _on_walls(self, view: FloorView, feet: Array) -> tuple[Array, Array]:
         """Pixels (N, 2) above the floor, and what they show if that is upright: (N, 3)."""
         options, (height, width) = self.options, view.raster_hw
-        ahead_m = walls_m[np.arange(width) * len(walls_m) // width]
+        foot = feet[np.arange(width) * len(feet) // width] * height - 0.5
+        ahead_m = view.row_depth_m(foot)
         near = ahead_m < options.wall_range_m
         ahead_m = np.where(near, ahead_m, 1.0)
-        foot = view.to_pixels(np.stack([ahead_m, np.zeros(width)], axis=1))[:, 1]
-        pixels = _spread(near & (np.arange(height)[:, None] < foot - 1), options.wall_pixels)
-        points = view.upright(pixels, ahead_m[pixels[:, 0].astype(np.intp)])
-        low = points[:, 2] < options.wall_top_m
-        return pixels[low], points[low]
+        ends = np.stack([ahead_m, np.zeros(width), np.full(width, options.wall_top_m), np.ones(width)])
+        _, down, third = view.projection @ ends
+        rows = np.arange(height)[:, None]
+        pixels = _spread(near & (rows < foot - 1) & (rows > down / third), options.wall_pixels)
+        return pixels, view.upright(pixels, ahead_m[pixels[:, 0].astype(np.intp)])
 
     def _fit(self, levels: list[Floats], expected: Pose) -> _Fit | None:
         """Lay the key frame's floor over this frame's: from the last motion and one that is expected to be another,
         whichever fits better; where neither does, from others.
 
-        The finest level alone comes first: a coarse one leads astray where planks or tiles are too fine for it.
+        The finest level alone comes first: a coarse one leads astray where planks or tiles are too fine for it. Where
+        that is not sure, the floor without what stands on it is tried too, for that may move.
         """
         motions = [self._last, expected] if abs(expected.yaw_rad - self._last.yaw_rad) > SAME_RAD else [expected]
         found: list[_Fit] = []
-        for depth in (1, len(levels)):
-            fits = [self._descend(levels, self._since_key.then(motion).inverse(), depth) for motion in motions]
+        for depth, walls in ((1, True), (len(levels), True), (1, False), (len(levels), False)):
+            fits = [self._descend(levels, self._since_key.then(motion).inverse(), depth, walls) for motion in motions]
             found += [fit for fit in fits if fit is not None]
             if any(fit.correlation > self.options.sure_correlation for fit in found):
                 break
@@ -255,15 +262,15 @@ class Odometry:
             return None
         return self._descend(levels, max(coarse, key=lambda fit: fit.correlation).pose, len(levels))
 
-    def _descend(self, levels: list[Floats], pose: Pose, depth: int) -> _Fit | None:
+    def _descend(self, levels: list[Floats], pose: Pose, depth: int, walls: bool = True) -> _Fit | None:
         """From `pose` through the first `depth` of `levels`, whose last is the coarsest, or through fewer coarse ones,
-        to the first; None where it does not fit."""
+        to the first; None where it does not fit. Without `walls` by the floor alone."""
         assert self._key is not None
         fit = None
         for template, grey in [*zip(reversed(self._key), reversed(levels), strict=False)][-depth:]:
-            if len(template.grey) < self.options.min_pixels:
+            if len(template.grey) < self.options.min_pixels or template.floor < self.options.min_floor:
                 continue
-            fit = self._align(template, grey, pose)
+            fit = self._align(template if walls else template.flat, grey, pose)
             if fit is None:
                 return None
             pose = fit.pose
@@ -296,7 +303,7 @@ class Odometry:
             pose = pose.then(Pose(*step[:3].tolist()).inverse())
             if max(map(abs, step[:3].tolist())) < self.options.enough:
                 break
-        floor = visible < template.floor
+        floor = slice(int((visible < template.floor).sum()))  # the first of them
         correlation = _correlation(now[floor], before[floor], weight[floor])
         return _Fit(
             pose, np.asarray(inverse[:3, :3] * scale**2, np.float64), correlation, len(before) / len(template.grey)
@@ -321,7 +328,10 @@ class Odometry:
         x, y, third = (template.view.projection @ moved) @ template.points
         x, y = (x / third).astype(np.float32), (y / third).astype(np.float32)
         visible = np.flatnonzero((third > 0) & (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1))
-        if len(visible) < max(self.options.min_pixels, self.options.min_visible * len(x)):
+        options = self.options
+        if len(visible) < max(options.min_pixels, options.min_visible * len(x)):
+            return None
+        if (visible < template.floor).sum() < options.min_floor:
             return None
         return visible, self._grey(grey, np.stack([x[visible], y[visible]], axis=1))
 
@@ -333,9 +343,9 @@ class Odometry:
 
 
 def _spread(mask: NDArray[np.bool_], most: int) -> Array:
-    """(N, 2) columns and rows of about `most` pixels of a mask, evenly spread, none at its edge."""
-    rows, columns = np.nonzero(mask[1:-1, 1:-1])
-    every = max(1, math.ceil(math.sqrt(len(rows) / most)))
+    """(N, 2) columns and rows of about `most` pixels of a mask, evenly spread, none at its edge; 0 takes none."""
+    rows, columns = np.nonzero(mask[1:-1, 1:-1] & (most > 0))
+    every = max(1, math.ceil(math.sqrt(len(rows) / max(most, 1))))
     kept = (rows % every == 0) & (columns % every == 0)
     return np.stack([columns[kept], rows[kept]], axis=1) + 1.0
 

@@ -43,7 +43,7 @@ def test_what_moves_on_is_followed() -> None:
 
 def edge(*depth_m: float) -> FloorEdge:
     depth = np.array(depth_m)
-    return FloorEdge(depth, np.zeros(len(depth)), np.ones(len(depth), bool))
+    return FloorEdge(depth, depth, np.zeros(len(depth)), np.ones(len(depth), bool))
 
 
 def test_it_waits_while_something_moves_and_not_before_what_stands() -> None:

@@ -177,7 +177,7 @@ def test_it_waits_before_what_comes_into_its_way_but_not_while_it_turns() -> Non
     mapper.stands = np.stack([np.full(9, 0.3), np.linspace(-0.3, 0.3, 9)], 1)
     for step in range(1, 4):
         depth = np.roll(np.where(np.arange(8) < 4, 0.3, 2.0), step)
-        mapper.edge = FloorEdge(depth, np.zeros(8), np.ones(8, bool))
+        mapper.edge = FloorEdge(depth, depth, np.zeros(8), np.ones(8, bool))
         command = pilot.command(AHEAD, step / 10)
         assert isinstance(command, Command)
         speeds.append(command.speed)

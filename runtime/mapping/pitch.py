@@ -18,16 +18,18 @@ from .geometry import FloorView, Points, Pose
 Array = NDArray[np.float64]
 DERIVED_RAD = 1e-3
 """Over which the derivative is taken."""
+STEEPEST_DEG, LEAST_FLOOR_DEG = 89.0, 1.0
+"""A camera is never believed to look farther down than this, nor so far up that less than this of floor is in view."""
 
 
 @dataclass(frozen=True, slots=True)
-class LevelOptions:
+class PitchOptions:
     """Standard deviations in radians: `mount_rad` of how the camera is mounted (0: the pitch is taken as told),
     `look_rad` of what one pair of looks tells at the best, `drift_rad` of how far the mount may turn between two pairs.
 
-    A step is taken to be at most `most_step_rad`, and all of them come to at most `most_rad`. One that is large says
-    that the pitch is less sure than was believed, by `surprise` of it: the steps of least squares fall short far from
-    the truth.
+    A step is taken to be at most `most_step_rad`, and all of them come to at most `most_rad`. A large one says that the
+    pitch is less sure than was believed, by the share `surprise` of it, and that this pair is, by half as much. The
+    pitch is sought, by short pairs, until it is known to `settled_rad`, or `most_pairs` have not told it.
     """
 
     mount_rad: float = math.radians(2.0)
@@ -36,23 +38,33 @@ class LevelOptions:
     most_step_rad: float = math.radians(2.0)
     most_rad: float = math.radians(6.0)
     surprise: float = 0.5
+    settled_rad: float = math.radians(0.5)
+    most_pairs: int = 30
 
 
-class Level:
+class PitchFilter:
     """The pitch beyond what was told, `offset_rad`, and its standard deviation `sigma_rad`."""
 
-    def __init__(self, options: LevelOptions = LevelOptions()) -> None:
+    def __init__(self, options: PitchOptions = PitchOptions()) -> None:
         self.options = options
         self.offset_rad, self.sigma_rad = 0.0, options.mount_rad
+        self._pairs = 0
+
+    @property
+    def seeking(self) -> bool:
+        """True while it is not known well."""
+        return self.sigma_rad > self.options.settled_rad and self._pairs < self.options.most_pairs
 
     def add(self, step_rad: float, information: float) -> None:
         """Add what a pair of looks tells: `step_rad` more, with the information (1/rad^2) that its noise leaves."""
         options = self.options
+        self._pairs += 1
         if not options.mount_rad or not information > 0:
             return
         step = min(options.most_step_rad, max(-options.most_step_rad, step_rad))
-        before = max(self.sigma_rad**2 + options.drift_rad**2, (options.surprise * step) ** 2)
-        share = before / (before + options.look_rad**2 + 1 / information)
+        surprise = (options.surprise * step) ** 2
+        before = max(self.sigma_rad**2 + options.drift_rad**2, surprise)
+        share = before / (before + options.look_rad**2 + 1 / information + surprise / 4)
         self.offset_rad = min(options.most_rad, max(-options.most_rad, self.offset_rad + share * step))
         self.sigma_rad = math.sqrt((1 - share) * before)
 
@@ -62,9 +74,11 @@ class Level:
 
 
 def tilted(view: FloorView, by_rad: float) -> FloorView:
-    """The view of a camera that looks `by_rad` farther down."""
-    geometry = replace(view.geometry, pitch_deg=view.geometry.pitch_deg + math.degrees(by_rad))
-    return FloorView(geometry, view.frame_hw, view.raster_hw)
+    """The view of a camera that looks `by_rad` farther down, as far as it sees floor."""
+    geometry = view.geometry
+    highest = LEAST_FLOOR_DEG - geometry.fov_y_deg / 2
+    pitch_deg = min(STEEPEST_DEG, max(highest, geometry.pitch_deg + math.degrees(by_rad)))
+    return FloorView(replace(geometry, pitch_deg=pitch_deg), view.frame_hw, view.raster_hw) if by_rad else view
 
 
 def pixel_by_pitch(view: FloorView, points: Points, pose: Pose) -> Array:
@@ -81,6 +95,7 @@ def pitch_step(by_pitch: Array, jacobian: Array, error: Array, weight: Array) ->
     weighted = jacobian.T * weight
     inverse = np.linalg.pinv(weighted @ jacobian)
     across = weighted @ by_pitch
-    information = float((weight * by_pitch) @ by_pitch - across @ inverse @ across)
+    whole = float((weight * by_pitch) @ by_pitch)
+    information = whole - float(across @ inverse @ across)
     gradient = float((weight * by_pitch) @ error - across @ inverse @ (weighted @ error))
-    return (-gradient / information, information) if information > 1e-9 else (0.0, 0.0)
+    return (-gradient / information, information) if information > 1e-9 * whole else (0.0, 0.0)
