@@ -37,7 +37,7 @@ class Part:
 def assembly(kind: str) -> tuple[Part, ...]:
     """The parts of `assembly:SEED`: stacked, round, on legs, of boards, or high at one end, in one to three colours.
 
-    `solid:SEED` is closed down to the floor, or nearly, and as often as not painted as a floor.
+    `solid:SEED` is closed down to the floor, or nearly, and half of its paints are a floor's.
     """
     solid = kind.startswith(SOLID)
     rng = np.random.default_rng((int(kind.partition(":")[2]), 67 if solid else 59))
@@ -65,7 +65,7 @@ def _paint(rng: np.random.Generator) -> tuple[str, Share]:
 
 
 def _paint_as_floor(rng: np.random.Generator) -> tuple[str, Share]:
-    """Half of the time that of the floor before it, or of a floor that may be elsewhere."""
+    """Half of the time that of the floor it stands on, or of any of training's floors."""
     kind = rng.random()
     if kind > 0.5:
         return _paint(rng)

@@ -3,14 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from helmsight.runtime.mapping.geometry import Pose
+from helmsight.runtime.mapping.geometry import FloorView, Pose
 from helmsight.runtime.mapping.mapper import Mapper, MapperOptions
 from helmsight.runtime.mapping.motion import Motion
 from helmsight.runtime.mapping.odometry import OdometryOptions
+from helmsight.runtime.results import Drive
 
 from .conftest import World
 
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 
 
 def drive(world, poses, hw=(240, 320), wheels=()):
@@ -139,3 +140,69 @@ def test_a_floor_that_repeats_itself_does_not_lead_astray():
     mapper, _ = drive(world, poses)
     assert mapper.lost == 0
     assert max(distance(a, b) for a, b in zip(mapper.trajectory, poses, strict=True)) < 0.04
+
+
+class Textured(World):
+    """The same world with a picture on its walls, which are what is seen where no floor is."""
+
+    def frame(self, index, pose, hw=(240, 320), noise=2.0):
+        view, made = FloorView(self.geometry, hw), super().frame(index, pose, hw, noise)
+        columns, rows = np.meshgrid(np.arange(hw[1], dtype=float), np.arange(hw[0], dtype=float))
+        rays = view.upright(np.stack([columns.ravel(), rows.ravel()], axis=1), np.ones(columns.size))
+        rays -= (0, 0, self.geometry.height_m)
+        cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
+        way = np.stack([cos * rays[:, 0] - sin * rays[:, 1], sin * rays[:, 0] + cos * rays[:, 1]], axis=1)
+        with np.errstate(divide="ignore"):
+            steps = np.stack([(wall - at) / way[:, axis] for wall, at, axis in self._walls(pose)])
+        near = np.where(steps > 0, steps, np.inf).min(0)
+        x, y = (way * near[:, None] + (pose.x_m, pose.y_m)).T
+        z = rays[:, 2] * near + self.geometry.height_m
+        wall = (120 + 40 * np.sin(7 * (x + y)) * np.sin(5 * z + 1) + 30 * np.sin(17 * (x - y) + 9 * z)).reshape(hw)
+        up = ~self.sees_floor(pose, view)
+        made.image[up] = wall[up][:, None]
+        return made
+
+    def _walls(self, pose):
+        x0, y0, x1, y1 = self.walls
+        return ((x0, pose.x_m, 0), (x1, pose.x_m, 0), (y0, pose.y_m, 1), (y1, pose.y_m, 1))
+
+
+def test_walls_tell_where_the_floor_does_not():
+    """Stripes along the way: the floor looks the same however far the robot went, the wall ahead does not."""
+    off = []
+    for wall_pixels in (500, 0):
+        world = Textured((-1.0, -1.0, 4.0, 1.0))
+        stripes = 40 * np.sin(np.arange(world.texture.shape[0]) / 3)
+        world.texture[:] = (120 + stripes).astype(np.uint8)[:, None, None]
+        mapper = Mapper(world.geometry, MapperOptions(odometry=OdometryOptions(wall_pixels=wall_pixels)))
+        poses = [Pose(0.03 * index + 0.0005 * index**2) for index in range(30)]
+        for index, pose in enumerate(poses):
+            mapper.update(world.frame(index, pose), world.drive(pose))
+        off.append(distance(mapper.pose, poses[-1]))
+    assert off[0] < 0.1
+    assert off[1] > 3 * off[0]
+
+
+def test_a_wall_before_the_nose_is_lost_and_no_crash(room):
+    """Nothing but the lowest row is floor, which is too little to go by, whatever stands there."""
+    mapper = Mapper(room.geometry)
+    free = np.zeros((36, 48), np.float32)
+    free[-1] = 1
+    for index in range(3):
+        mapper.update(room.frame(index, Pose(0.01 * index)), Drive(0.0, 0.0, free))
+    assert mapper.lost == 2
+
+
+def test_what_goes_by_does_not_take_the_robot_along(room):
+    """A robot that stands before something that fills the upper part of the picture and moves."""
+    mapper = Mapper(room.geometry)
+    free = np.zeros((36, 48), np.float32)
+    free[-8:] = 1
+    passing = np.random.default_rng(5).integers(0, 255, (24, 64), np.uint8)
+    passing = cv2.resize(passing, (640, 240), interpolation=cv2.INTER_CUBIC)
+    for index in range(25):
+        frame = room.frame(index, Pose())
+        frame.image[: 240 * 28 // 36] = passing[: 240 * 28 // 36, 2 * index : 2 * index + 320, None]
+        mapper.update(frame, Drive(0.0, 0.0, free))
+    assert distance(mapper.pose, Pose()) < 0.02
+    assert abs(math.degrees(mapper.pose.yaw_rad)) < 0.5
