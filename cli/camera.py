@@ -256,6 +256,7 @@ def print_report(report: CameraReport) -> None:
 def _geometry(text: str) -> CameraGeometry:
     from ..runtime.calibration import geometry_of
     from ..runtime.lens import load_camera
+    from ..runtime.mapping.geometry import check_geometry
     from ..runtime.sources import CameraGeometry
 
     if text.endswith(".json"):
@@ -272,7 +273,12 @@ def _geometry(text: str) -> CameraGeometry:
     fov_y_deg, height_m, pitch_deg = numbers(
         "--geometry", text, "FOV_Y_DEG,HEIGHT_M,PITCH_DEG", "these three or camera.json"
     )
-    return CameraGeometry(fov_y_deg, height_m, pitch_deg)
+    geometry = CameraGeometry(fov_y_deg, height_m, pitch_deg)
+    try:
+        check_geometry(geometry)
+    except UsageError as error:
+        raise UsageError(f"--geometry {text}: {error}") from None
+    return geometry
 
 
 def _goal(text: str) -> tuple[float, float]:

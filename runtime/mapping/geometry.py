@@ -68,7 +68,7 @@ class FloorView:
     def __init__(
         self, geometry: CameraGeometry, frame_hw: tuple[int, int], raster_hw: tuple[int, int] | None = None
     ) -> None:
-        _check(geometry)
+        check_geometry(geometry)
         self.geometry, self.frame_hw = geometry, frame_hw
         self.raster_hw = height, width = raster_hw or frame_hw
         half_fov = math.tan(math.radians(geometry.fov_y_deg) / 2)
@@ -140,7 +140,8 @@ def _through(homography: NDArray[np.float64], points: Points) -> Points:
     return np.stack([a / c, b / c], axis=1)
 
 
-def _check(geometry: CameraGeometry) -> None:
+def check_geometry(geometry: CameraGeometry) -> None:
+    """Raises UsageError for a camera that cannot be, or sees no floor."""
     fov, height, pitch = geometry.fov_y_deg, geometry.height_m, geometry.pitch_deg
     if not 0 < fov < 180:
         raise UsageError(f"vertical field of view is {fov} degrees; expected more than 0 and less than 180")

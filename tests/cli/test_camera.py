@@ -279,6 +279,8 @@ def test_show_without_a_screen_and_a_geometry_that_is_none_are_usage_errors(
         (["--show"], "no screen"),
         (["--geometry", "absent.json"], "does not exist"),
         (["--geometry", "1"], "these three"),
+        (["--geometry", "200,0.3,5"], "--geometry 200,0.3,5: vertical field of view is 200.0 degrees"),
+        (["--geometry", "75,-0.3,5"], "--geometry 75,-0.3,5: camera height is -0.3 m"),
     ):
         done = helmsight("camera", navigate_bundle.path, "--source", clip, "--device", "fake", *extra)
         assert done.returncode == (4 if "absent.json" in extra else 2)
