@@ -287,7 +287,10 @@ def test_a_dropped_box_and_a_moving_thing_are_seen_where_they_stand():
     course = next(c for c in (make_course("office", seed) for seed in range(1000, 1100, 2)) if c.movers)
     with Simulator(course) as simulator:
         mover = course.movers[0]
-        start, end = mover.at(-mover.phase_s), mover.at(-mover.phase_s + mover.wait_s + np.hypot(*mover.way) / 0.1)
+        start, end = (
+            mover.at(-mover.phase_s),
+            mover.at(-mover.phase_s + mover.wait_s + np.hypot(*mover.way) / mover.speed_mps),
+        )
         assert (start.x, start.y) != (end.x, end.y)
         for standing in (-mover.phase_s, 0.0):
             simulator._set_time(standing)
