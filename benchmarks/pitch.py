@@ -28,6 +28,8 @@ from .harness import Goal, Result, parser
 FRAME_HW, PERIOD_S = (240, 320), 0.1
 OFF_DEG = (-3.0, 0.0, 3.0)
 AFTER_M = (1.0, 3.0, 5.0, 10.0, 20.0)
+FROM_M = 10.0
+"""From here on it has to be known."""
 LONGEST_S = 60.0
 NOTES = (
     "`after` columns are the pitch beyond what was told, in degrees, as it is believed after so much way.",
@@ -55,7 +57,7 @@ def row(seed: int, off_deg: float) -> dict[str, Any]:
             for after in AFTER_M:
                 if robot.progress_m >= after and found[f"after {after:g} m"] is None:
                     found[f"after {after:g} m"] = believed
-            if robot.progress_m >= 10:
+            if robot.progress_m >= FROM_M:
                 late.append(abs(believed - off_deg))
     most = max(late) if late else None
     return {"course": f"{name} {seed}", "off deg": off_deg, **found, "most off deg": most, "lost": mapper.lost}

@@ -57,11 +57,11 @@ class ResultMapper:
 
     def _say_pitch(self) -> None:
         """Say once that the camera is not mounted as it was told."""
-        level, told_deg = self.mapper.pitch, self.mapper.geometry.pitch_deg
-        if self._said or level.sigma_rad > SURE_RAD or abs(level.offset_rad) < SAID_RAD:
+        pitch, told_deg = self.mapper.pitch, self.mapper.geometry.pitch_deg
+        if self._said or pitch.sigma_rad > SURE_RAD or abs(pitch.offset_rad) < SAID_RAD:
             return
         self._said = True
-        off_deg = math.degrees(level.offset_rad)
+        off_deg = math.degrees(pitch.offset_rad)
         log.warning(
             "the camera looks %.1f degrees %s than its geometry says, as the floor goes by: %.1f degrees down are used "
             "in place of %.1f; give that with --geometry",

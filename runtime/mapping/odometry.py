@@ -45,10 +45,10 @@ class OdometryOptions:
 
     `range_m`: floor farther ahead is left out, because there a pixel is decimetres. `pixels`: of each level at most so
     many take part. So do up to `wall_pixels` of what stands upright within `wall_range_m`, up to `wall_top_m` over the
-    floor: a floor that repeats itself looks the same a plank farther on, the walls do not. `min_pixels` must be in
-    view, `min_floor` of them floor, and `min_visible` of the key frame's; the two looks of the floor must have
-    `min_correlation`, or the motion is lost; from `sure_correlation` on no other is tried. `renew_visible`, `renew_m`
-    and `renew_rad` end a key frame.
+    floor: a floor that repeats itself looks the same a plank farther on, the walls do not. `min_pixels` of the
+    floor must be in view, `min_visible` of the key frame's, and the two looks of it have `min_correlation`, or the
+    motion is lost; from `sure_correlation` on no other is tried, where the steps had come to an end. `renew_visible`,
+    `renew_m` and `renew_rad` end a key frame.
 
     While the camera's pitch is sought, a key frame ends after the share `pitch_renew` of that: each tells of the pitch
     when it ends. `pitch_alike` of its pixels count as one there.
@@ -68,7 +68,6 @@ class OdometryOptions:
     wall_range_m: float = 6.0
     wall_top_m: float = 0.8
     min_pixels: int = 100
-    min_floor: int = 30
     min_correlation: float = 0.6
     sure_correlation: float = 0.9
     min_visible: float = 0.3
@@ -111,6 +110,7 @@ class _Fit:
     covariance: Array
     correlation: float
     visible: float
+    settled: bool
 
     @property
     def sigma(self) -> tuple[float, float]:
@@ -161,7 +161,8 @@ class Odometry:
         step = self._since_key.inverse().then(since_key)
         self._since_key, self._last = since_key, step
         if self._worn(fit):
-            self._learn_pitch(levels[0], fit.pose)
+            if self.pitch.options.mount_rad:
+                self._learn_pitch(levels[0], fit.pose)
             self._start(levels, floor, feet)
         sigma_m, sigma_rad = fit.sigma
         return Motion(step.x_m, step.y_m, step.yaw_rad, sigma_m, sigma_rad)
@@ -252,7 +253,7 @@ class Odometry:
         for depth, walls in ((1, True), (len(levels), True), (1, False), (len(levels), False)):
             fits = [self._descend(levels, self._since_key.then(motion).inverse(), depth, walls) for motion in motions]
             found += [fit for fit in fits if fit is not None]
-            if any(fit.correlation > self.options.sure_correlation for fit in found):
+            if any(fit.settled and fit.correlation > self.options.sure_correlation for fit in found):
                 break
         if found:
             return max(found, key=lambda fit: fit.correlation)
@@ -268,7 +269,7 @@ class Odometry:
         assert self._key is not None
         fit = None
         for template, grey in [*zip(reversed(self._key), reversed(levels), strict=False)][-depth:]:
-            if len(template.grey) < self.options.min_pixels or template.floor < self.options.min_floor:
+            if template.floor < self.options.min_pixels:
                 continue
             fit = self._align(template if walls else template.flat, grey, pose)
             if fit is None:
@@ -301,13 +302,14 @@ class Odometry:
             step = inverse @ (weighted @ error - prior * slide[0] * by_motion)
             change = step[3:]
             pose = pose.then(Pose(*step[:3].tolist()).inverse())
-            if max(map(abs, step[:3].tolist())) < self.options.enough:
+            settled = max(map(abs, step[:3].tolist())) < self.options.enough
+            if settled:
                 break
-        floor = slice(int((visible < template.floor).sum()))  # the first of them
+        in_view = int((visible < template.floor).sum())
+        floor = slice(in_view)  # the first of them
         correlation = _correlation(now[floor], before[floor], weight[floor])
-        return _Fit(
-            pose, np.asarray(inverse[:3, :3] * scale**2, np.float64), correlation, len(before) / len(template.grey)
-        )
+        covariance = np.asarray(inverse[:3, :3] * scale**2, np.float64)
+        return _Fit(pose, covariance, correlation, in_view / template.floor, settled)
 
     def _slide(self, pose: Pose) -> tuple[tuple[float, float], Array]:
         """How far sideways in metres the robot went since the last frame if `pose` is right, the standard deviation of
@@ -328,10 +330,7 @@ class Odometry:
         x, y, third = (template.view.projection @ moved) @ template.points
         x, y = (x / third).astype(np.float32), (y / third).astype(np.float32)
         visible = np.flatnonzero((third > 0) & (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1))
-        options = self.options
-        if len(visible) < max(options.min_pixels, options.min_visible * len(x)):
-            return None
-        if (visible < template.floor).sum() < options.min_floor:
+        if (visible < template.floor).sum() < max(self.options.min_pixels, self.options.min_visible * template.floor):
             return None
         return visible, self._grey(grey, np.stack([x[visible], y[visible]], axis=1))
 

@@ -28,8 +28,8 @@ class PitchOptions:
     `look_rad` of what one pair of looks tells at the best, `drift_rad` of how far the mount may turn between two pairs.
 
     A step is taken to be at most `most_step_rad`, and all of them come to at most `most_rad`. A large one says that the
-    pitch is less sure than was believed, by the share `surprise` of it, and that this pair is, by half as much. The
-    pitch is sought, by short pairs, until it is known to `settled_rad`, or `most_pairs` have not told it.
+    pitch is less sure than was believed, and this pair as well, both by the share `surprise` of it. The pitch is
+    sought, by short pairs, until it is known to `settled_rad`, or `most_pairs` have not told it.
     """
 
     mount_rad: float = math.radians(2.0)
@@ -64,7 +64,7 @@ class PitchFilter:
         step = min(options.most_step_rad, max(-options.most_step_rad, step_rad))
         surprise = (options.surprise * step) ** 2
         before = max(self.sigma_rad**2 + options.drift_rad**2, surprise)
-        share = before / (before + options.look_rad**2 + 1 / information + surprise / 4)
+        share = before / (before + options.look_rad**2 + 1 / information + surprise)
         self.offset_rad = min(options.most_rad, max(-options.most_rad, self.offset_rad + share * step))
         self.sigma_rad = math.sqrt((1 - share) * before)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .assemblies import FLOOR
+from .assemblies import FLOOR, Part
 from .course import Course, Picture
 from .furnish import FACING, SIDES
 from .layout import Rect, Side
@@ -76,12 +76,15 @@ def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
         forward, left = (low + high)[:2] / 2 - size[:2] / 2
         x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos
         block = Obstacle(thing.kind, x, y, thing.heading_rad, *(high - low))
-        surface = Surface(part.texture, part.tint) if part.texture else light.look.box
-        if part.texture == FLOOR:
-            floor = light.floor(thing.x, thing.y)
-            red, green, blue = np.multiply(floor.tint, part.tint).tolist()
-            surface = Surface(floor.texture, (red, green, blue))
-        yield from _block(block, surface, light, base_m=float(low[2]))
+        yield from _block(block, _surface(part, thing, light), light, base_m=float(low[2]))
+
+
+def _surface(part: Part, thing: Obstacle, light: _Light) -> Surface:
+    if part.texture == FLOOR:
+        floor = light.floor(thing.x, thing.y)
+        red, green, blue = np.multiply(floor.tint, part.tint).tolist()
+        return Surface(floor.texture, (red, green, blue))
+    return Surface(part.texture, part.tint) if part.texture else light.look.box
 
 
 class _Light:
