@@ -31,10 +31,11 @@ class PilotOptions:
     word about straight on, and about where a thing that moves may be soon: the map says whether to stand still.
 
     To an aim that lies farther than `turn_rad` to a side it turns on the spot. Where it drives back on its own path it
-    turns again, to within `straight_rad` of how it went, but once in `patience_s`. Along the remembered way the
-    network's steering counts where it is within `agreed` of that to the way, which is only as fine as its cells; it
-    looks `beyond_m` farther than it steers to, for that way bends and the arc there does not go on. A command is
-    `obeyed` to within this share (standard deviation), and nothing is known from one that is older than `longest_s`.
+    turns again, to within `straight_rad` of how it went, but once in `patience_s`. From where it had to turn, for no
+    arc was free, it drives `leave_s` before it turns to an aim. Along the remembered way the network's steering counts
+    where it is within `agreed` of that to the way, which is only as fine as its cells; it looks `beyond_m` farther than
+    it steers to, for that way bends and the arc there does not go on. A command is `obeyed` to within this share
+    (standard deviation), and nothing is known from one that is older than `longest_s`.
     """
 
     slow_from: float = 0.5
@@ -42,6 +43,7 @@ class PilotOptions:
     turn_rad: float = math.radians(50)
     straight_rad: float = math.radians(35)
     patience_s: float = 20.0
+    leave_s: float = 0.8
     agreed: float = 0.5
     beyond_m: float = 0.2
     obeyed: float = 0.2
@@ -69,7 +71,7 @@ class Pilot:
         self.way, self._glance = Way(), Glance()
         self._back_to: float | None = None
         self._last: tuple[Command | None, float] = (None, 0.0)
-        self._ignored_until = -math.inf
+        self._ignored_until = self._leaving_until = -math.inf
 
     def expected(self, time_s: float) -> Motion | None:
         """The motion up to `time_s` by its last command: what bridges frames in which the eye is lost."""
@@ -116,7 +118,7 @@ class Pilot:
             if route.unreachable:
                 return Stop(f"goal {route}: what stands around it or the robot leaves no way; choose another one")
         else:
-            aim = self._along_way(pose, been[:, :2], time_s)
+            aim = self._along_way(pose, self._trail.came(time_s), time_s)
             side = self._looks_aside(aim, drive, pose, time_s)
             if side is not None:
                 self._patience.leave()
@@ -129,6 +131,8 @@ class Pilot:
             return turn
         self.plan = self.planner.plan(grid, pose, replace(wanted, stood=stood))
         chosen = self.plan.command
+        if self.planner.turning:
+            self._leaving_until = time_s + self.options.leave_s
         if self._patience.waits(len(stood) > 0 and chosen.speed == 0, self.mapper.edge, time_s):
             self.planner.stood_still()
             return Command(0.0, 0.0)
@@ -208,7 +212,7 @@ class Pilot:
         """The command to turn on the spot, to an aim at `bearing` or back to how the robot went; None for neither."""
         if self._back_to is None:
             # A turn of the planner's goes on until there is an arc: both in turns would turn it to and fro for ever.
-            if abs(bearing) < self.options.turn_rad or self.planner.turning:
+            if abs(bearing) < self.options.turn_rad or self.planner.turning or time_s < self._leaving_until:
                 return None
             self.planner.stood_still()
             return Command(math.copysign(1.0, bearing), 0.0)

@@ -19,13 +19,14 @@ SPARSE = 3
 class TrailOptions:
     """The robot has turned back when it is within `same_place_m` of where it was `turned_s` to `memory_s` seconds ago,
     with nothing `occupied` (log-odds) in between, and looks the other way by more than `turned_rad`. `newest_s`: what
-    is newer is where it is, and not where it came from. The memory is short, for the path drifts. The way it came is
-    that of its last `way_m`.
+    is newer is where it is, and not where it came from. The memory is short, for the path drifts; where it came along
+    is known for `kept_s`, as long as the remembered way is. The way it came is that of its last `way_m`.
     """
 
     newest_s: float = 1.0
     turned_s: float = 2.0
     memory_s: float = 20.0
+    kept_s: float = 25.0
     occupied: float = 0.4
     same_place_m: float = 1.0
     turned_rad: float = math.radians(120)
@@ -45,12 +46,19 @@ class Trail:
     def add(self, pose: Pose, time_s: float) -> None:
         """Add a pose and forget what is too old to matter, a few at a time so that every SPARSE-th stays one."""
         self._poses.append((time_s, pose))
-        while len(self._poses) > SPARSE and time_s - self._poses[SPARSE - 1][0] > self.options.memory_s:
+        while len(self._poses) > SPARSE and time_s - self._poses[SPARSE - 1][0] > self.options.kept_s:
             del self._poses[:SPARSE]
 
     def been(self, time_s: float) -> NDArray[np.float64]:
         """(n, 3) x, y and heading of where it was."""
-        oldest, newest = time_s - self.options.memory_s, time_s - self.options.newest_s
+        return self._from(time_s - self.options.memory_s, time_s)
+
+    def came(self, time_s: float) -> Points:
+        """(n, 2) where it was in all the time that is known."""
+        return self._from(-math.inf, time_s)[:, :2]
+
+    def _from(self, oldest: float, time_s: float) -> NDArray[np.float64]:
+        newest = time_s - self.options.newest_s
         places = [(p.x_m, p.y_m, p.yaw_rad) for then, p in self._poses[::SPARSE] if oldest <= then <= newest]
         return np.array(places).reshape(-1, 3)
 

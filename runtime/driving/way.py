@@ -27,9 +27,12 @@ class WayOptions:
     adds up to `gain` log-odds to a cell, farther ones less, nothing from `range_m` on; their sum stays between `least`
     and `most`, and falls by a factor of e in `forget_s`.
 
-    Cells above `way` are way. A strip of them leads on where `fewest` are farther than `apart_m` from where the robot
-    came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m` and its end is
-    `end_m` away. The robot steers to what is `ahead_m` along it, to the middle of the strip within `middle_m` of there.
+    Cells above `way` are way. A strip of them leads on where `fewest` in one piece are farther than `apart_m` from
+    where the robot came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m` and
+    its end is `end_m` away. Of two such pieces the one is followed that comes within `same_m` of the last end, else
+    the larger one, and of its cells to the one that is farthest along it, less `steady` times what that is from the
+    last end. The robot steers to what is `ahead_m` along it, to the middle of the strip within `middle_m` of
+    there.
     """
 
     cell_m: float = 0.1
@@ -46,6 +49,8 @@ class WayOptions:
     left_m: float = 0.5
     near_m: float = 1.5
     end_m: float = 0.35
+    same_m: float = 0.6
+    steady: float = 0.5
     ahead_m: float = 0.7
     middle_m: float = 0.3
 
@@ -61,6 +66,7 @@ class Way:
         self._evidence: Floats = np.zeros((self._size, self._size), np.float32)
         self._corner = (0, 0)  # the row and the column of its first cell, counted from the map's origin
         self._time_s = -math.inf
+        self._end: Points | None = None
 
     def add(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose, time_s: float) -> None:
         """Add one look, both rasters as in `Drive`; `view` is how they see the floor."""
@@ -75,20 +81,22 @@ class Way:
         """The point to steer to, in the robot's frame; None where nothing is known. `came` (n, 2): where it was."""
         options, step = self.options, self.options.cell_m
         self.path = np.empty((0, 2))
-        found = self._strip(pose, came)
+        here = np.array([pose.x_m, pose.y_m])
+        last = here if self._end is None else self._end
+        found = self._strip(here, came, last)
         if found is None:
             return None
         strip, ahead, start = found
         steps = spread(self._cv2, strip, start)
-        rows, columns = np.nonzero(ahead)
-        at = steps[rows, columns].argmax()
-        cells = _back(steps, (int(rows[at]), int(columns[at])))[::-1]
+        ends = np.argwhere(ahead)
+        moved_m = np.hypot(*(self._places(ends) - last).T)
+        at = (step * steps[ends[:, 0], ends[:, 1]] - options.steady * moved_m).argmax()
+        cells = _back(steps, (int(ends[at, 0]), int(ends[at, 1])))[::-1]
         path = self._places(np.array(cells))
-        here = np.array([pose.x_m, pose.y_m])
         along = np.hypot(*(path[0] - here)) + step * np.arange(len(path))
         if np.hypot(*(path[-1] - here)) < options.end_m:
             return None
-        self.path = np.vstack([here, path])
+        self.path, self._end = np.vstack([here, path]), path[-1]
         point = path[min(int(np.searchsorted(along, options.ahead_m)), len(path) - 1)]
         strip_at = self._places(np.argwhere(strip))
         for _ in range(3):  # a wave's way runs along one edge: each mean is nearer to the middle
@@ -96,30 +104,32 @@ class Way:
         ((x, y),) = pose.inverse().to_world(point[None]).tolist()
         return x, y
 
-    def _strip(self, pose: Pose, came: Points) -> tuple[Cells, Cells, tuple[int, int]] | None:
+    def _strip(self, here: Points, came: Points, last: Points) -> tuple[Cells, Cells, tuple[int, int]] | None:
         """The cells of the strip to follow, those of them that lead on, and the cell at which it begins."""
         cv2, options = self._cv2, self.options
         way = (self._evidence > options.way).astype(np.uint8)
         behind = np.zeros_like(way)
-        left = np.hypot(*(came - (pose.x_m, pose.y_m)).T) > options.left_m
+        left = np.hypot(*(came - here).T) > options.left_m
         spots = self._cells(came[left])[:, ::-1]
         for column, row in spots[(np.abs(spots - self._size / 2) < self._size).all(1)].tolist():
             cv2.circle(behind, (column, row), round(options.apart_m / options.cell_m), 1, -1)
-        count, labels = cv2.connectedComponents(way, connectivity=8)
-        on = np.bincount(labels[(way > 0) & (behind == 0)], minlength=count)
-        best = None
-        for label in range(1, count):
-            if on[label] < options.fewest:
+        _, strips = cv2.connectedComponents(way, connectivity=8)
+        count, pieces = cv2.connectedComponents(way & (1 - behind), connectivity=8)
+        best, found = (False, 0), None
+        for piece in range(1, count):
+            ahead = pieces == piece
+            cells = np.argwhere(ahead)
+            same = bool((np.hypot(*(self._places(cells) - last).T) < options.same_m).any())
+            if len(cells) < options.fewest or (same, len(cells)) <= best:
                 continue
-            cells = np.argwhere(labels == label)
-            away = np.hypot(*(self._places(cells) - (pose.x_m, pose.y_m)).T)
+            strip = strips == strips[tuple(cells[0])]
+            cells = np.argwhere(strip)
+            away = np.hypot(*(self._places(cells) - here).T)
             nearest = int(away.argmin())
-            if away[nearest] < options.near_m and (best is None or on[label] > on[best[0]]):
-                best = label, tuple(cells[nearest].tolist())
-        if best is None:
-            return None
-        strip = (labels == best[0]).astype(np.uint8)
-        return strip, strip & (1 - behind), best[1]
+            if away[nearest] < options.near_m:
+                best, start = (same, int(ahead.sum())), (int(cells[nearest, 0]), int(cells[nearest, 1]))
+                found = strip.astype(np.uint8), ahead.astype(np.uint8), start
+        return found
 
     def _laid(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose) -> Floats:
         """The log-odds that a look adds to each cell."""

@@ -97,6 +97,19 @@ def test_too_near_already_it_may_still_leave() -> None:
     assert plan.command.steer <= 0
 
 
+def test_it_creeps_through_a_gap_that_it_fits_into_but_not_beside_what_moves() -> None:
+    gap = grid_with((0.5, 0.2, 0.7, 3), (0.5, -3, 0.7, -0.19))  # 0.4 m wide
+    path, nearest = drive(gap, 0.0, 1.2)
+    assert nearest > RobotShape().radius_m
+    assert path[-1].x_m > 0.9
+    tight = Pose(0.35, 0.0)
+    creeps = LocalPlanner().plan(gap, tight, Wanted(0.0)).command
+    assert creeps.steer == pytest.approx(0.0, abs=0.07)
+    assert 0 < creeps.speed <= 0.3
+    moves = Wanted(0.0, stood=np.array([[0.6, 0.3]]))
+    assert LocalPlanner().plan(gap, tight, moves).command.speed == 0
+
+
 def test_it_slows_down_before_what_it_cannot_go_around() -> None:
     speeds = [
         LocalPlanner().plan(grid_with((x, -3, x + 0.2, 3)), Pose(), Wanted(0.0)).command.speed

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from helmsight.runtime.driving.trail import Trail
+from helmsight.runtime.driving.way import WayOptions
 from helmsight.runtime.mapping.geometry import Pose
 
 from .test_local import grid_with
@@ -21,8 +22,13 @@ def driven(seconds: float) -> Trail:
 
 
 def test_it_does_not_grow_with_the_drive() -> None:
-    assert 200 <= len(driven(200)) <= 205
+    assert 250 <= len(driven(200)) <= 255
     assert driven(200).been(200)[0, 0] == pytest.approx(90, abs=0.5)
+
+
+def test_where_it_came_along_is_known_for_as_long_as_the_way_is_remembered() -> None:
+    forgotten_s = WayOptions().forget_s * math.log(WayOptions().most / WayOptions().way)
+    assert 200 - driven(200).came(200)[0, 0] / 0.5 > forgotten_s
 
 
 def test_where_it_is_now_is_not_where_it_came_from() -> None:

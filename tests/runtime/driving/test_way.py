@@ -74,6 +74,39 @@ def test_where_it_came_from_is_no_way_on() -> None:
     assert way.aim(back, np.stack([np.arange(0, 1.9, 0.18), np.zeros(11)], 1)) is None
 
 
+def test_where_the_way_forks_it_goes_on_as_it_began() -> None:
+    """Both arms are seen now and then; the one that is the longer for a moment does not turn it around."""
+    way = Way()
+    stem = np.stack([FAR[:20], np.zeros(20)], 1)
+    left, right = (np.vstack([stem, np.stack([np.full(40, 1.0), side * FAR[:40]], 1)]) for side in (1, -1))
+    poses = [Pose(0.02 * step) for step in range(20)]
+    end_s = seen(way, poses, left)
+    came = np.array([(pose.x_m, pose.y_m) for pose in poses])
+    here = poses[-1]
+    assert way.aim(here, came) is not None
+    assert way.path[-1, 1] > 0.3
+    turned = Pose(here.x_m, 0.0, -0.6)
+    for step in range(6):
+        way.add(*look(turned, right), VIEW, turned, end_s + step / 10)
+    assert way.aim(here, came) is not None
+    assert way.path[-1, 1] > 0.3
+
+
+def test_what_is_left_of_the_way_beside_its_own_path_is_no_way_on() -> None:
+    """It drove around something, beside the middle of the way, whose other edge is farther from it than the rest."""
+    way = Way()
+    straight = np.stack([np.arange(-3, 3, 0.05), np.zeros(120)], 1)
+    poses = [Pose(0.06 * step - 1.8, 0.35) for step in range(40)]
+    end_s = seen(way, poses, straight)
+    here = poses[-1]
+    for step in range(10):
+        way.add(*look(here, straight), VIEW, here, end_s + step / 10)
+        came = np.array([(pose.x_m, pose.y_m) for pose in poses[: -10 + step]])
+        aim = way.aim(here, came)
+        assert aim is not None
+        assert aim[0] > 0.3, "ahead, not back along the edge"
+
+
 def test_standing_still_it_knows_the_way_before_it() -> None:
     way, stood = Way(), Pose(0.9)
     end_s = seen(way, [*(Pose(0.03 * step) for step in range(30)), *[stood] * 30], BEND[:30])
@@ -140,6 +173,26 @@ def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
         mapper.pose = Pose(yaw_rad=0.16 * first.steer * step)
         assert pilot.command(mapper.drive, 6 + step / 10) == first
         assert pilot.way.path[-1, 1] * first.steer < -0.3
+
+
+def test_from_where_it_had_to_turn_it_drives_before_it_turns_to_the_way() -> None:
+    mapper = Known(grid_with((0.25, -3, 2.5, 3)), view=VIEW)
+    pilot = Pilot(mapper)
+    seen(pilot.way, [Pose()] * 20, BEND[:40])
+    nowhere, floor = look(mapper.pose, NO_LINE)
+    mapper.drive = Drive(0.0, 0.0, floor * 0, nowhere)
+    drove_m, turned_back = 0.0, False
+    for step in range(60):
+        command = pilot.command(mapper.drive, 2.0 + step / 10)
+        assert isinstance(command, Command)
+        if command.speed == 0 and drove_m > 0:
+            turned_back = True
+            break
+        drove_m += command.speed * 0.06
+        turn = command.steer * 0.16
+        mapper.pose = mapper.pose.then(Pose(command.speed * 0.06 * math.cos(turn / 2), 0.0, turn))
+    assert drove_m > 0.25
+    assert turned_back, "then it tries the way again"
 
 
 def test_a_circle_leads_through_the_point_that_is_pursued() -> None:
