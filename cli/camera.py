@@ -20,6 +20,7 @@ from ._output import print_json, table
 if TYPE_CHECKING:
     from ..runtime.camera import Camera, CameraOptions, CameraReport
     from ..runtime.driving.local import RobotShape
+    from ..runtime.mapping.from_results import MapReport
     from ..runtime.sources import CameraGeometry
 
 
@@ -243,6 +244,7 @@ def print_report(report: CameraReport) -> None:
     if sent := report.robot:
         rows.append((f"robot {sent.uri}", f"{sent.sent} commands, {sent.stops} of them stops"))
         rows.append(("commands that failed", f"{sent.failed}, overtaken {sent.overtaken}"))
+    rows += map_rows(report.map) if report.map else []
     if report.goal:
         rows.append(("goal", report.goal))
     for name, found in (report.replay or {}).items():
@@ -251,6 +253,18 @@ def print_report(report: CameraReport) -> None:
     for name, value in (report.drive or {}).items():
         rows.append((f"drive {name}", str(value)))
     table(f"camera: {report.source}", ("what", "value"), rows)
+
+
+def map_rows(made: MapReport) -> list[tuple[str, str]]:
+    """What became of the map."""
+    lost = f"{made.lost} with unknown motion" + (f" ({made.bridged} of them bridged)" if made.bridged else "")
+    rows = [
+        ("map", f"{made.frames} frames, {lost}, {made.skipped} not in it"),
+        ("way on the map", f"{made.way_m:.1f} m, loops closed {made.loops}"),
+    ]
+    if made.pitch_off_deg is not None:
+        rows.append(("camera pitch", f"{made.pitch_off_deg:+.1f} degrees from what was told, learnt on the way"))
+    return rows
 
 
 def _geometry(text: str) -> CameraGeometry:

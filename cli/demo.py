@@ -10,7 +10,7 @@ import typer
 
 from ..devices.errors import UsageError
 from ._output import table
-from .camera import run_camera
+from .camera import map_rows, run_camera
 
 if TYPE_CHECKING:
     from ..runtime.camera import CameraReport
@@ -33,7 +33,7 @@ def demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; expected a folder that can be written") from error
-    names = ("demo.mp4", "map.png", "map-drive.png", "results.jsonl", "profile.json", "profile.png")
+    names = ("demo.mp4", "map.png", "map.yaml", "map-drive.png", "results.jsonl", "profile.json", "profile.png")
     files = {name: out / name for name in names}
     print("helmsight: running face and navigate on sample://corridor", file=sys.stderr)
     options = CameraOptions(
@@ -79,6 +79,7 @@ def _rows(report: CameraReport, profiles: list[Profile]) -> list[tuple[str, str]
             f"p50 {age.p50_ms:.1f} ms, p99 {age.p99_ms:.1f} ms (a file's frames wait for the encoder)",
         ),
     ]
+    rows += map_rows(report.map) if report.map else []
     for one in profiles:
         for stage in one.summaries:
             p50, _, p99 = (percentile.ms for percentile in stage.percentiles)

@@ -137,6 +137,7 @@ class Camera:
             drive=robot.drive_summary() if robot else None,
             robot=commands.report if commands else None,
             goal=outcome(pilot) if pilot else None,
+            map=results.report if results else None,
             replay=beside.tasks if beside else None,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .driving.pilot import Pilot
+from .mapping.from_results import MapReport
 from .meter import Summary
 from .sinks.difference import Compared
 from .sinks.robot import RobotReport
@@ -15,8 +16,8 @@ from .sinks.robot import RobotReport
 class CameraReport:
     """What a run did. `models` says where and in what precision each ran; `drive` is the simulator's account.
 
-    `goal` is None without one, else `reached`, `not reached` or `no way`. `replay` says of each task how many of its
-    readings are as they were recorded.
+    `goal` is None without one, else `reached`, `not reached` or `no way`; `map` is None without one. `replay` says of
+    each task how many of its readings are as they were recorded.
     """
 
     source: str
@@ -31,6 +32,7 @@ class CameraReport:
     drive: dict[str, Any] | None = None
     robot: RobotReport | None = None
     goal: str | None = None
+    map: MapReport | None = None
     replay: dict[str, Compared] | None = None
 
     def to_json(self) -> dict[str, Any]:

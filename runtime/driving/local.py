@@ -52,12 +52,10 @@ class LocalOptions:
     free, for the camera does not see its own feet.
 
     `margin_m` is kept around the robot, and `moving_m` more from what stood lately; from `clear_m` on more room is
-    worth nothing. Where no arc keeps that, and nothing stood lately, it creeps along one that keeps `tight_m`, at
-    `creep` of its top speed. The weights are per metre of free arc, per metre of mean clearance, and per unit of
-    steering away from what is wanted and from the last command. `back_weight` is what an arc loses that ends within
-    `back_m` of where the robot was, looking back along its way, `blocked` what one loses, with a goal or an aim, that
-    is not free for `stop_m`. The robot turns on the spot from where no arc is free for `stop_m` to where one is for
-    `go_m`.
+    worth nothing. The weights are per metre of free arc, per metre of mean clearance, and per unit of steering away
+    from what is wanted and from the last command. `back_weight` is what an arc loses that ends within `back_m` of where
+    the robot was, looking back along its way, `blocked` what one loses that is not free for `stop_m`. The robot turns
+    on the spot from where no arc is free for `stop_m` to where one is for `go_m`, or as far as it matters.
     """
 
     arcs: int = 33
@@ -66,8 +64,6 @@ class LocalOptions:
     free: float = -0.3
     begin_m: float = 0.65
     margin_m: float = 0.06
-    tight_m: float = 0.02
-    creep: float = 0.3
     moving_m: float = 0.06
     clear_m: float = 0.5
     free_weight: float = 1.5
@@ -127,27 +123,10 @@ class LocalPlanner:
     def plan(self, grid: OccupancyGrid, pose: Pose, wanted: Wanted) -> Plan:
         """The plan at `pose`."""
         options = self.options
+        points = pose.to_world(self._arcs.reshape(-1, 2))
         room, here = self._rooms(grid, pose, self._arcs, wanted.stood)
         within = self._within & (self._along <= wanted.reach_m)
-        best, count, free = self._best(pose, wanted, room, here, within, options.margin_m)
-        top = 1.0
-        if free < options.stop_m and not self._turning and not len(wanted.stood):
-            tight = self._best(pose, wanted, room, here, within, options.tight_m)
-            if tight[2] >= options.stop_m:
-                (best, count, free), top = tight, options.creep
-        if free < (min(options.go_m, wanted.reach_m) if self._turning else options.stop_m):
-            return Plan(self._turn(grid, pose, wanted), 0.0, self._arcs[best, :1])
-        self._turning, self._last = 0.0, float(self._steers[best])
-        speed = float(np.clip((free - options.step_m) / options.slow_m, 0.15, top))
-        return Plan(Command(self._last, speed), free, self._arcs[best, :count])
-
-    def _best(
-        self, pose: Pose, wanted: Wanted, room: Array, here: float, within: NDArray[np.bool_], margin_m: float
-    ) -> tuple[int, int, float]:
-        """The best arc where `margin_m` is kept, and how many steps and metres of it are free."""
-        options = self.options
-        points = pose.to_world(self._arcs.reshape(-1, 2))
-        count = self._free_steps(room, here, margin_m, within)
+        count = self._free_steps(room, here, within)
         free = count * options.step_m
         used = np.arange(len(self._along)) < np.maximum(count, 1)[:, None]
         clear = np.where(used, np.minimum(room, options.clear_m), 0).sum(1) / used.sum(1)
@@ -157,11 +136,17 @@ class LocalPlanner:
         if wanted.worth is None:
             score -= options.wanted_weight * np.abs(self._steers - wanted.steer)
         else:
-            score += wanted.worth(ends) - options.blocked * (free < options.stop_m)
+            score += wanted.worth(ends)
+        score -= options.blocked * (free < options.stop_m)
         looks = pose.yaw_rad + self._steers * self.robot.max_yaw_rate_rps / self.robot.max_speed_mps * free
         score -= options.back_weight * self._leads_back(ends, looks, wanted.been)
         best = int(score.argmax())
-        return best, int(count[best]), float(free[best])
+        far_enough = min(round(options.go_m / options.step_m), int(within[best].sum()))
+        if count[best] < far_enough if self._turning else free[best] < options.stop_m:
+            return Plan(self._turn(grid, pose, wanted), 0.0, self._arcs[best, :1])
+        self._turning, self._last = 0.0, float(self._steers[best])
+        speed = float(np.clip((free[best] - options.step_m) / options.slow_m, 0.15, 1))
+        return Plan(Command(self._last, speed), float(free[best]), self._arcs[best, : count[best]])
 
     def _leads_back(self, ends: Points, looks: Array, been: Array) -> NDArray[np.bool_]:
         """(n,) True where one of `ends` (n, 2), `looks` (n,) being the heading there, is where the robot was, looking
@@ -184,7 +169,7 @@ class LocalPlanner:
         if not self._turning:
             options = self.options
             room, here = self._rooms(grid, pose, self._rays, wanted.stood)
-            free = self._free_steps(room, here, options.margin_m) * options.step_m
+            free = self._free_steps(room, here) * options.step_m
             looks = pose.yaw_rad + HEADINGS
             cost = np.abs(HEADINGS) - 0.5 * wanted.steer * np.sign(HEADINGS)
             place = np.tile((pose.x_m, pose.y_m), (len(looks), 1))
@@ -194,12 +179,11 @@ class LocalPlanner:
         self._last = self._turning
         return Command(self._turning, 0.0)
 
-    def _free_steps(
-        self, room: Array, here: float, margin_m: float, within: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.intp]:
+    def _free_steps(self, room: Array, here: float, within: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
         """(n,) how many steps of each way are free, all of them `within`, where `room` (n, steps) is left and the robot
         has `here` now. Where it is too near already, steps away are free too."""
-        needed = self.robot.radius_m + margin_m
+        options = self.options
+        needed = self.robot.radius_m + options.margin_m
         leaving = np.diff(room, axis=1, prepend=here) > 0
         blocked = (room < needed) & ~(leaving & (room > self.robot.radius_m * 0.6))
         if within is not None:

@@ -131,11 +131,11 @@ class Pilot:
             return turn
         self.plan = self.planner.plan(grid, pose, replace(wanted, stood=stood))
         chosen = self.plan.command
-        if self.planner.turning:
-            self._leaving_until = time_s + self.options.leave_s
         if self._patience.waits(len(stood) > 0 and chosen.speed == 0, self.mapper.edge, time_s):
             self.planner.stood_still()
             return Command(0.0, 0.0)
+        if self.planner.turning:
+            self._leaving_until = time_s + self.options.leave_s
         share = (1 - drive.collision_probability) / (1 - options.slow_from)
         return Command(chosen.steer, chosen.speed * min(1.0, max(options.slowest, share)))
 

@@ -20,7 +20,8 @@ class TrailOptions:
     """The robot has turned back when it is within `same_place_m` of where it was `turned_s` to `memory_s` seconds ago,
     with nothing `occupied` (log-odds) in between, and looks the other way by more than `turned_rad`. `newest_s`: what
     is newer is where it is, and not where it came from. The memory is short, for the path drifts; where it came along
-    is known for `kept_s`, as long as the remembered way is. The way it came is that of its last `way_m`.
+    is known for `kept_s`, as long as a remembered way that is not seen again. The way it came is that of its last
+    `way_m`.
     """
 
     newest_s: float = 1.0
@@ -54,8 +55,8 @@ class Trail:
         return self._from(time_s - self.options.memory_s, time_s)
 
     def came(self, time_s: float) -> Points:
-        """(n, 2) where it was in all the time that is known."""
-        return self._from(-math.inf, time_s)[:, :2]
+        """(n, 2) where it was in the last `kept_s`."""
+        return self._from(time_s - self.options.kept_s, time_s)[:, :2]
 
     def _from(self, oldest: float, time_s: float) -> NDArray[np.float64]:
         newest = time_s - self.options.newest_s

@@ -29,10 +29,10 @@ class WayOptions:
 
     Cells above `way` are way. A strip of them leads on where `fewest` in one piece are farther than `apart_m` from
     where the robot came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m` and
-    its end is `end_m` away. Of two such pieces the one is followed that comes within `same_m` of the last end, else
-    the larger one, and of its cells to the one that is farthest along it, less `steady` times what that is from the
-    last end. The robot steers to what is `ahead_m` along it, to the middle of the strip within `middle_m` of
-    there.
+    the piece reaches `end_m` from the robot. The robot goes to the farthest cell of the largest piece. Where it goes
+    stays its end for `steady_s`, until it is there: a piece within `same_m` of that comes before all others, and each
+    cell's way there counts less by `steady` times what the cell is from that. It steers to what is `ahead_m` along that
+    way, to the middle of the strip within `middle_m` of there.
     """
 
     cell_m: float = 0.1
@@ -51,6 +51,7 @@ class WayOptions:
     end_m: float = 0.35
     same_m: float = 0.6
     steady: float = 0.5
+    steady_s: float = 2.0
     ahead_m: float = 0.7
     middle_m: float = 0.3
 
@@ -66,13 +67,13 @@ class Way:
         self._evidence: Floats = np.zeros((self._size, self._size), np.float32)
         self._corner = (0, 0)  # the row and the column of its first cell, counted from the map's origin
         self._time_s = -math.inf
-        self._end: Points | None = None
+        self._end: tuple[Points, float] | None = None
 
     def add(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose, time_s: float) -> None:
         """Add one look, both rasters as in `Drive`; `view` is how they see the floor."""
         options = self.options
         self._move(pose)
-        self._evidence *= np.float32(math.exp((self._time_s - time_s) / options.forget_s))
+        self._evidence *= np.float32(math.exp(-max(0.0, time_s - self._time_s) / options.forget_s))
         self._time_s = time_s
         self._evidence += self._laid(way, free_space, view, pose)
         np.clip(self._evidence, options.least, options.most, out=self._evidence)
@@ -80,23 +81,25 @@ class Way:
     def aim(self, pose: Pose, came: Points) -> tuple[float, float] | None:
         """The point to steer to, in the robot's frame; None where nothing is known. `came` (n, 2): where it was."""
         options, step = self.options, self.options.cell_m
-        self.path = np.empty((0, 2))
         here = np.array([pose.x_m, pose.y_m])
-        last = here if self._end is None else self._end
-        found = self._strip(here, came, last)
+        self.path = np.empty((0, 2))
+        behind = self._behind(here, came)
+        last = self._last_end(here, behind)
+        found = self._strip(here, behind, last)
         if found is None:
             return None
         strip, ahead, start = found
         steps = spread(self._cv2, strip, start)
         ends = np.argwhere(ahead)
-        moved_m = np.hypot(*(self._places(ends) - last).T)
-        at = (step * steps[ends[:, 0], ends[:, 1]] - options.steady * moved_m).argmax()
-        cells = _back(steps, (int(ends[at, 0]), int(ends[at, 1])))[::-1]
-        path = self._places(np.array(cells))
-        along = np.hypot(*(path[0] - here)) + step * np.arange(len(path))
-        if np.hypot(*(path[-1] - here)) < options.end_m:
+        worth = step * steps[ends[:, 0], ends[:, 1]]
+        if last is not None:
+            worth = worth - options.steady * np.hypot(*(self._places(ends) - last).T)
+        row, column = ends[worth.argmax()].tolist()
+        path = self._places(np.array(_back(steps, (row, column))[::-1]))
+        if math.dist(path[-1], here) < options.end_m:
             return None
-        self.path, self._end = np.vstack([here, path]), path[-1]
+        along = math.dist(path[0], here) + step * np.arange(len(path))
+        self.path, self._end = np.vstack([here, path]), (path[-1], self._time_s)
         point = path[min(int(np.searchsorted(along, options.ahead_m)), len(path) - 1)]
         strip_at = self._places(np.argwhere(strip))
         for _ in range(3):  # a wave's way runs along one edge: each mean is nearer to the middle
@@ -104,32 +107,56 @@ class Way:
         ((x, y),) = pose.inverse().to_world(point[None]).tolist()
         return x, y
 
-    def _strip(self, here: Points, came: Points, last: Points) -> tuple[Cells, Cells, tuple[int, int]] | None:
-        """The cells of the strip to follow, those of them that lead on, and the cell at which it begins."""
-        cv2, options = self._cv2, self.options
-        way = (self._evidence > options.way).astype(np.uint8)
-        behind = np.zeros_like(way)
+    def _behind(self, here: Points, came: Points) -> Cells:
+        """The cells along which it came, and which lead nowhere new."""
+        options, behind = self.options, np.zeros(self._evidence.shape, np.uint8)
         left = np.hypot(*(came - here).T) > options.left_m
         spots = self._cells(came[left])[:, ::-1]
         for column, row in spots[(np.abs(spots - self._size / 2) < self._size).all(1)].tolist():
-            cv2.circle(behind, (column, row), round(options.apart_m / options.cell_m), 1, -1)
-        _, strips = cv2.connectedComponents(way, connectivity=8)
-        count, pieces = cv2.connectedComponents(way & (1 - behind), connectivity=8)
-        best, found = (False, 0), None
+            self._cv2.circle(behind, (column, row), round(options.apart_m / options.cell_m), 1, -1)
+        return behind
+
+    def _last_end(self, here: Points, behind: Cells) -> Points | None:
+        """Where it went the last time, while that lies before it."""
+        if self._end is None or self._time_s - self._end[1] > self.options.steady_s:
+            return None
+        end = self._end[0]
+        ((row, column),) = self._cells(end[None]).tolist()
+        inside = 0 <= row < self._size and 0 <= column < self._size
+        passed = math.dist(end, here) < self.options.left_m or (inside and behind[row, column])
+        return None if passed or not inside else end
+
+    def _strip(self, here: Points, behind: Cells, last: Points | None) -> tuple[Cells, Cells, tuple[int, int]] | None:
+        """The cells of the strip to follow, those of them that lead on, and the cell at which it begins."""
+        options = self.options
+        way = (self._evidence > options.way).astype(np.uint8)
+        _, strips = self._cv2.connectedComponents(way, connectivity=8)
+        count, pieces = self._cv2.connectedComponents(way & (1 - behind), connectivity=8)
+        found: list[tuple[bool, int, int, int]] = []
         for piece in range(1, count):
-            ahead = pieces == piece
-            cells = np.argwhere(ahead)
-            same = bool((np.hypot(*(self._places(cells) - last).T) < options.same_m).any())
-            if len(cells) < options.fewest or (same, len(cells)) <= best:
+            cells = np.argwhere(pieces == piece)
+            places = self._places(cells)
+            if len(cells) < options.fewest or np.hypot(*(places - here).T).max() < options.end_m:
                 continue
-            strip = strips == strips[tuple(cells[0])]
-            cells = np.argwhere(strip)
-            away = np.hypot(*(self._places(cells) - here).T)
-            nearest = int(away.argmin())
-            if away[nearest] < options.near_m:
-                best, start = (same, int(ahead.sum())), (int(cells[nearest, 0]), int(cells[nearest, 1]))
-                found = strip.astype(np.uint8), ahead.astype(np.uint8), start
-        return found
+            strip = int(strips[tuple(cells[0])])
+            if self._away(strips == strip, here)[0] < options.near_m:
+                same = last is not None and bool((np.hypot(*(places - last).T) < options.same_m).any())
+                found.append((same, len(cells), strip, piece))
+        if not found:
+            return None
+        _, _, strip, piece = max(found)
+        return (
+            (strips == strip).astype(np.uint8),
+            (pieces == piece).astype(np.uint8),
+            self._away(strips == strip, here)[1],
+        )
+
+    def _away(self, cells: NDArray[np.bool_], here: Points) -> tuple[float, tuple[int, int]]:
+        """How far the nearest of the cells is, and which that is."""
+        at = np.argwhere(cells)
+        away = np.hypot(*(self._places(at) - here).T)
+        row, column = at[away.argmin()].tolist()
+        return float(away.min()), (row, column)
 
     def _laid(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose) -> Floats:
         """The log-odds that a look adds to each cell."""

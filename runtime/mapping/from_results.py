@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..lens import Straightener
 from ..results import Drive, Result
@@ -16,6 +18,22 @@ log = logging.getLogger(__name__)
 
 SURE_RAD, SAID_RAD = math.radians(0.3), math.radians(1.0)
 """A pitch that is known so well and is off by so much is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapReport:
+    """What became of the map: of `frames`, `lost` had no visual motion (`bridged` of them one by the wheels or the
+    commands), and `skipped` more are not in it. `pitch_off_deg`: how much lower than told the camera looks, None where
+    that is not known.
+    """
+
+    frames: int
+    lost: int
+    bridged: int
+    skipped: int
+    way_m: float
+    loops: int
+    pitch_off_deg: float | None
 
 
 class ResultMapper:
@@ -39,6 +57,21 @@ class ResultMapper:
         if result.frame.index != self._last[0]:
             self._last = (result.frame.index, self._add(result, wheels))
         return self._last[1]
+
+    @property
+    def report(self) -> MapReport:
+        """Of the run so far."""
+        mapper, pitch = self.mapper, self.mapper.pitch
+        known = pitch.sigma_rad <= SURE_RAD
+        return MapReport(
+            frames=mapper.frames,
+            lost=mapper.lost,
+            bridged=mapper.bridged,
+            skipped=self.skipped,
+            way_m=float(np.hypot(*np.diff(mapper.path, axis=0).T).sum()),
+            loops=len(mapper.loops.graph.closures),
+            pitch_off_deg=math.degrees(pitch.offset_rad) if known else None,
+        )
 
     def _add(self, result: Result, wheels: Motion | None) -> bool:
         drive = _drive(result)

@@ -86,6 +86,11 @@ class Mapper:
         return [nodes[node].then(offset) for node, offset in self._frames]
 
     @property
+    def frames(self) -> int:
+        """How many there were so far."""
+        return len(self._frames)
+
+    @property
     def node_frames(self) -> list[int]:
         """The frame, counted from 0, at which each node of the pose graph was made."""
         nodes = [node for node, _ in self._frames]

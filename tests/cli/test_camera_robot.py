@@ -250,7 +250,9 @@ def test_a_goal_that_the_run_ends_before_is_exit_1(robot: Receiver, tmp_path: Pa
     )
     assert done.returncode == 1
     assert "--goal -3,0: not reached: the run ended before" in done.stderr
-    assert json.loads(done.stdout)["goal"] == "not reached"
+    report = json.loads(done.stdout)
+    assert report["goal"] == "not reached"
+    assert report["map"]["frames"] + report["map"]["skipped"] == report["summary"]["results"]
     records = robot.records()
     assert "speed" in records[0]
     assert "stop" in records[-1]

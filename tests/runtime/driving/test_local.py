@@ -91,23 +91,17 @@ def test_in_a_dead_end_it_turns_on_the_spot_to_one_side_until_it_is_out() -> Non
     assert path[-1].x_m < -0.5
 
 
+def test_a_turn_ends_where_the_way_is_free_as_far_as_it_matters() -> None:
+    planner = LocalPlanner()
+    assert planner.plan(grid_with((0.25, -3, 0.4, 3)), Pose(), Wanted(0.0)).command.speed == 0
+    assert planner.turning
+    assert planner.plan(grid_with(), Pose(), Wanted(0.0, reach_m=0.43)).command.speed > 0
+
+
 def test_too_near_already_it_may_still_leave() -> None:
     plan = LocalPlanner().plan(grid_with((-0.4, 0.2, 0.4, 0.3)), Pose(), Wanted(0.0))
     assert plan.command.speed > 0
     assert plan.command.steer <= 0
-
-
-def test_it_creeps_through_a_gap_that_it_fits_into_but_not_beside_what_moves() -> None:
-    gap = grid_with((0.5, 0.2, 0.7, 3), (0.5, -3, 0.7, -0.19))  # 0.4 m wide
-    path, nearest = drive(gap, 0.0, 1.2)
-    assert nearest > RobotShape().radius_m
-    assert path[-1].x_m > 0.9
-    tight = Pose(0.35, 0.0)
-    creeps = LocalPlanner().plan(gap, tight, Wanted(0.0)).command
-    assert creeps.steer == pytest.approx(0.0, abs=0.07)
-    assert 0 < creeps.speed <= 0.3
-    moves = Wanted(0.0, stood=np.array([[0.6, 0.3]]))
-    assert LocalPlanner().plan(gap, tight, moves).command.speed == 0
 
 
 def test_it_slows_down_before_what_it_cannot_go_around() -> None:

@@ -22,6 +22,7 @@ VIEW = FloorView(CameraGeometry(fov_y_deg=80, height_m=0.3, pitch_deg=5), (240, 
 FAR = np.arange(0, 3, 0.05)
 BEND = np.vstack([np.stack([FAR[:40], np.zeros(40)], 1), np.stack([np.full(60, 2.0), -FAR], 1)])
 """Two metres straight on, then to the right."""
+BACK = np.arange(-2, 0, 0.1)
 NOWHERE = np.empty((0, 2))
 NO_LINE = np.full((1, 2), 99.0)
 
@@ -92,19 +93,49 @@ def test_where_the_way_forks_it_goes_on_as_it_began() -> None:
     assert way.path[-1, 1] > 0.3
 
 
-def test_what_is_left_of_the_way_beside_its_own_path_is_no_way_on() -> None:
-    """It drove around something, beside the middle of the way, whose other edge is farther from it than the rest."""
+def strip(*boxes: tuple[float, float, float, float]) -> Way:
+    """What is remembered around the origin: way in boxes x0, y0, x1, y1 in metres, and nowhere else."""
     way = Way()
-    straight = np.stack([np.arange(-3, 3, 0.05), np.zeros(120)], 1)
-    poses = [Pose(0.06 * step - 1.8, 0.35) for step in range(40)]
-    end_s = seen(way, poses, straight)
-    here = poses[-1]
-    for step in range(10):
-        way.add(*look(here, straight), VIEW, here, end_s + step / 10)
-        came = np.array([(pose.x_m, pose.y_m) for pose in poses[: -10 + step]])
-        aim = way.aim(here, came)
-        assert aim is not None
-        assert aim[0] > 0.3, "ahead, not back along the edge"
+    nowhere, floor = look(Pose(), NO_LINE)
+    way.add(nowhere, floor * 0, VIEW, Pose(), 0.0)
+    places = way._places(np.indices(way._evidence.shape).reshape(2, -1).T)
+    for x0, y0, x1, y1 in boxes:
+        inside = (places >= (x0, y0)).all(1) & (places <= (x1, y1)).all(1)
+        way._evidence[inside.reshape(way._evidence.shape)] = 1
+    return way
+
+
+def test_an_edge_of_the_way_beside_its_own_path_is_no_way_on() -> None:
+    """It drove around something, so that some of the strip behind it is farther from its path than the rest."""
+    way = strip((-2, -0.3, 0.9, 0.2))
+    bulge = np.where(np.abs(BACK + 1) < 0.6, 0.4, 0.0)
+    assert way.aim(Pose(-1.6), NOWHERE) is not None
+    aim = way.aim(Pose(), np.stack([BACK, bulge], 1))
+    assert aim is not None
+    assert aim[0] > 0.3
+
+
+def test_a_rest_of_the_way_before_it_does_not_hide_the_next() -> None:
+    way = strip((-1, -0.2, 0.3, 0.2), (-0.2, 0.7, 0.2, 3))
+    aim = way.aim(Pose(), np.stack([BACK, np.zeros(len(BACK))], 1))
+    assert aim is not None
+    assert aim[1] > 0.3
+
+
+def test_with_no_end_yet_it_goes_the_farthest_way() -> None:
+    way = strip((0, -0.2, 2.6, 0.2), (0.8, 0.2, 1.2, 1.8))
+    assert way.aim(Pose(), NOWHERE) is not None
+    assert way.path[-1] == pytest.approx((2.6, 0), abs=0.3)
+
+
+@pytest.mark.parametrize(("end_m", "pause_s"), [(-0.5, 0.1), (-3.5, 5.0)], ids=["passed", "old"])
+def test_an_end_that_it_has_passed_or_that_is_old_does_not_draw_it_back(end_m: float, pause_s: float) -> None:
+    way = strip((-1.5, -0.9, 2, -0.5))
+    way._end = (np.array([end_m, 0.0]), 0.0)
+    nowhere, floor = look(Pose(), NO_LINE)
+    way.add(nowhere, floor * 0, VIEW, Pose(), pause_s)
+    assert way.aim(Pose(), np.stack([BACK, np.zeros(len(BACK))], 1)) is not None
+    assert way.path[-1, 0] > 1.5
 
 
 def test_standing_still_it_knows_the_way_before_it() -> None:
@@ -181,17 +212,18 @@ def test_from_where_it_had_to_turn_it_drives_before_it_turns_to_the_way() -> Non
     seen(pilot.way, [Pose()] * 20, BEND[:40])
     nowhere, floor = look(mapper.pose, NO_LINE)
     mapper.drive = Drive(0.0, 0.0, floor * 0, nowhere)
-    drove_m, turned_back = 0.0, False
+    drove_m, away, turned_back = 0.0, 0.0, False
     for step in range(60):
         command = pilot.command(mapper.drive, 2.0 + step / 10)
         assert isinstance(command, Command)
-        if command.speed == 0 and drove_m > 0:
-            turned_back = True
+        away = away or command.steer
+        turned_back = command.speed == 0 and command.steer == -away
+        if turned_back:
             break
         drove_m += command.speed * 0.06
         turn = command.steer * 0.16
         mapper.pose = mapper.pose.then(Pose(command.speed * 0.06 * math.cos(turn / 2), 0.0, turn))
-    assert drove_m > 0.25
+    assert drove_m > 0.4
     assert turned_back, "then it tries the way again"
 
 

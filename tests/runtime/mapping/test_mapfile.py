@@ -91,7 +91,9 @@ def test_sink_maps_only_frames_with_their_own_reading(room, tmp_path, caplog):
             sink(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), of_frame)}))
         sink(Result(room.frame(5, Pose()), {}))
         assert len(sink.mapper.trajectory) == 2
-        assert results.skipped == 3
+        assert results.report.skipped == 3
+        assert results.report.frames == 2
+        assert results.report.pitch_off_deg is None, "not known so soon"
     assert load_as_map_server(tmp_path / "map.yaml")(1.0, 0.0) != "occupied"
     sink.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -108,10 +110,12 @@ def test_sink_leaves_an_earlier_map_alone_when_it_has_nothing(room, tmp_path, ca
 
 
 def test_sink_says_how_often_it_was_lost(room, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", ResultMapper(room.geometry)) as sink:
+    results = ResultMapper(room.geometry)
+    with caplog.at_level(logging.WARNING), MapSink(tmp_path / "map.png", results) as sink:
         for index, pose in enumerate([Pose(), Pose(2.0, 2.0, 2.5)]):
             sink(Result(room.frame(index, pose), {"navigate": reading(room.drive(pose), index)}))
     assert "the motion of 1 of 2 frames is unknown" in caplog.text
+    assert results.report.lost == 1
 
 
 @pytest.mark.parametrize(("off_deg", "said"), [(2.0, "degrees lower"), (-2.0, "degrees higher"), (0.0, "")])
@@ -125,6 +129,8 @@ def test_a_camera_that_is_not_mounted_as_told_is_said_once(room, caplog, off_deg
     lines = [record.message for record in caplog.records]
     assert len(lines) == bool(said)
     assert all(said in line and f"in place of {told.pitch_deg:.1f}" in line for line in lines)
+    assert results.report.pitch_off_deg == pytest.approx(off_deg, abs=0.5)
+    assert results.report.way_m == pytest.approx(0.05 * 59, abs=0.1)
 
 
 @pytest.mark.parametrize(
