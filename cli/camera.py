@@ -263,7 +263,9 @@ def map_rows(made: MapReport) -> list[tuple[str, str]]:
         ("way on the map", f"{made.way_m:.1f} m, loops closed {made.loops}"),
     ]
     if made.pitch_off_deg is not None:
-        rows.append(("camera pitch", f"{made.pitch_off_deg:+.1f} degrees from what was told, learnt on the way"))
+        off_deg = round(made.pitch_off_deg, 1)
+        how = f"{abs(off_deg):.1f} degrees {'lower' if off_deg > 0 else 'higher'} than told" if off_deg else "as told"
+        rows.append(("camera looks", f"{how}, as the floor goes by"))
     return rows
 
 

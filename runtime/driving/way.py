@@ -132,31 +132,23 @@ class Way:
         way = (self._evidence > options.way).astype(np.uint8)
         _, strips = self._cv2.connectedComponents(way, connectivity=8)
         count, pieces = self._cv2.connectedComponents(way & (1 - behind), connectivity=8)
-        found: list[tuple[bool, int, int, int]] = []
+        found: list[tuple[bool, int, int, int, tuple[int, int]]] = []
         for piece in range(1, count):
             cells = np.argwhere(pieces == piece)
             places = self._places(cells)
             if len(cells) < options.fewest or np.hypot(*(places - here).T).max() < options.end_m:
                 continue
             strip = int(strips[tuple(cells[0])])
-            if self._away(strips == strip, here)[0] < options.near_m:
+            whole = np.argwhere(strips == strip)
+            away = np.hypot(*(self._places(whole) - here).T)
+            if away.min() < options.near_m:
                 same = last is not None and bool((np.hypot(*(places - last).T) < options.same_m).any())
-                found.append((same, len(cells), strip, piece))
+                row, column = whole[away.argmin()].tolist()
+                found.append((same, len(cells), strip, piece, (row, column)))
         if not found:
             return None
-        _, _, strip, piece = max(found)
-        return (
-            (strips == strip).astype(np.uint8),
-            (pieces == piece).astype(np.uint8),
-            self._away(strips == strip, here)[1],
-        )
-
-    def _away(self, cells: NDArray[np.bool_], here: Points) -> tuple[float, tuple[int, int]]:
-        """How far the nearest of the cells is, and which that is."""
-        at = np.argwhere(cells)
-        away = np.hypot(*(self._places(at) - here).T)
-        row, column = at[away.argmin()].tolist()
-        return float(away.min()), (row, column)
+        _, _, strip, piece, start = max(found)
+        return (strips == strip).astype(np.uint8), (pieces == piece).astype(np.uint8), start
 
     def _laid(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose) -> Floats:
         """The log-odds that a look adds to each cell."""

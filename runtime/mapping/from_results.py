@@ -16,15 +16,15 @@ from .motion import Motion
 
 log = logging.getLogger(__name__)
 
-SURE_RAD, SAID_RAD = math.radians(0.3), math.radians(1.0)
+SURE_RAD, SAID_DEG = math.radians(0.3), 1.0
 """A pitch that is known so well and is off by so much is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapReport:
     """What became of the map: of `frames`, `lost` had no visual motion (`bridged` of them one by the wheels or the
-    commands), and `skipped` more are not in it. `pitch_off_deg`: how much lower than told the camera looks, None where
-    that is not known.
+    commands), and `skipped` more are not in it. `way_m` goes along the nodes of the pose graph. `pitch_off_deg`: how
+    much lower than told the camera looks, None where that is not known.
     """
 
     frames: int
@@ -61,8 +61,7 @@ class ResultMapper:
     @property
     def report(self) -> MapReport:
         """Of the run so far."""
-        mapper, pitch = self.mapper, self.mapper.pitch
-        known = pitch.sigma_rad <= SURE_RAD
+        mapper = self.mapper
         return MapReport(
             frames=mapper.frames,
             lost=mapper.lost,
@@ -70,8 +69,13 @@ class ResultMapper:
             skipped=self.skipped,
             way_m=float(np.hypot(*np.diff(mapper.path, axis=0).T).sum()),
             loops=len(mapper.loops.graph.closures),
-            pitch_off_deg=math.degrees(pitch.offset_rad) if known else None,
+            pitch_off_deg=self._pitch_off_deg,
         )
+
+    @property
+    def _pitch_off_deg(self) -> float | None:
+        pitch = self.mapper.pitch
+        return math.degrees(pitch.offset_rad) if pitch.sigma_rad <= SURE_RAD else None
 
     def _add(self, result: Result, wheels: Motion | None) -> bool:
         drive = _drive(result)
@@ -90,11 +94,10 @@ class ResultMapper:
 
     def _say_pitch(self) -> None:
         """Say once that the camera is not mounted as it was told."""
-        pitch, told_deg = self.mapper.pitch, self.mapper.geometry.pitch_deg
-        if self._said or pitch.sigma_rad > SURE_RAD or abs(pitch.offset_rad) < SAID_RAD:
+        off_deg, told_deg = self._pitch_off_deg, self.mapper.geometry.pitch_deg
+        if self._said or off_deg is None or abs(off_deg) < SAID_DEG:
             return
         self._said = True
-        off_deg = math.degrees(pitch.offset_rad)
         log.warning(
             "the camera looks %.1f degrees %s than its geometry says, as the floor goes by: %.1f degrees down are used "
             "in place of %.1f; give that with --geometry",

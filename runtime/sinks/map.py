@@ -44,7 +44,7 @@ class MapSink(BaseSink):
         if self._closed:
             return
         self._closed = True
-        mapped = len(self.mapper.trajectory)
+        mapped = self.mapper.frames
         if not mapped:
             if self._given:  # a run that failed before its first result says itself why
                 log.warning("%s: not written, no frame had a navigate reading", self.path)

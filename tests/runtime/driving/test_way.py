@@ -98,11 +98,15 @@ def strip(*boxes: tuple[float, float, float, float]) -> Way:
     way = Way()
     nowhere, floor = look(Pose(), NO_LINE)
     way.add(nowhere, floor * 0, VIEW, Pose(), 0.0)
-    places = way._places(np.indices(way._evidence.shape).reshape(2, -1).T)
-    for x0, y0, x1, y1 in boxes:
-        inside = (places >= (x0, y0)).all(1) & (places <= (x1, y1)).all(1)
-        way._evidence[inside.reshape(way._evidence.shape)] = 1
+    for box in boxes:
+        _lay(way, box)
     return way
+
+
+def _lay(way: Way, box: tuple[float, float, float, float]) -> None:
+    places = way._places(np.indices(way._evidence.shape).reshape(2, -1).T)
+    inside = (places >= box[:2]).all(1) & (places <= box[2:]).all(1)
+    way._evidence[inside.reshape(way._evidence.shape)] = 1
 
 
 def test_an_edge_of_the_way_beside_its_own_path_is_no_way_on() -> None:
@@ -115,11 +119,21 @@ def test_an_edge_of_the_way_beside_its_own_path_is_no_way_on() -> None:
     assert aim[0] > 0.3
 
 
-def test_a_rest_of_the_way_before_it_does_not_hide_the_next() -> None:
-    way = strip((-1, -0.2, 0.3, 0.2), (-0.2, 0.7, 0.2, 3))
-    aim = way.aim(Pose(), np.stack([BACK, np.zeros(len(BACK))], 1))
+def test_a_rest_of_the_way_at_its_feet_does_not_hide_the_next() -> None:
+    """Though it is the larger piece: it leads nowhere."""
+    way = strip((-0.2, -0.2, 0.2, 0.2), (-0.1, 0.7, 0.1, 1.4))
+    aim = way.aim(Pose(), NOWHERE)
     assert aim is not None
     assert aim[1] > 0.3
+
+
+def test_of_two_pieces_it_goes_on_with_the_one_that_it_went_to_though_the_other_grows() -> None:
+    way = strip((-1, -0.2, 1.5, 0.2))
+    came = np.stack([BACK, np.zeros(len(BACK))], 1)
+    assert way.aim(Pose(), came) is not None
+    _lay(way, (0.3, 0.6, 1.5, 3))
+    assert way.aim(Pose(), came) is not None
+    assert way.path[-1] == pytest.approx((1.4, 0), abs=0.3)
 
 
 def test_with_no_end_yet_it_goes_the_farthest_way() -> None:
@@ -190,31 +204,33 @@ def test_the_pilot_follows_it_whatever_the_steering_says() -> None:
     pytest.fail(f"it came as far as {mapper.pose}")
 
 
-def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
+def before_a_wall() -> tuple[Known, Pilot, Drive]:
+    """Where the way that it remembers goes on behind what it stands before, and a look that shows nothing."""
     mapper = Known(grid_with((0.25, -3, 0.4, 3)), view=VIEW)
     pilot = Pilot(mapper)
     seen(pilot.way, [Pose()] * 20, BEND[:40])
     nowhere, floor = look(mapper.pose, NO_LINE)
     mapper.drive = Drive(0.0, 0.0, floor * 0, nowhere)
-    first = pilot.command(mapper.drive, 2.0)
+    return mapper, pilot, mapper.drive
+
+
+def test_a_turn_away_from_what_stands_is_not_turned_back_by_the_way() -> None:
+    mapper, pilot, drive = before_a_wall()
+    first = pilot.command(drive, 2.0)
     assert isinstance(first, Command)
     assert first.speed == 0
     seen(pilot.way, [Pose()] * 60, np.stack([0.2 + FAR / 4, -first.steer * FAR], 1))
     for step in range(1, 6):
         mapper.pose = Pose(yaw_rad=0.16 * first.steer * step)
-        assert pilot.command(mapper.drive, 6 + step / 10) == first
+        assert pilot.command(drive, 6 + step / 10) == first
         assert pilot.way.path[-1, 1] * first.steer < -0.3
 
 
 def test_from_where_it_had_to_turn_it_drives_before_it_turns_to_the_way() -> None:
-    mapper = Known(grid_with((0.25, -3, 2.5, 3)), view=VIEW)
-    pilot = Pilot(mapper)
-    seen(pilot.way, [Pose()] * 20, BEND[:40])
-    nowhere, floor = look(mapper.pose, NO_LINE)
-    mapper.drive = Drive(0.0, 0.0, floor * 0, nowhere)
+    mapper, pilot, drive = before_a_wall()
     drove_m, away, turned_back = 0.0, 0.0, False
     for step in range(60):
-        command = pilot.command(mapper.drive, 2.0 + step / 10)
+        command = pilot.command(drive, 2.0 + step / 10)
         assert isinstance(command, Command)
         away = away or command.steer
         turned_back = command.speed == 0 and command.steer == -away
