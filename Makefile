@@ -20,8 +20,9 @@ demo: $(VENV)/.light
 	@$(BIN)/helmsight demo --out out
 	@echo ". $(BIN)/activate brings helmsight onto the path"
 
+# A process of tests that dies ends them: with another in its place they would at times wait for ever.
 test: lint
-	$(BIN)/pytest -n logical --maxprocesses 4 --no-loadscope-reorder
+	$(BIN)/pytest -n logical --maxprocesses 4 --no-loadscope-reorder --max-worker-restart 0
 
 # Without it `make test` leaves out what needs a built runner, and says so.
 test-runner: $(VENV)/.everything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from .bundles import face_manifest, navigate_manifest
 
 
 def pytest_configure() -> None:
-    """Whoever starts the tests in the background of a shell has them, and all that they start, ignore Ctrl-C."""
+    """Whoever starts the tests in the background of a shell has them, and all that they start, ignore Ctrl-C.
+
+    Mesa draws in the thread that asks: its own threads would wait for the cores that the other tests have.
+    """
+    os.environ["LP_NUM_THREADS"] = "0"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

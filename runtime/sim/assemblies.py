@@ -18,6 +18,8 @@ from .patterns import PREFIX as PATTERN
 PREFIX, SOLID = "assembly:", "solid:"
 FLOOR = "floor"
 """The texture of a part that looks like the floor on which the thing stands."""
+SLOPED, EVEN = 0.5, 0.5
+"""Shares of the solid things whose sides slope (of those that are not round), and that are as bright on all sides."""
 Share = tuple[float, float, float]
 """Along a thing's length, its width and its height, in 0..1; of a tint: red, green, blue."""
 
@@ -25,19 +27,25 @@ Share = tuple[float, float, float]
 @dataclass(frozen=True, slots=True)
 class Part:
     """A block of a built thing: from and to as shares of its length, width and height; texture "" is the look's box,
-    `FLOOR` the floor's."""
+    `FLOOR` the floor's.
+
+    Its top is narrower by `slope` of the block at each side, along and across; an `even` one is as bright on all sides.
+    """
 
     low: Share
     high: Share
     texture: str
     tint: Share
+    slope: tuple[float, float] = (0.0, 0.0)
+    even: bool = False
 
 
 @lru_cache(maxsize=256)
 def assembly(kind: str) -> tuple[Part, ...]:
     """The parts of `assembly:SEED`: stacked, round, on legs, of boards, or high at one end, in one to three colours.
 
-    `solid:SEED` is closed down to the floor, or nearly, and half of its paints are a floor's.
+    `solid:SEED` is closed down to the floor, or nearly, and half of its paints are a floor's; many have sides that
+    slope, or are as bright as the top: of edges no more is seen than where a texture ends.
     """
     solid = kind.startswith(SOLID)
     rng = np.random.default_rng((int(kind.partition(":")[2]), 67 if solid else 59))
@@ -47,10 +55,12 @@ def assembly(kind: str) -> tuple[Part, ...]:
     rounded = make is _stack and rng.random() < (0.3 if solid else 0.5)
     paint_one = _paint_as_floor if solid else _paint
     paints = [paint_one(rng) for _ in range(rng.integers(1, 4))]
+    sloped, even = solid and not rounded and rng.random() < SLOPED, solid and rng.random() < EVEN
     parts = []
     for shape in shapes:
         paint = paints[rng.integers(len(paints))]
-        parts += [Part(low, high, *paint) for low, high in (_rounded(shape) if rounded else (shape,))]
+        slope = (float(rng.uniform(0, 0.2)), float(rng.uniform(0, 0.42))) if sloped else (0.0, 0.0)
+        parts += [Part(low, high, *paint, slope, even) for low, high in (_rounded(shape) if rounded else (shape,))]
     return tuple(parts)
 
 

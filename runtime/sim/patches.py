@@ -76,7 +76,8 @@ def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
         forward, left = (low + high)[:2] / 2 - size[:2] / 2
         x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos
         block = Obstacle(thing.kind, x, y, thing.heading_rad, *(high - low))
-        yield from _block(block, _surface(part, thing, light), light, base_m=float(low[2]))
+        lit = _Even(light, thing) if part.even else light
+        yield from _block(block, _surface(part, thing, light), lit, float(low[2]), part.slope)
 
 
 def _surface(part: Part, thing: Obstacle, light: _Light) -> Surface:
@@ -109,6 +110,10 @@ class _Light:
 
     def shade(self, points: Vector, normal: Vector) -> NDArray[np.float64]:
         """Brightness (N,) of points (N, 3) of a surface with `normal` (3,)."""
+        return np.clip(self.lamps_on(points, normal) * self._creases(points, normal), 0.05, 1.15)
+
+    def lamps_on(self, points: Vector, normal: Vector) -> NDArray[np.float64]:
+        """The same where no other surface is near."""
         level = np.full(len(points), self.look.ambient)
         low, high = points[:, :2].min(0), points[:, :2].max(0)
         aside = np.maximum(np.maximum(low - self.lamps[:, :2], self.lamps[:, :2] - high), 0)
@@ -122,7 +127,7 @@ class _Light:
             falloff = 1 / (1 + (distance[near] / 2.2) ** 2)
             seen = ~_hidden(lamp[:2], points[near, :2] + 0.03 * way[near, :2], self.walls)
             level[near] += self.look.lamp * facing * falloff * seen
-        return np.clip(level * self._creases(points, normal), 0.05, 1.15)
+        return level
 
     def _creases(self, points: Vector, normal: Vector) -> NDArray[np.float64]:
         """Ambient occlusion in closed form: less light within half a metre of where surfaces meet."""
@@ -133,6 +138,18 @@ class _Light:
         else:
             distance = np.minimum(points[:, 2], self.ceiling - points[:, 2])
         return np.asarray(0.68 + 0.32 * np.minimum(distance / 0.5, 1))
+
+
+class _Even:
+    """What falls on a thing from above, on every side of it."""
+
+    def __init__(self, light: _Light, thing: Obstacle) -> None:
+        middle = _v(thing.x, thing.y, thing.height_m)
+        self._level = float(np.clip(light.lamps_on(middle[None], _v(0, 0, 1))[0], 0.05, 1.15))
+
+    def shade(self, points: Vector, _: Vector) -> NDArray[np.float64]:
+        """Brightness (N,) of points (N, 3)."""
+        return np.full(len(points), self._level)
 
 
 def _hidden(lamp: Vector, points: Vector, walls: Segments) -> NDArray[np.bool_]:
@@ -149,14 +166,19 @@ def _hidden(lamp: Vector, points: Vector, walls: Segments) -> NDArray[np.bool_]:
     return np.asarray(((ends < 0) & (sides < 0)).any(1))
 
 
-def _quads(corner: Vector, along: Vector, up: Vector, surface: Surface, light: _Light) -> Patch:
-    """The parallelogram from `corner` along two edge vectors, front where along x up points, tiled for the light."""
+def _quads(
+    corner: Vector, along: Vector, up: Vector, surface: Surface, light: _Light | _Even, wider: float = 0.0
+) -> Patch:
+    """The parallelogram from `corner` along two edge vectors, front where along x up points, tiled for the light.
+
+    Its far edge may be `wider` than `along`, as a share of it: then it is a trapezium.
+    """
     lengths = np.linalg.norm(along), np.linalg.norm(up)
     columns, rows = (max(1, round(length / TILE_M)) for length in lengths)
     i, j = np.meshgrid(np.arange(columns), np.arange(rows), indexing="ij")
     corners = np.stack([np.stack([i + di, j + dj], -1) for di, dj in ((0, 0), (1, 0), (1, 1), (0, 1))], axis=2)
     share = corners.reshape(-1, 2) / (columns, rows)  # 4Q 2
-    points = corner + share[:, :1] * along + share[:, 1:] * up
+    points = corner + share[:, :1] * along * (1 + wider * share[:, 1:]) + share[:, 1:] * up
     normal = np.cross(along, up)
     normal = normal / np.linalg.norm(normal)
     shade = light.shade(points, normal)
@@ -224,14 +246,25 @@ def _door_frame(corner: Vector, along: Vector, top: float, trim: Surface, light:
     yield from _block(Obstacle("lintel", x, y, angle, length + 0.08, 0.14, 0.08), trim, light, base_m=top)
 
 
-def _block(thing: Obstacle, surface: Surface, light: _Light, base_m: float = 0.0) -> Iterator[Patch]:
-    corners = thing.corners
+def _block(
+    thing: Obstacle,
+    surface: Surface,
+    light: _Light | _Even,
+    base_m: float = 0.0,
+    slope: tuple[float, float] = (0.0, 0.0),
+) -> Iterator[Patch]:
+    """Four sides, the top and, where it can be seen, the bottom; the top is narrower by `slope` at each side."""
+    corners, narrow = thing.corners, 1 - 2 * np.array(slope)
+    upper = replace(thing, length_m=thing.length_m * narrow[0], width_m=thing.width_m * narrow[1]).corners
     for k in range(4):
-        a, b = corners[k], corners[(k + 1) % 4]
-        edge = b - a
-        yield _quads(_v(a[0], a[1], base_m), _v(edge[0], edge[1], 0), _v(0, 0, thing.height_m), surface, light)
-    for z, order in ((base_m + thing.height_m, (0, 1, 3)), (base_m, (0, 3, 1))):
-        a, b, c = (corners[k] for k in order)
+        a, b, above = corners[k], corners[(k + 1) % 4], upper[k]
+        edge, up = b - a, above - a
+        wider = -2 * slope[0 if k % 2 == 0 else 1]
+        yield _quads(
+            _v(a[0], a[1], base_m), _v(edge[0], edge[1], 0), _v(up[0], up[1], thing.height_m), surface, light, wider
+        )
+    for z, outline, order in ((base_m + thing.height_m, upper, (0, 1, 3)), (base_m, corners, (0, 3, 1))):
+        a, b, c = (outline[k] for k in order)
         if z > 0:
             along, across = b - a, c - a
             yield _quads(_v(a[0], a[1], z), _v(along[0], along[1], 0), _v(across[0], across[1], 0), surface, light)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.sim import expert
-from helmsight.runtime.sim.assemblies import FLOOR, assembly
+from helmsight.runtime.sim.assemblies import FLOOR, Part, assembly
 from helmsight.runtime.sim.course import make_course
 from helmsight.runtime.sim.layout import random_loop
 from helmsight.runtime.sim.looks import SEEDS, TEXTURES, Surface, make_look, split_of
@@ -78,8 +79,52 @@ def test_a_closed_thing_reaches_the_floor_over_nearly_all_of_its_footprint_and_m
         assert widths.max(axis=0).min() > 0.93
         assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, FLOOR, "pattern", *TEXTURES["train"].floors}
     like_floor = {FLOOR, *TEXTURES["train"].floors}
+    assert 0.4 < np.mean([parts[0].even for parts in made]) < 0.6
+    assert 0.25 < np.mean([any(max(p.slope) > 0.05 for p in parts) for parts in made]) < 0.45
     assert 0.5 < np.mean([any(p.texture in like_floor for p in parts) for parts in made]) < 0.75
     assert made[7] != assembly(f"{ASSEMBLY}:7")
+
+
+def test_the_faces_of_a_sloping_block_meet_and_look_outwards():
+    block = Part((0, 0, 0), (1, 1, 1), BLANK, (1, 1, 1), slope=(0.1, 0.3))
+    course = course_of("office", 1000)
+    middle, height = np.array([course.line[0][0], 0.1, -course.line[0][1]]), 0.2
+    thing = Obstacle("box", course.line[0][0], course.line[0][1], 0.7, 0.4, 0.3, height)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("helmsight.runtime.sim.patches.blocks", lambda _: (block,))
+        faces = [face.xyz.reshape(-1, 4, 3).astype(float) for face in thing_patches(course, thing)]
+    corners = np.unique(np.concatenate(faces).reshape(-1, 3).round(4), axis=0)
+    assert len(corners) == 8
+    top = corners[corners[:, 1] > height / 2]
+    between = sorted(np.linalg.norm(top - top[0], axis=1))
+    assert between == pytest.approx([0, 0.12, 0.32, np.hypot(0.12, 0.32)], abs=1e-3)
+    edges = Counter(
+        frozenset((tuple(a.round(4)), tuple(b.round(4))))
+        for quads in faces
+        for quad in quads
+        for a, b in zip(quad, np.roll(quad, 1, axis=0), strict=True)
+    )
+    assert sorted(edges.values()) == [1] * 4 + [2] * 8, "of the bottom, which nobody sees, there is none"
+    for quads in faces:
+        for quad in quads:
+            normal = np.cross(quad[1] - quad[0], quad[2] - quad[1])
+            assert normal @ (quad.mean(0) - middle) > 0
+
+
+def test_an_even_thing_is_as_bright_on_all_sides():
+    course = course_of("office", 1000)
+    rect = course.rects[1]
+
+    def shades(even: bool) -> set[float]:
+        kinds = (f"{CLOSED}:{seed}" for seed in range(999))
+        kind = next(
+            k for k in kinds if {(p.texture, p.even) for p in assembly(k)} == {(BLANK, even)} and len(assembly(k)) == 1
+        )
+        thing = Obstacle(kind, (rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2, 0.3, 0.3, 0.3, 0.2)
+        return {round(float(v), 4) for face in thing_patches(course, thing) for v in face.rgb[:, 0]}
+
+    assert len(shades(even=True)) == 1
+    assert len(shades(even=False)) > 5
 
 
 def test_what_looks_like_the_floor_has_the_floor_of_its_place():

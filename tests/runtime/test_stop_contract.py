@@ -143,10 +143,14 @@ def test_a_disk_that_stalls_does_not_stop_the_robot(navigate_bundle: Bundle, tmp
         stops = [c.reason for _, c in drive.robot.told[told:] if isinstance(c, Stop)]
         assert not [reason for reason in stops if "sink" in reason]
         go.set()
-    drain = threading.Thread(target=lambda: [b"" for _ in iter(lambda: os.read(end, 65536), b"")], daemon=True)
+    rest = os.open(fifo, os.O_RDONLY)
+    os.close(end)  # so that the drain ends where the log does
+    drain = threading.Thread(target=lambda: [b"" for _ in iter(lambda: os.read(rest, 65536), b"")], daemon=True)
     drain.start()
     log.close()
     recorder.close()
+    drain.join()
+    os.close(rest)
     assert log.lines > written
 
 
