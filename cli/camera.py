@@ -52,7 +52,8 @@ def camera(
     log: Annotated[Path | None, typer.Option(help="Results as JSON lines.")] = None,
     map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
     geometry: Annotated[
-        str | None, typer.Option(help="How the camera looks at the floor: camera.json or FOV_Y_DEG,HEIGHT_M,PITCH_DEG.")
+        str | None,
+        typer.Option(help="How it looks at the floor: camera.json or FOV,HEIGHT,PITCH (vertical degrees, m, degrees)."),
     ] = None,
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")
