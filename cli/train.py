@@ -39,7 +39,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same network.")] = None,
     ensemble: Annotated[int | None, typer.Option(help="Networks to average and distil into one.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    amp: Annotated[bool | None, typer.Option(help="Mixed precision, on a GPU.")] = None,
+    amp: Annotated[bool | None, typer.Option(help="Mixed precision, on a GPU or a CPU with bfloat16.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of torch, 1 or more.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make pictures.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start over what is in the folder.")] = False,
@@ -68,7 +68,8 @@ def train(
         raise UsageError(
             f"--{without[0].replace('_', '-')} has no effect with --schedule cosine; leave one of them out"
         )
-    options = replace(defaults(task, out or Path("runs") / task), **{k: v for k, v in given.items() if v is not None})
+    usual = defaults(task, out or Path("runs") / task, device or "cpu")
+    options = replace(usual, **{k: v for k, v in given.items() if v is not None})
     options = replace(options, restart=restart)
     options.check()
     print(fit(problem_for(task, options, size, data, workers), options))

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..devices.errors import GateFailed
 from . import checkpoint
 from .distributed import Place, equal_batches, from_first, mean_over_processes, parallel
+from .mixed import autocast
 from .problem import Loss, Options, Problem, Targets
 from .report import Epoch, Report
 from .schedule import Schedule
@@ -65,7 +66,7 @@ class Training:
         self._average = _running_average(self.model, options.ema)
         self._loss = parallel(_LossOf(problem, self.model), place)
         self._optimizer = make_optimizer(self.model, options)
-        self._scaler = torch.amp.GradScaler("cuda", enabled=options.amp)
+        self._scaler = torch.amp.GradScaler("cuda", enabled=options.amp and place.device.type == "cuda")
         self._ratio = UpdateRatio(self.model)
         self._identity = checkpoint.identity(problem, options, place.shard.world)
         self._step = 0
@@ -148,7 +149,7 @@ class Training:
         device = self._place.device
         images, targets = images.to(device), {name: t.to(device) for name, t in targets.items()}
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.float16, enabled=self._options.amp):
+        with autocast(device, self._options.amp):
             loss, parts = self._loss(images, targets)
         value = loss.item()
         if not math.isfinite(value):

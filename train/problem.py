@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..devices.errors import UsageError
 from ..runtime.bundle import sha256
+from .mixed import gains
 
 Targets = dict[str, Tensor]
 Batch = tuple[Tensor, Targets]
@@ -90,7 +91,7 @@ class Options:
 
     Training ends after `epochs`, or when a divided learning rate falls below `min_lr`. `batch_size` is that of all
     processes together; the problem is built with the same. `threads` are those of torch's CPU operators: the sums of
-    another number may differ in the last bits. `amp` is mixed precision, on a GPU only. With `ema` above 0 the weights
+    another number may differ in the last bits. `amp` is mixed precision, see mixed.py. With `ema` above 0 the weights
     that are validated and kept are a running average, in which a step's weights count 1 - ema. `init` is the folder of
     an earlier run, whose best weights it begins with. From epoch `freeze_norm` on (from 1; 0: never) batch norms keep
     their statistics, as in use, and the network goes on from its running average: while it trains on those of each
@@ -148,7 +149,11 @@ class Options:
             "--ensemble": (self.ensemble >= 1, self.ensemble, "1 or more"),
             "--threads": (self.threads >= 1, self.threads, "1 or more"),
             "--device": (self.device in ("cpu", "cuda"), self.device, "cpu or cuda"),
-            "--amp": (not self.amp or self.device == "cuda", self.device, "--device cuda: it does nothing on a CPU"),
+            "--amp": (
+                not self.amp or gains(self.device),
+                f"on for the {self.device} here",
+                "--device cuda, or a CPU with instructions for bfloat16 (AVX-512 BF16, AMX): elsewhere it takes longer",
+            ),
         }
         for option, (good, value, expected) in rules.items():
             if not good:

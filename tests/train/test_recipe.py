@@ -20,9 +20,10 @@ load_file = pytest.importorskip("safetensors.torch").load_file
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
 from helmsight.runtime.bundle import sha256  # noqa: E402
-from helmsight.train.recipe import Batch, Normalise, Options, Shard, fit, init_by_fan_in  # noqa: E402
+from helmsight.train.recipe import Batch, Loss, Normalise, Options, Shard, fit, init_by_fan_in  # noqa: E402
 from helmsight.train.report import draw_curves  # noqa: E402
 from helmsight.train.schedule import Schedule  # noqa: E402
+from helmsight.train.tasks import defaults  # noqa: E402
 from helmsight.train.update_ratio import UpdateRatio, advice  # noqa: E402
 
 from .tiny import TinyNet, TinyProblem, make  # noqa: E402
@@ -160,13 +161,47 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_step_and_rate(tmp_path: Path
         ({"lr": -1.0}, "--lr is -1.0"),
         ({"min_lr": 1.0}, "--min-lr is 1.0"),
         ({"epochs": 0}, "--epochs is 0"),
-        ({"amp": True}, "--amp is cpu"),
         ({"device": "tpu"}, "--device is tpu"),
     ],
 )
 def test_options_that_cannot_be_meant(tmp_path: Path, change: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         fit(TinyProblem(), options(tmp_path, **change))
+
+
+class Typed(TinyProblem):
+    """Says in which type the network computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: set[torch.dtype] = set()
+
+    def loss(self, model: torch.nn.Module, images: torch.Tensor, targets: dict[str, torch.Tensor]) -> Loss:
+        self.types.add(model.logits(images).dtype)
+        return super().loss(model, images, targets)
+
+
+def test_mixed_precision_on_a_cpu_computes_in_bfloat16_and_keeps_weights_of_float32(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("helmsight.train.problem.gains", lambda device: True)
+    mixed, whole = Typed(), Typed()
+    out = fit(mixed, options(tmp_path / "mixed", epochs=12, amp=True))
+    fit(whole, options(tmp_path / "whole", epochs=1))
+    assert (mixed.types, whole.types) == ({torch.bfloat16}, {torch.float32})
+    assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {torch.float32}
+    assert max(e["validation"]["score"] for e in curve(out)) > 0.9
+    assert curve(fit(Typed(), options(tmp_path / "again", epochs=12, amp=True))) == curve(out)
+
+
+def test_mixed_precision_is_refused_where_it_would_take_longer(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    with pytest.raises(UsageError, match="--amp is on for the cpu here; expected --device cuda, or a CPU with"):
+        fit(TinyProblem(), options(tmp_path, amp=True))
+    assert not defaults("navigate", tmp_path).amp
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    assert defaults("navigate", tmp_path).amp
+    assert not defaults("navigate", tmp_path, "cuda").amp
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...devices.errors import UsageError
 from ...runtime.bundle import TensorSpec, sha256
 from ..loader import ahead
+from ..mixed import gains
 from ..problem import Batch, Loss, Options, Shard, Targets
 from ..recipe import fit
 from .collect import Frames, join
@@ -149,7 +150,15 @@ def _check_alone() -> None:
 
 
 def _round_options(out: Path, options: NavigateOptions) -> Options:
-    return Options(out, epochs=ROUND_EPOCHS, batch_size=ROUND_BATCH, optimizer="adamw", lr=1e-3, seed=options.seed)
+    return Options(
+        out,
+        epochs=ROUND_EPOCHS,
+        batch_size=ROUND_BATCH,
+        optimizer="adamw",
+        lr=1e-3,
+        seed=options.seed,
+        amp=gains("cpu"),
+    )
 
 
 def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
