@@ -81,7 +81,8 @@ def problem_for(
 
         # All parts grow and shrink with the expert's courses.
         sizes = {"courses": size, "round_courses": max(1, size // 3)} if size else {}
-        return NavigateProblem(NavigateOptions(**common, **sizes))
+        amp = options.amp and options.device == "cpu"  # where the networks that only collect are trained
+        return NavigateProblem(NavigateOptions(amp=amp, **common, **sizes))
     raise _unknown(task)
 
 

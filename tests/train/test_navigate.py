@@ -169,7 +169,7 @@ def test_the_score_says_which_way_is_better(monkeypatch):
 
 
 def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch, tmp_path):
-    """Their frames lie under names of seed and counts, so nothing else may decide what is in them."""
+    """Their frames lie under names of seed, counts and precision, so nothing else may decide what is in them."""
     trained: list[tuple[NavigateOptions, Options]] = []
     monkeypatch.setattr(problem, "folder", lambda: tmp_path)
     monkeypatch.setattr(problem, "fit", lambda before, options: trained.append((before._options, options)))
@@ -181,6 +181,10 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     assert names[0] == names[1] == ["expert-5.npz", "seed1-5-2-round1.npz", "seed1-5-2-round2.npz"]
     assert trained[:2] == trained[2:]
     assert {options.batch_size for pair in trained for options in pair} == {32}
+    assert {options.amp for pair in trained for options in pair} == {False}
+    mixed = NavigateProblem(replace(asked, amp=True))
+    assert [c.file.name for c in mixed._collections][1:] == ["seed1-5-2-amp-round1.npz", "seed1-5-2-amp-round2.npz"]
+    assert {options.amp for pair in trained[4:] for options in pair} == {True}
 
 
 def test_frames_are_counted_and_a_course_without_room_for_all_of_them_is_named(monkeypatch, tmp_path, capsys):

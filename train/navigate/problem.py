@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ...devices.errors import UsageError
 from ...runtime.bundle import TensorSpec, sha256
 from ..loader import ahead
-from ..mixed import gains
 from ..problem import Batch, Loss, Options, Shard, Targets
 from ..recipe import fit
 from .collect import Frames, join
@@ -33,7 +32,7 @@ OUTPUTS = (
 ROUND_EPOCHS = 3
 """Epochs of the networks that only collect: they need to get about, not to be good."""
 ROUND_BATCH = 32
-"""Their batch size, whatever the recipe's is: the names of their frames tell seed and counts apart and nothing else."""
+"""Their batch size, whatever the recipe's is: the names of their frames tell seed, counts and precision, no more."""
 LIMITS = (
     "It has seen simulated rooms only, never a photograph: on a real robot its output is a suggestion, behind a "
     "bumper.",
@@ -47,12 +46,13 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class NavigateOptions:
-    """`seed` and `batch_size` are the recipe's. The expert drives `courses` courses; in each of `rounds` rounds of
-    DAgger a network trained so far drives `round_courses` more. `workers` processes collect, and make batches (0: this
-    one)."""
+    """`seed`, `batch_size` and, on a CPU, `amp` are the recipe's. The expert drives `courses` courses; in each of
+    `rounds` rounds of DAgger a network trained so far drives `round_courses` more. `workers` processes collect, and
+    make batches (0: this one)."""
 
     seed: int = 0
     batch_size: int = 48
+    amp: bool = False
     courses: int = 450
     rounds: int = 2
     round_courses: int = 150
@@ -114,7 +114,8 @@ class NavigateProblem:
         options = self._options
         made = [Collection(folder() / f"expert-{options.courses}.npz", "train", 0, options.courses)]
         for index in range(1, options.rounds + 1):
-            name = f"seed{options.seed}-{options.courses}-{options.round_courses}-round{index}"
+            mixed = "-amp" if options.amp else ""
+            name = f"seed{options.seed}-{options.courses}-{options.round_courses}{mixed}-round{index}"
             first = options.courses + (index - 1) * options.round_courses
             file, run = folder() / f"{name}.npz", folder() / f"{name}-driver"
             if not file.is_file():
@@ -157,7 +158,7 @@ def _round_options(out: Path, options: NavigateOptions) -> Options:
         optimizer="adamw",
         lr=1e-3,
         seed=options.seed,
-        amp=gains("cpu"),
+        amp=options.amp,
     )
 
 
