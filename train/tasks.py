@@ -19,7 +19,7 @@ MOST_WORKERS = 256
 def defaults(task: str, out: Path, device: str = "cpu") -> Options:
     """The options that the shipped networks were trained by, or nearly (docs/train.md has each step).
 
-    Navigation learns in mixed precision on CPUs that gain by it: about twice as fast (`benchmarks/training_speed.py`).
+    Navigation learns on two threads, and in mixed precision on CPUs that gain by it: `benchmarks/training_speed.py`.
     """
     if task == "face":
         return Options(
@@ -51,6 +51,7 @@ def defaults(task: str, out: Path, device: str = "cpu") -> Options:
             freeze_norm=9,
             device=device,
             amp=device == "cpu" and gains(device),
+            threads=2,
         )
     raise _unknown(task)
 

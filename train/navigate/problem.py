@@ -31,8 +31,8 @@ OUTPUTS = (
 )
 ROUND_EPOCHS = 3
 """Epochs of the networks that only collect: they need to get about, not to be good."""
-ROUND_BATCH = 32
-"""Their batch size, whatever the recipe's is: the names of their frames tell seed, counts and precision, no more."""
+ROUND_BATCH, ROUND_THREADS = 32, 2
+"""Theirs, whatever the recipe's are: the names of their frames tell seed, counts and precision, and no more."""
 LIMITS = (
     "It has seen simulated rooms only, never a photograph: on a real robot its output is a suggestion, behind a "
     "bumper.",
@@ -121,7 +121,9 @@ class NavigateProblem:
             if not file.is_file():
                 _check_alone()
                 before = NavigateProblem(replace(options, rounds=index - 1, batch_size=ROUND_BATCH))
+                threads = torch.get_num_threads()
                 fit(before, _round_options(run, options))
+                torch.set_num_threads(threads)
             made.append(Collection(file, "train", first, options.round_courses, run))
         return made
 
@@ -159,6 +161,7 @@ def _round_options(out: Path, options: NavigateOptions) -> Options:
         lr=1e-3,
         seed=options.seed,
         amp=options.amp,
+        threads=ROUND_THREADS,
     )
 
 
