@@ -53,7 +53,7 @@ def camera(
     map_: Annotated[Path | None, typer.Option("--map", help="Map of the drive: a .png, and a .yaml beside it.")] = None,
     geometry: Annotated[
         str | None,
-        typer.Option(help="How it looks at the floor: camera.json or FOV,HEIGHT,PITCH (vertical degrees, m, degrees)."),
+        typer.Option(help="How it looks at the floor: camera.json, or FOV_Y_DEG, HEIGHT_M, PITCH_DEG with commas."),
     ] = None,
     imgsz: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Input size, of the networks that take several.")

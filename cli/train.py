@@ -39,14 +39,14 @@ def train(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same network.")] = None,
     ensemble: Annotated[int | None, typer.Option(help="Networks to average and distil into one.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    amp: Annotated[bool | None, typer.Option(help="Mixed precision, on a GPU or a CPU with bfloat16.")] = None,
+    amp: Annotated[bool | None, typer.Option(help="Mixed precision; --no-amp: none.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of torch, 1 or more.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make pictures.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start over what is in the folder.")] = False,
 ) -> None:
     """Train a network; killed and started again with the same options it goes on, with the same curve.
 
-    What is not said is as the shipped network was trained. Afterwards: helmsight export runs/TASK -t cpu.
+    What is not said is nearly as the shipped network was trained. Afterwards: helmsight export runs/TASK -t cpu.
     """
     from dataclasses import replace
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,22 +52,41 @@ def load_state(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
     Raises UsageError when it was made with another `identity` (options, data), BadArtefact when it cannot be read.
     """
+    state = _read_state(out)
+    if state is not None:
+        _compare(out, state["identity"], state["identity"].keys() | identity.keys(), identity)
+    return state
+
+
+def check_options(options: Options) -> None:
+    """Raise as `load_state` does for other options than `last.pt` has, before data is made for nothing."""
+    state = _read_state(options.out)
+    if state is not None:
+        identity = json.loads(json.dumps(options.identity()))
+        _compare(options.out, state["identity"], identity.keys(), identity)
+
+
+def _read_state(out: Path) -> dict[str, Any] | None:
     file = out / "last.pt"
     if not file.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        was = Options(out).identity() | state["identity"]  # an option that is newer than the file had its default
+        # An option that is newer than the file had its default.
+        state["identity"] = Options(out).identity() | state["identity"]
     except Exception as error:  # torch raises many classes for a broken file
         reason = str(error).strip().splitlines()[0]
         raise BadArtefact(f"{file} cannot be read ({reason}); start over with --restart") from error
-    differences = [f"{k} {was.get(k)} -> {identity.get(k)}" for k in identity | was if was.get(k) != identity.get(k)]
+    return state
+
+
+def _compare(out: Path, was: dict[str, Any], keys: Iterable[str], now: dict[str, Any]) -> None:
+    differences = [f"{k} {was.get(k)} -> {now.get(k)}" for k in sorted(keys) if was.get(k) != now.get(k)]
     if differences:
         raise UsageError(
-            f"{file} was made otherwise ({'; '.join(differences)}); use the same options to go on, another --out, "
-            "or --restart to start over"
+            f"{out / 'last.pt'} was made otherwise ({'; '.join(differences)}); say the same options to go on (those of "
+            "a CPU have their defaults by what it is), another --out, or --restart to start over"
         )
-    return state
 
 
 def load_weights(model: nn.Module, file: Path) -> None:

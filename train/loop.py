@@ -26,6 +26,7 @@ def fit_one(problem: Problem, options: Options, place: Place) -> float:
     """Train one network in `options.out`, from `last.pt` on where there is one; return its best validation score."""
     if place.first:
         checkpoint.open_folder(options.out, options.restart)
+        checkpoint.check_options(options)
     from_first(True if place.first else None, place)
     training = Training(problem, options, place)
     history = training.resume()

@@ -1,22 +1,23 @@
-"""Mixed precision: sums and weights in float32, products in a type of half its size, where the device gains by it."""
+"""Mixed precision: weights, their gradients and the loss in float32, what lies between in a type of half the size."""
 
 from __future__ import annotations
 
 import torch
 
+from ..devices.processor import processor
+
 TYPES = {"cuda": torch.float16, "cpu": torch.bfloat16}
 """float16 needs the gradients scaled; bfloat16 has float32's range."""
+BFLOAT16 = {"AVX-512 BF16", "AMX BF16"}
+"""Instructions of x86 that multiply it: without them it takes longer than float32. Arm's were not tried."""
 
 
-def gains(device: str) -> bool:
-    """Whether mixed precision is of use on a `device`: on any GPU, and on a CPU with instructions for bfloat16.
-
-    Known of x86 (AVX-512 BF16, AMX); without them each product is computed in float32 after all, and converted twice.
-    """
-    if device != "cpu":
-        return True
-    instructions: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(instructions.get("avx512_bf16") or instructions.get("amx_bf16"))
+def cpu_gains() -> bool:
+    """Whether this machine's CPU is known to compute faster so."""
+    try:
+        return not BFLOAT16.isdisjoint(processor().isa)
+    except OSError:  # no Linux
+        return False
 
 
 def autocast(device: torch.device, enabled: bool) -> torch.autocast:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ..devices.errors import UsageError
 from ..runtime.bundle import sha256
-from .mixed import gains
 
 Targets = dict[str, Tensor]
 Batch = tuple[Tensor, Targets]
@@ -149,11 +148,6 @@ class Options:
             "--ensemble": (self.ensemble >= 1, self.ensemble, "1 or more"),
             "--threads": (self.threads >= 1, self.threads, "1 or more"),
             "--device": (self.device in ("cpu", "cuda"), self.device, "cpu or cuda"),
-            "--amp": (
-                not self.amp or gains(self.device),
-                f"on for the {self.device} here",
-                "--device cuda, or a CPU with instructions for bfloat16 (AVX-512 BF16, AMX): elsewhere it takes longer",
-            ),
         }
         for option, (good, value, expected) in rules.items():
             if not good:

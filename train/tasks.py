@@ -9,7 +9,7 @@ from ..devices.errors import UsageError
 from ..runtime.backends import Session
 from ..runtime.bundle import Manifest
 from ..runtime.inspection import GENERIC
-from .mixed import gains
+from .mixed import cpu_gains
 from .problem import Options, Problem
 
 TASKS = ("face", "navigate")
@@ -19,8 +19,9 @@ MOST_WORKERS = 256
 def defaults(task: str, out: Path, device: str = "cpu") -> Options:
     """The options that the shipped networks were trained by, or nearly (docs/train.md has each step).
 
-    Navigation learns on two threads, and in mixed precision on CPUs that gain by it: `benchmarks/training_speed.py`.
+    On a CPU navigation learns on two threads, and in mixed precision where that gains (`benchmarks/training_speed.py`).
     """
+    on_cpu = device == "cpu"
     if task == "face":
         return Options(
             out,
@@ -50,8 +51,8 @@ def defaults(task: str, out: Path, device: str = "cpu") -> Options:
             ema=0.999,
             freeze_norm=9,
             device=device,
-            amp=device == "cpu" and gains(device),
-            threads=2,
+            amp=on_cpu and cpu_gains(),
+            threads=2 if on_cpu else 1,
         )
     raise _unknown(task)
 

@@ -59,12 +59,23 @@ def assembly(kind: str) -> tuple[Part, ...]:
     parts = []
     for shape in shapes:
         paint = paints[rng.integers(len(paints))]
-        slope = (float(rng.uniform(0, 0.2)), float(rng.uniform(0, 0.42))) if sloped else (0.0, 0.0)
+        slope = _slope(rng, shape, shapes) if sloped else (0.0, 0.0)
         parts += [Part(low, high, *paint, slope, even) for low, high in (_rounded(shape) if rounded else (shape,))]
     return tuple(parts)
 
 
 Shape = tuple[Share, Share]
+
+
+def _slope(rng: np.random.Generator, shape: Shape, shapes: list[Shape]) -> tuple[float, float]:
+    """Of one of the shapes, so that what stands on it still does."""
+    low, high = shape
+    slope = []
+    for side, most in enumerate((0.2, 0.42)):
+        ends = [(a[side], b[side]) for a, b in shapes if abs(a[2] - high[2]) < 1e-9]
+        room = min((min(a - low[side], high[side] - b) for a, b in ends), default=1.0) / (high[side] - low[side])
+        slope.append(float(rng.uniform(0, min(most, max(0.0, room)))))
+    return slope[0], slope[1]
 
 
 def _paint(rng: np.random.Generator) -> tuple[str, Share]:

@@ -71,13 +71,14 @@ def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
         yield from _block(replace(thing, height_m=POT_M), POT, light)
     cos, sin = np.cos(thing.heading_rad), np.sin(thing.heading_rad)
     size = np.array([thing.length_m, thing.width_m, thing.height_m])
+    even = _Even(light, thing)
     for part in blocks(thing.kind):
         low, high = np.array(part.low) * size, np.array(part.high) * size
         forward, left = (low + high)[:2] / 2 - size[:2] / 2
         x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos
         block = Obstacle(thing.kind, x, y, thing.heading_rad, *(high - low))
-        lit = _Even(light, thing) if part.even else light
-        yield from _block(block, _surface(part, thing, light), lit, float(low[2]), part.slope)
+        surface, falls = _surface(part, thing, light), even if part.even else light
+        yield from _block(block, surface, falls, float(low[2]), part.slope)
 
 
 def _surface(part: Part, thing: Obstacle, light: _Light) -> Surface:
@@ -185,8 +186,7 @@ def _quads(
     if abs(normal[2]) > 0.5:
         uv = points[:, :2] * TEXELS_PER_M
     else:
-        start = corner @ (along / lengths[0])
-        uv = np.stack([start + share[:, 0] * lengths[0], points[:, 2]], axis=1) * TEXELS_PER_M
+        uv = np.stack([points @ (along / lengths[0]), points[:, 2]], axis=1) * TEXELS_PER_M
     return _patch(surface, points, uv, shade)
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import math
 from collections import Counter
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +78,12 @@ def test_a_closed_thing_reaches_the_floor_over_nearly_all_of_its_footprint_and_m
         widths = np.array([np.subtract(p.high, p.low)[:2] for p in under])
         assert widths.max(axis=0).min() > 0.93
         assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, FLOOR, "pattern", *TEXTURES["train"].floors}
+        for lower, upper in permutations(parts, 2):
+            if upper.low[2] == lower.high[2]:
+                for side, slope in ((s, slope) for s, slope in enumerate(lower.slope) if slope):
+                    in_by = slope * (lower.high[side] - lower.low[side]) - 1e-9
+                    assert lower.low[side] + in_by <= upper.low[side]
+                    assert upper.high[side] <= lower.high[side] - in_by
     like_floor = {FLOOR, *TEXTURES["train"].floors}
     assert 0.4 < np.mean([parts[0].even for parts in made]) < 0.6
     assert 0.25 < np.mean([any(max(p.slope) > 0.05 for p in parts) for parts in made]) < 0.45

@@ -149,7 +149,8 @@ def test_a_disk_that_stalls_does_not_stop_the_robot(navigate_bundle: Bundle, tmp
     drain.start()
     log.close()
     recorder.close()
-    drain.join()
+    drain.join(LONG_S)
+    assert not drain.is_alive()
     os.close(rest)
     assert log.lines > written
 

@@ -171,8 +171,14 @@ def test_the_score_says_which_way_is_better(monkeypatch):
 def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch, tmp_path):
     """Their frames lie under names of seed, counts and precision, so nothing else may decide what is in them."""
     trained: list[tuple[NavigateOptions, Options]] = []
+    threads = torch.get_num_threads()
     monkeypatch.setattr(problem, "folder", lambda: tmp_path)
-    monkeypatch.setattr(problem, "fit", lambda before, options: trained.append((before._options, options)))
+
+    def fit(before: NavigateProblem, options: Options) -> None:
+        torch.set_num_threads(7)  # as the recipe's does
+        trained.append((before._options, options))
+
+    monkeypatch.setattr(problem, "fit", fit)
     asked = NavigateOptions(seed=1, courses=5, round_courses=2)
     names = []
     for batch_size in (32, 7):
@@ -181,10 +187,11 @@ def test_the_networks_that_collect_are_the_same_for_every_batch_size(monkeypatch
     assert names[0] == names[1] == ["expert-5.npz", "seed1-5-2-round1.npz", "seed1-5-2-round2.npz"]
     assert trained[:2] == trained[2:]
     assert {options.batch_size for pair in trained for options in pair} == {32}
-    assert {options.amp for pair in trained for options in pair} == {False}
+    assert {(options.amp, options.threads) for _, options in trained} == {(False, 2)}
     mixed = NavigateProblem(replace(asked, amp=True))
     assert [c.file.name for c in mixed._collections][1:] == ["seed1-5-2-amp-round1.npz", "seed1-5-2-amp-round2.npz"]
     assert {options.amp for pair in trained[4:] for options in pair} == {True}
+    assert torch.get_num_threads() == threads
 
 
 def test_frames_are_counted_and_a_course_without_room_for_all_of_them_is_named(monkeypatch, tmp_path, capsys):

@@ -19,6 +19,7 @@ pytest.importorskip("tensorboard")
 load_file = pytest.importorskip("safetensors.torch").load_file
 
 from helmsight.devices.errors import BadArtefact, DeviceMismatch, GateFailed, UsageError  # noqa: E402
+from helmsight.devices.processor import processor  # noqa: E402
 from helmsight.runtime.bundle import sha256  # noqa: E402
 from helmsight.train.recipe import Batch, Loss, Normalise, Options, Shard, fit, init_by_fan_in  # noqa: E402
 from helmsight.train.report import draw_curves  # noqa: E402
@@ -181,27 +182,33 @@ class Typed(TinyProblem):
         return super().loss(model, images, targets)
 
 
-def test_mixed_precision_on_a_cpu_computes_in_bfloat16_and_keeps_weights_of_float32(
-    tmp_path: Path, monkeypatch
-) -> None:
-    monkeypatch.setattr("helmsight.train.problem.gains", lambda device: True)
+def test_mixed_precision_on_a_cpu_computes_in_bfloat16_and_keeps_weights_of_float32(tmp_path: Path) -> None:
     mixed, whole = Typed(), Typed()
     out = fit(mixed, options(tmp_path / "mixed", epochs=12, amp=True))
     fit(whole, options(tmp_path / "whole", epochs=1))
     assert (mixed.types, whole.types) == ({torch.bfloat16}, {torch.float32})
     assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {torch.float32}
     assert max(e["validation"]["score"] for e in curve(out)) > 0.9
-    assert curve(fit(Typed(), options(tmp_path / "again", epochs=12, amp=True))) == curve(out)
+    for epochs in (3, 12):
+        again = fit(Typed(), options(tmp_path / "again", epochs=epochs, amp=True))
+    assert curve(again) == curve(out)
 
 
-def test_mixed_precision_is_refused_where_it_would_take_longer(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
-    with pytest.raises(UsageError, match="--amp is on for the cpu here; expected --device cuda, or a CPU with"):
-        fit(TinyProblem(), options(tmp_path, amp=True))
-    assert not defaults("navigate", tmp_path).amp
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
-    assert defaults("navigate", tmp_path).amp
+@pytest.mark.parametrize(("isa", "gains"), [(("AVX2", "AMX BF16"), True), (("AVX2", "BF16"), False)])
+def test_navigation_learns_in_mixed_precision_on_cpus_that_gain(tmp_path: Path, monkeypatch, isa, gains) -> None:
+    here = replace(processor(), isa=isa)
+    monkeypatch.setattr("helmsight.train.mixed.processor", lambda: here)
+    assert defaults("navigate", tmp_path).amp == gains
     assert not defaults("navigate", tmp_path, "cuda").amp
+    assert (defaults("navigate", tmp_path).threads, defaults("navigate", tmp_path, "cuda").threads) == (2, 1)
+
+
+def test_other_options_are_refused_before_the_data_is_made(tmp_path: Path, monkeypatch) -> None:
+    out = fit(TinyProblem(), options(tmp_path / "run", epochs=1, amp=True))
+    problem = TinyProblem()
+    monkeypatch.setattr(problem, "record", lambda: pytest.fail("the data is asked for"))
+    with pytest.raises(UsageError, match=r"\(amp True -> False; threads 1 -> 2\); say the same options"):
+        fit(problem, options(out, threads=2))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -122,8 +122,10 @@ class NavigateProblem:
                 _check_alone()
                 before = NavigateProblem(replace(options, rounds=index - 1, batch_size=ROUND_BATCH))
                 threads = torch.get_num_threads()
-                fit(before, _round_options(run, options))
-                torch.set_num_threads(threads)
+                try:
+                    fit(before, _round_options(run, options))
+                finally:
+                    torch.set_num_threads(threads)
             made.append(Collection(file, "train", first, options.round_courses, run))
         return made
 
