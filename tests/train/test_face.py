@@ -16,12 +16,13 @@ from helmsight.devices.errors import BadArtefact  # noqa: E402
 from helmsight.runtime.bundle import open_bundle  # noqa: E402
 from helmsight.runtime.results import Faces  # noqa: E402
 from helmsight.runtime.tasks.face import FaceTask, _cells  # noqa: E402
-from helmsight.train.face import loss  # noqa: E402
+from helmsight.train.face import loss, problem  # noqa: E402
 from helmsight.train.face.data import IMAGE_HW  # noqa: E402
 from helmsight.train.face.evaluate import Looked, average_precision, evaluate_data, match, measure  # noqa: E402
 from helmsight.train.face.model import STRIDES, build  # noqa: E402
 from helmsight.train.face.problem import CELLS, DECODING, INPUTS  # noqa: E402
 from helmsight.train.face.teachers import Labels  # noqa: E402
+from helmsight.train.mixed import autocast  # noqa: E402
 
 from ..bundles import face_manifest  # noqa: E402
 
@@ -172,6 +173,18 @@ def test_landmarks_that_nobody_knows_teach_nothing_and_break_nothing() -> None:
     assert losses.landmarks == 0
     assert outputs[2].grad.abs().sum() == 0
     assert torch.isfinite(outputs[1].grad).all()
+
+
+def test_in_mixed_precision_the_loss_is_float32_and_teaches() -> None:
+    targets = truth((100.0, 60.0, 150.0, 125.0))
+    net = build().train()
+    with autocast(torch.device("cpu"), enabled=True):
+        outputs = problem._logits(net, torch.randint(0, 256, (1, *IMAGE_HW, 3), dtype=torch.uint8))
+        total = sum(loss.detection_loss(outputs, targets, IMAGE_HW))
+    assert {o.dtype for o in (*outputs, total)} == {torch.float32}
+    total.backward()
+    gradients = [p.grad for p in net.parameters()]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
 
 
 def test_overlaps_by_hand() -> None:

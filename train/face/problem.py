@@ -137,7 +137,8 @@ class FaceProblem:
 
 def _logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     assert isinstance(model, FaceNet)
-    return model.logits(images)
+    score, boxes, landmarks = model.logits(images)
+    return score.float(), boxes.float(), landmarks.float()  # the loss is float32 in mixed precision too
 
 
 def _sum(losses: Losses) -> Loss:
