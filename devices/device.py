@@ -217,8 +217,7 @@ def device(name: str) -> Device:
     by_name = {key: d for d in catalog() for key in (d.id, *d.aliases)}
     if wanted in by_name:
         return by_name[wanted]
-    part_of = {by_name[key].id: key for key in reversed(by_name) if len(wanted) > 2 and wanted in key}
-    close = list(reversed(part_of.values()))[:3] or get_close_matches(wanted, by_name, n=3, cutoff=0.6)
+    close = get_close_matches(wanted, by_name, n=3, cutoff=0.6)
     if close:
         raise UsageError(f"no device {name!r}; did you mean {' or '.join(close)}? `helmsight devices` lists all")
     raise UsageError(f"no device {name!r}; known are {', '.join(d.id for d in catalog())}")

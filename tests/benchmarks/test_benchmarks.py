@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 
 def run(out: Path, name: str, *arguments: object) -> dict:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(out), *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    # The first that exports draws the validation courses: some minutes on a busy machine.
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     record = json.loads((out / f"{name}.json").read_text())
     assert record["benchmark"] == name
@@ -261,3 +262,12 @@ def test_the_soak_does_not_grow(navigate_bundle: Bundle, tmp_path: Path) -> None
     assert record["notes"][1].startswith("3 returns of the camera"), "the fourth is at the end"
     assert sum(part["results"] for part in parts) > 500
     assert parts[-1]["RSS MB"] - parts[2]["RSS MB"] < 8  # 1,200 frames of 0.9 MB went by meanwhile
+
+
+def test_training_speed(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs the extra train")
+    rows = run(tmp_path, "training_speed", "--rounds", 1)["rows"]
+    assert [(row["precision"], row["threads"]) for row in rows] == [
+        (precision, threads) for precision in ("float32", "mixed (bfloat16)") for threads in (1, 2)
+    ]
+    assert all(row["looks/s"] > 0 for row in rows)
