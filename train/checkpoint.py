@@ -84,8 +84,8 @@ def _compare(out: Path, was: dict[str, Any], keys: Iterable[str], now: dict[str,
     differences = [f"{k} {was.get(k)} -> {now.get(k)}" for k in sorted(keys) if was.get(k) != now.get(k)]
     if differences:
         raise UsageError(
-            f"{out / 'last.pt'} was made otherwise ({'; '.join(differences)}); say the same options to go on (those of "
-            "a CPU have their defaults by what it is), another --out, or --restart to start over"
+            f"{out / 'last.pt'} was made otherwise ({'; '.join(differences)}); say the same options to go on (some "
+            "defaults depend on the CPU), another --out, or --restart to start over"
         )
 
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..devices.errors import GateFailed
 from . import checkpoint
 from .distributed import Place, equal_batches, from_first, mean_over_processes, parallel
-from .mixed import autocast
+from .mixed import TYPES, autocast
 from .problem import Loss, Options, Problem, Targets
 from .report import Epoch, Report
 from .schedule import Schedule
@@ -26,12 +26,15 @@ def fit_one(problem: Problem, options: Options, place: Place) -> float:
     """Train one network in `options.out`, from `last.pt` on where there is one; return its best validation score."""
     if place.first:
         checkpoint.open_folder(options.out, options.restart)
-        checkpoint.check_options(options)
     from_first(True if place.first else None, place)
     training = Training(problem, options, place)
     history = training.resume()
     report = Report(options.out, place.first, history)
     try:
+        if options.amp:
+            report.say(
+                f"in mixed precision, {str(TYPES[place.device.type]).removeprefix('torch.')} (--no-amp: float32)"
+            )
         if history:
             report.say(f"goes on after epoch {len(history)}")
             report.write()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from .checkpoint import check_options
 from .distributed import process_group
 from .ensemble import fit_ensemble
 from .layers import Normalise, init_by_fan_in
@@ -37,6 +38,8 @@ def fit(problem: Problem, options: Options) -> Path:
     with, DeviceMismatch without the device, GateFailed when the loss or the score is not finite.
     """
     options.check()
+    if not options.restart:
+        check_options(options)
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.deterministic = True  # a seed reproduces on a GPU too
     with process_group(options.device) as place:

@@ -71,14 +71,14 @@ def _thing(thing: Obstacle, light: _Light) -> Iterator[Patch]:
         yield from _block(replace(thing, height_m=POT_M), POT, light)
     cos, sin = np.cos(thing.heading_rad), np.sin(thing.heading_rad)
     size = np.array([thing.length_m, thing.width_m, thing.height_m])
-    even = _Even(light, thing)
-    for part in blocks(thing.kind):
+    parts = blocks(thing.kind)
+    falls = _Even(light, thing) if any(part.even for part in parts) else light
+    for part in parts:
         low, high = np.array(part.low) * size, np.array(part.high) * size
         forward, left = (low + high)[:2] / 2 - size[:2] / 2
         x, y = thing.x + forward * cos - left * sin, thing.y + forward * sin + left * cos
         block = Obstacle(thing.kind, x, y, thing.heading_rad, *(high - low))
-        surface, falls = _surface(part, thing, light), even if part.even else light
-        yield from _block(block, surface, falls, float(low[2]), part.slope)
+        yield from _block(block, _surface(part, thing, light), falls, float(low[2]), part.slope)
 
 
 def _surface(part: Part, thing: Obstacle, light: _Light) -> Surface:

@@ -182,11 +182,13 @@ class Typed(TinyProblem):
         return super().loss(model, images, targets)
 
 
-def test_mixed_precision_on_a_cpu_computes_in_bfloat16_and_keeps_weights_of_float32(tmp_path: Path) -> None:
+def test_mixed_precision_on_a_cpu_computes_in_bfloat16_and_keeps_weights_of_float32(tmp_path: Path, capsys) -> None:
     mixed, whole = Typed(), Typed()
     out = fit(mixed, options(tmp_path / "mixed", epochs=12, amp=True))
     fit(whole, options(tmp_path / "whole", epochs=1))
     assert (mixed.types, whole.types) == ({torch.bfloat16}, {torch.float32})
+    said = capsys.readouterr().err
+    assert said.count("in mixed precision, bfloat16 (--no-amp: float32)") == 1
     assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {torch.float32}
     assert max(e["validation"]["score"] for e in curve(out)) > 0.9
     for epochs in (3, 12):
@@ -209,6 +211,8 @@ def test_other_options_are_refused_before_the_data_is_made(tmp_path: Path, monke
     monkeypatch.setattr(problem, "record", lambda: pytest.fail("the data is asked for"))
     with pytest.raises(UsageError, match=r"\(amp True -> False; threads 1 -> 2\); say the same options"):
         fit(problem, options(out, threads=2))
+    with pytest.raises(UsageError, match="amp True -> False; ensemble 1 -> 2"):
+        fit(problem, options(out, ensemble=2))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
