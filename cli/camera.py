@@ -157,7 +157,7 @@ def _camera(options: CameraOptions, as_json: bool) -> None:
     if code:
         raise typer.Exit(code)
     if options.goal and report.goal != "reached":
-        why = "what stands around it or the robot leaves no way" if report.goal == "no way" else "the run ended before"
+        why = "there is no way to it" if report.goal == "no way" else "the run ended before"
         x, y = options.goal
         raise HelmsightError(f"--goal {x:g},{y:g}: not reached: {why}; the robot stands")
 

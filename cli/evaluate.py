@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..devices.errors import UsageError, need
 from ._output import print_json, table
 
 BESIDE = ("expert", "straight_on")
@@ -19,7 +20,12 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
+DRIVING = ("courses", "seed", "pilot", "boxes", "late_ms", "drop_every", "pitch_offset", "light")
+"""Parameters that mean something to navigation alone."""
+
+
 def evaluate(
+    context: typer.Context,
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or one that ships.")],
     data: Annotated[str | None, typer.Option(help="Faces: a folder with boxes.json, or wider:DIR.")] = None,
     courses: Annotated[int, typer.Option(min=0, help="Navigation: laps to drive; 0: only look at frames.")] = 10,
@@ -40,7 +46,6 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Measure a bundle: average precision for faces, closed-loop laps in the simulator for navigation."""
-    from ..devices.errors import need
     from ..runtime.backends import SessionOptions, load
     from ..runtime.backends.one_by_one import OneByOne
     from ..runtime.bundle import open_bundle
@@ -48,6 +53,8 @@ def evaluate(
     from ._options import image_size
 
     opened = open_bundle(bundle)
+    if opened.manifest.task != "navigate":
+        _no_driving(context, opened.manifest.name)
     if imgsz:
         opened = opened.resized(image_size(imgsz))
     if tile:
@@ -67,6 +74,15 @@ def evaluate(
     if any(m["n"] == 1 for m in metrics.values()):
         print("helmsight: a score of n 1 tells little of what comes next; measure on more", file=sys.stderr)
     _print(f"{record['bundle']} on {ran['device']} in {ran['precision']}", metrics)
+
+
+def _no_driving(context: typer.Context, bundle: str) -> None:
+    """Raise UsageError for an option of driving that was given for a bundle that does not drive."""
+    for name in DRIVING:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is of navigation, and {bundle} does not drive; leave it out")
 
 
 def _print(title: str, metrics: Mapping[str, Mapping[str, Any]]) -> None:

@@ -117,7 +117,7 @@ class Camera:
             if commands:
                 opened.push(commands)  # closed first: a stop does not wait for a file to be finished
             if results and pilot:
-                sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop)]
+                sinks = [PilotedSinks(pilot, results, self._source, sinks, self.stop, self._count_stop)]
             self._pipeline = pipeline = Pipeline(self._source, models, self._pipeline_options(), guarded.stop)
             if preview:
                 preview.follow(self._running(pipeline, sessions, takes))
@@ -145,7 +145,12 @@ class Camera:
         """The robot's sinks, which get each command first, and the others."""
         told: list[Sink] = [partial(_send, robot)] if robot else []
         told += [commands] if commands else []
-        return GuardedSinks(told, sinks, self._options.pipeline.max_age_ms if self._source.live else math.inf)
+        max_age_ms = self._options.pipeline.max_age_ms if self._source.live else math.inf
+        return GuardedSinks(told, sinks, max_age_ms, self._count_stop)
+
+    def _count_stop(self) -> None:
+        assert self._pipeline is not None
+        self._pipeline.meter.stopped()
 
     def _ran(self, sessions: Sequence[Session]) -> dict[str, dict[str, Any]]:
         return {

@@ -237,7 +237,5 @@ def _sensors(root: Path) -> Iterable[Finding]:
         if isinstance(reason, str):
             yield Finding(f"sensor {name}", "absent", reason)
     meters = dict.fromkeys(found.of for on_gpu in (False, True) if (found := meter(said, on_gpu)))
-    detail = (
-        f"measured of {' or '.join(meters)}" if meters else "not of one device: none, or several GPUs, are measured"
-    )
+    detail = f"measured of {' or '.join(meters)}" if meters else "no sensor tells the power of one device alone"
     yield Finding("energy a query", "ok" if meters else "absent", detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from array import array
 from collections.abc import Mapping
@@ -95,6 +96,7 @@ class Meter:
     def __init__(self) -> None:
         self.results = 0
         self.stops = 0
+        self._stopping = threading.Lock()
         self.reopened = 0
         self.repeated = 0
         self.source = SourceState("opening", time.perf_counter_ns())
@@ -108,6 +110,11 @@ class Meter:
         if samples is None:
             samples = self._samples.setdefault(name, _Newest())
         samples.add(span_ns)
+
+    def stopped(self) -> None:
+        """A robot is told to stop."""
+        with self._stopping:
+            self.stops += 1
 
     def source_is(self, name: str, reason: str = "") -> None:
         """The source's state from now on."""

@@ -69,7 +69,7 @@ class Watch:
         if not self._standing:  # the first one tells; the others are in the log of results
             log.warning("STOP: %s (max age %.0f ms)", reason, self._max_age_ms)
         self._standing = True
-        self._meter.stops += 1
+        self._meter.stopped()
         return Stop(reason)
 
     def _work(self) -> None:

@@ -14,13 +14,18 @@ class GuardedSinks:
     """A sink that passes results on, to the sinks of the `robot` first; those must not block.
 
     A command whose frame became older than `max_age_ms` on its way here, in the pilot say, is a Stop. `stop` may be
-    called from another thread at any time; it goes to the robot alone.
+    called from another thread at any time; it goes to the robot alone. `stopped` is called for each Stop that is made
+    here.
     """
 
     def __init__(
-        self, robot: Sequence[Callable[[Result], None]], sinks: Sequence[Callable[[Result], None]], max_age_ms: float
+        self,
+        robot: Sequence[Callable[[Result], None]],
+        sinks: Sequence[Callable[[Result], None]],
+        max_age_ms: float,
+        stopped: Callable[[], None] = lambda: None,
     ) -> None:
-        self._robot, self._sinks, self._max_age_ms = robot, sinks, max_age_ms
+        self._robot, self._sinks, self._max_age_ms, self._stopped = robot, sinks, max_age_ms, stopped
         self._lock = threading.Lock()
         self._told: Command | Stop | None = None
 
@@ -29,6 +34,7 @@ class GuardedSinks:
             age_ms = (time.perf_counter_ns() - result.frame.captured_ns) / 1e6
             if isinstance(result.command, Command) and age_ms > self._max_age_ms:
                 result = replace(result, command=Stop(f"command is {age_ms:.0f} ms old"))
+                self._stopped()
             if result.command is not self._told:
                 self._tell(result)
         for sink in self._sinks:

@@ -21,7 +21,7 @@ class PilotedSinks:
     """A sink that passes on to `sinks` what the pilot made of each result.
 
     A Stop of the pipeline stays one: the pilot has no say while a result is too old. `at_goal` is called once, when the
-    goal is reached.
+    goal is reached, `stopped` for each Stop that the pilot gives.
     """
 
     def __init__(
@@ -31,8 +31,10 @@ class PilotedSinks:
         source: Source,
         sinks: Sequence[Callable[[Result], None]],
         at_goal: Callable[[], None] = lambda: None,
+        stopped: Callable[[], None] = lambda: None,
     ) -> None:
-        self._pilot, self._map, self._source, self._sinks, self._at_goal = pilot, results, source, sinks, at_goal
+        self._pilot, self._map, self._source, self._sinks = pilot, results, source, sinks
+        self._at_goal, self._stopped = at_goal, stopped
         self._there = self._standing = False
 
     def __call__(self, result: Result) -> None:
@@ -52,8 +54,10 @@ class PilotedSinks:
     def _told(self, command: Command | Stop) -> Command | Stop:
         """The command; the first Stop of several is said."""
         stop = isinstance(command, Stop)
-        if isinstance(command, Stop) and not self._standing:
-            log.warning("STOP: %s", command.reason)
+        if isinstance(command, Stop):
+            self._stopped()
+            if not self._standing:
+                log.warning("STOP: %s", command.reason)
         self._standing = stop
         return command
 

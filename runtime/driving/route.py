@@ -55,6 +55,7 @@ class Route:
         self._frames = 0
         self._field: tuple[NDArray[np.float32], tuple[float, float], float] | None = None
         self.unreachable = False
+        self.taken = False
 
     def __str__(self) -> str:
         return f"{self.goal[0]:g},{self.goal[1]:g}"
@@ -64,7 +65,8 @@ class Route:
         return math.hypot(pose.x_m - self.goal[0], pose.y_m - self.goal[1]) < REACHED_M
 
     def worth(self, grid: OccupancyGrid, pose: Pose) -> Callable[[Points], Values]:
-        """What floor points (n, 2) are worth at `pose`; `unreachable` says whether the goal is walled off."""
+        """What floor points (n, 2) are worth at `pose`; `unreachable` says whether the goal is walled off, and `taken`
+        whether something stands there."""
         if self._field is None or self._frames % EVERY == 0:
             self._field = self._wave(grid, pose)
         self._frames += 1
@@ -105,6 +107,7 @@ class Route:
         origin = (left * step, low * step)
         open_ = (distance > self._radius_m).astype(np.uint8)
         start = int((self.goal[1] - origin[1]) / step), int((self.goal[0] - origin[0]) / step)
+        self.taken = not open_[start]
         return spread(self._cv2, open_, start) * np.float32(step), origin, step
 
 

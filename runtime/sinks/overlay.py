@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 
 import numpy as np
 
-from ..results import Image, Result, Stop
+from ..results import Command, Drive, Image, Record, Result, Stop
 from ..tasks import Task
+from ..tasks.navigate import draw_steering
 from .inset import draw_map_inset
 
 TEXT_BGR = (245, 245, 245)
 STOP_BGR = (40, 40, 235)
+MARGIN, LINE, SCALE = 8, 22, 0.45
+"""Of a banner: pixels beside its text and for a line, and OpenCV's scale of the font."""
+STOP_LINES = 4
 
 
 class Overlay:
@@ -36,13 +41,15 @@ class Overlay:
         for name, task in reversed(self._tasks.items()):
             reading = result.readings.get(name)
             if reading is not None:
-                task.draw(image, reading.record)
+                task.draw(image, _as_told(reading.record, result.command))
+        if isinstance(result.command, Command):
+            draw_steering(image, result.command.steer)
         if result.map is not None:
             draw_map_inset(image, result.map)
         if self._with_head:
             self._head(image, result, now_ns)
         if isinstance(result.command, Stop):
-            self._stop(image, result.command)
+            banner(image, f"STOP  {result.command.reason}", 24, STOP_BGR, STOP_LINES)
         return image
 
     def _head(self, image: Image, result: Result, now_ns: int) -> None:
@@ -51,9 +58,6 @@ class Overlay:
         if result.overwritten:
             text += f"   overwritten {result.overwritten}"
         banner(image, text, 0, (40, 40, 40))
-
-    def _stop(self, image: Image, stop: Stop) -> None:
-        banner(image, f"STOP  {stop.reason}", 24, STOP_BGR)
 
     def _rate(self) -> float:
         if len(self._times) < 2:
@@ -68,10 +72,34 @@ def _tint(colour: tuple[int, int, int]) -> Image:
     return values // 3 + np.array(colour, np.uint8) // 3 * 2
 
 
-def banner(image: Image, text: str, top: int, colour: tuple[int, int, int]) -> None:
-    """Write `text` into `image` on a strip of `colour` (BGR) that begins in row `top`."""
+def banner(image: Image, text: str, top: int, colour: tuple[int, int, int], most: int = 1) -> None:
+    """Write `text` into `image` on a strip of `colour` (BGR) from row `top` on, in up to `most` lines."""
     import cv2
 
-    strip = image[top : top + 22]
-    cv2.LUT(strip, _tint(colour)[None], dst=strip)
-    cv2.putText(image, text, (8, top + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, TEXT_BGR, 1, cv2.LINE_AA)
+    for line in _lines(text, image.shape[1] - 2 * MARGIN, most):
+        strip = image[top : top + LINE]
+        cv2.LUT(strip, _tint(colour)[None], dst=strip)
+        cv2.putText(image, line, (MARGIN, top + 15), cv2.FONT_HERSHEY_SIMPLEX, SCALE, TEXT_BGR, 1, cv2.LINE_AA)
+        top += LINE
+
+
+@lru_cache(maxsize=64)
+def _lines(text: str, width: int, most: int) -> list[str]:
+    """The text in lines that fit into `width` pixels; a word that is wider does not, nor what `most` leaves over."""
+    import cv2
+
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and (len(lines) == most or cv2.getTextSize(longer, cv2.FONT_HERSHEY_SIMPLEX, SCALE, 1)[0][0] <= width):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _as_told(record: Record, command: Command | Stop | None) -> Record:
+    """What is shown of a drive is what the robot is told: a pilot has the last word."""
+    if isinstance(record, Drive) and command is not None:
+        return replace(record, steer=command.steer if isinstance(command, Command) else 0.0)
+    return record

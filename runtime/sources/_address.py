@@ -36,11 +36,11 @@ class Options:
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
-        return int(self._number(name, default, low, high, int))
+        return int(self._number(name, default, low, high, int, f"a whole number from {low} to {high}"))
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
         """A number from `low` to `high`."""
-        return self._number(name, default, low, high, float)
+        return self._number(name, default, low, high, float, f"a number from {low:g} to {high:g}")
 
     def size(self, name: str, default: str = "640x480") -> tuple[int, int]:
         """Height and width in pixels out of WIDTHxHEIGHT."""
@@ -54,12 +54,14 @@ class Options:
         """As it stands there, or nothing."""
         return self._values.get(name, "")
 
-    def _number(self, name: str, default: float, low: float, high: float, kind: type[int] | type[float]) -> float:
+    def _number(
+        self, name: str, default: float, low: float, high: float, kind: type[int] | type[float], expected: str
+    ) -> float:
         text = self._values.get(name, str(default))
         try:
             value = kind(text)
         except ValueError:
             value = low - 1
         if not low <= value <= high:
-            raise self.error(f"{name} is {text!r}; expected a number from {low:g} to {high:g}")
+            raise self.error(f"{name} is {text!r}; expected {expected}")
         return value

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ..results import Command, Frame, Stop
 from ..sim import expert
 from ..sim.course import MOST_BLOCKS, make_course
 from ..sim.looks import make_look
+from ..sim.robot import Pose
 from ..sim.simulator import Simulator
 from ._address import Options
 from ._base import BaseSource
@@ -26,6 +28,8 @@ from ._base import BaseSource
 log = logging.getLogger(__name__)
 
 COMMAND_TIMEOUT_S = 10.0
+STUCK_M, STUCK_S = 0.3, 30.0
+"""A drive without a number of frames ends where the robot stayed within so far for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class SimulatorSource(BaseSource):
 
     In lock-step (the default) it is not live: `read` for the next frame waits for the command that was computed from
     the last, so that a drive is the same on any machine. In real time it is live: the newest command holds until
-    another comes. It ends after a lap, a collision or `frames` frames.
+    another comes. It ends after a lap, a collision, STUCK_S within STUCK_M or, where `frames` says so, so many frames.
     """
 
     def __init__(self, uri: str) -> None:
@@ -61,6 +65,7 @@ class SimulatorSource(BaseSource):
         self._simulator: Simulator | None = None
         self._frames = 0
         self._next_s = 0.0
+        self._left: tuple[float, Pose] = (0.0, Pose(0.0, 0.0, 0.0))
         self._account: dict[str, Any] = {}
         self._deviation_m: list[float] = []
         self._arrived = threading.Condition()
@@ -75,6 +80,7 @@ class SimulatorSource(BaseSource):
         self._simulator = Simulator(course, settings.seed)
         self._frames, self._next_s = 0, time.perf_counter()
         self._deviation_m = []
+        self._left = 0.0, self._simulator.pose
         self._command_frame = -1
         self._write_account("open")
 
@@ -119,9 +125,17 @@ class SimulatorSource(BaseSource):
         ends = {
             "collision": simulator.collided,
             "lap": simulator.lap_done,
+            "stuck": not self.settings.frames and self._stuck(simulator.pose),
             "frames": bool(self.settings.frames) and self._frames >= self.settings.frames,
         }
         self._write_account(next((end for end, true in ends.items() if true), "open"))
+
+    def _stuck(self, pose: Pose) -> bool:
+        """Whether it has been near one place for STUCK_S of the drive's time."""
+        now_s, (since_s, left) = len(self._deviation_m) / self.fps, self._left
+        if math.hypot(pose.x - left.x, pose.y - left.y) > STUCK_M:
+            self._left = now_s, pose
+        return now_s - since_s > STUCK_S
 
     def _wait_for_command(self) -> Command | Stop:
         wanted = self._frames - 1
@@ -147,6 +161,8 @@ class SimulatorSource(BaseSource):
         assert simulator is not None
         if end == "collision":
             log.warning("%s: the robot hit something after %.1f m", self.uri, simulator.progress_m)
+        if end == "stuck":
+            log.warning("%s: the robot got no farther than %.1f m in %.0f s", self.uri, STUCK_M, STUCK_S)
         # Replaced whole: `drive_summary` reads it from another thread.
         self._account = {
             "course": self.settings.course,

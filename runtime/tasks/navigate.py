@@ -15,6 +15,8 @@ FLOOR_BGR, WAY_BGR = (200, 160, 40), (60, 190, 60)
 WARN_BGR = (40, 40, 235)
 BAR_BGR = (80, 200, 240)
 TEXT_BGR = (245, 245, 245)
+STRIP = 25
+"""Rows at the bottom that the figures take."""
 
 
 def _tint_of(bgr: tuple[int, int, int]) -> Image:
@@ -61,7 +63,6 @@ class NavigateTask:
         _tint(image, record.free_space, TINT, FLOOR_BGR)
         if record.way is not None:
             _tint(image, record.way, WAY_TINT, WAY_BGR)
-        _draw_steering(image, record.steer)
         _draw_figures(image, record)
 
 
@@ -77,14 +78,14 @@ def _tint(image: Image, probability: Floats, tint: Image, bgr: tuple[int, int, i
     cv2.drawContours(image, edges, -1, bgr, 1, cv2.LINE_AA)
 
 
-def _draw_steering(image: Image, steer: float) -> None:
-    """An arc of path from the robot's nose: the circle that this steering drives, seen from above."""
+def draw_steering(image: Image, steer: float) -> None:
+    """An arc of path, above the figures: the circle that this steering drives, seen from above."""
     import cv2
 
     height, width = image.shape[:2]
     along = np.linspace(0, 1, 20)
     x = width / 2 - 0.5 * steer * along**2 * width
-    y = height - 1 - along * height * 0.4
+    y = height - 1 - STRIP - along * height * 0.4
     points = np.stack([x, y], axis=1).round().astype(np.int32)
     cv2.polylines(image, [points], False, TEXT_BGR, 5, cv2.LINE_AA)
     cv2.polylines(image, [points], False, (60, 60, 60), 2, cv2.LINE_AA)
@@ -97,7 +98,7 @@ def _draw_figures(image: Image, drive: Drive) -> None:
     probability = drive.collision_probability
     height, width = image.shape[:2]
     top, full = height - 18, width // 4
-    strip = image[max(0, height - 25) :]
+    strip = image[max(0, height - STRIP) :]
     cv2.convertScaleAbs(strip, dst=strip, alpha=1 / 3, beta=20)
     colour = WARN_BGR if probability > 0.5 else BAR_BGR
     cv2.rectangle(image, (12, top), (12 + full, height - 8), (110, 110, 110), -1)

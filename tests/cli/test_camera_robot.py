@@ -238,9 +238,9 @@ def test_a_goal_in_a_wall_is_a_stop_said_once_and_exit_1(robot: Receiver, tmp_pa
     lines = done.stderr.splitlines()
     assert "distances are a guess" in lines[0], "no calibration: what is taken is said"
     assert "STOP: goal" in lines[1]
-    assert "not reached: what stands around it or the robot leaves no way" in lines[2]
+    assert "not reached: there is no way to it" in lines[2]
     assert len(lines) == 3
-    assert "leaves no way" in robot.records()[-1]["stop"]
+    assert "something stands there" in robot.records()[-1]["stop"]
 
 
 def test_a_goal_that_the_run_ends_before_is_exit_1(robot: Receiver, tmp_path: Path) -> None:

@@ -34,6 +34,16 @@ def test_faces_at_another_size_or_in_tiles(tmp_path: Path, options: tuple[str, .
     assert json.loads(done.stdout)["metrics"]["recall"]["value"] == recall
 
 
+@pytest.mark.parametrize("option", [("--courses", "2"), ("--no-pilot",), ("--late-ms", "50")])
+def test_what_is_of_driving_is_refused_for_faces(tmp_path: Path, option: tuple[str, ...]) -> None:
+    bundle = write_block_finder(tmp_path / "b.bundle")
+    command = [sys.executable, "-m", "helmsight", "evaluate", str(bundle.path), *option]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert f"{option[0].replace('no-', '')} is of navigation, and" in said
+
+
 def test_the_table_says_once_what_all_was_measured_on(capsys: pytest.CaptureFixture[str]) -> None:
     def metric(value: float, data: str = "a simulator, 2 laps") -> dict[str, object]:
         return {"value": value, "data": data, "n": 2}

@@ -234,6 +234,17 @@ def test_a_collision_ends_a_drive(simulated):
     assert count < 400
 
 
+def test_a_robot_that_gets_nowhere_ends_a_drive_that_has_no_other_end(simulated):
+    for frames, end in ((0, "stuck"), (40, "frames")):
+        with SimulatorSource(f"sim://corridor?seed=2&size=80x60&fps=1&frames={frames}") as source:
+            count = 0
+            while (frame := source.read()) is not None:
+                source.command(Stop("no way") if count else Command(0.0, 0.5), frame.index)
+                count += 1
+        assert source.drive_summary()["end"] == end
+        assert count == (frames or 31), "30 s"
+
+
 def test_real_time_keeps_its_pace_and_stands_still_without_commands(simulated):
     with SimulatorSource("sim://corridor?seed=2&size=80x60&pace=realtime&fps=25&frames=10") as source:
         assert source.live
@@ -251,7 +262,7 @@ def test_real_time_keeps_its_pace_and_stands_still_without_commands(simulated):
         ("sim://office?driver=me", "driver is 'me'"),
         ("sim://office?size=640", "size is '640'"),
         ("sim://office?frames=-1", "frames is '-1'"),
-        ("sim://office?blocks=0", "blocks is '0'; expected a number from 1 to 30"),
+        ("sim://office?blocks=0", "blocks is '0'; expected a whole number from 1 to 30"),
         ("sim://office?blocks=", "blocks is ''"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from helmsight.devices.errors import UsageError
 from helmsight.runtime.bundle import Bundle
-from helmsight.runtime.results import Command, Faces, Frame, Reading, Result, Stop
+from helmsight.runtime.results import Command, Drive, Faces, Frame, Reading, Result, Stop
 from helmsight.runtime.sinks.jsonlines import QUEUED, JsonLines
 from helmsight.runtime.sinks.overlay import Overlay
 from helmsight.runtime.sinks.recorder import Recorder
@@ -52,6 +52,31 @@ def test_overlay_draws_on_a_copy(overlay: Overlay) -> None:
     assert (drawn[80:, 60:] == 90).all(), "no more than was read"
     stopped = overlay(result(1, command=Stop("camera is silent")))
     assert stopped[24:46, 100, 2].mean() > drawn[24:46, 100, 2].mean() + 30, "a red banner"
+
+
+def test_a_long_reason_to_stop_takes_the_lines_that_it_needs(overlay: Overlay) -> None:
+    plain = overlay(result(0, hw=(240, 320)))
+    wide, narrow = (
+        overlay(result(0, command=Stop("goal 6,-2: what stands around it leaves no way there"), hw=(240, w)))
+        for w in (640, 320)
+    )
+    assert (narrow[46:68, :, 2].mean() - plain[46:68, :, 2].mean()) > 30, "a second line"
+    assert (wide[47:68, 330:] == 90).all()
+
+
+def test_the_arc_that_is_drawn_is_what_the_robot_is_told(navigate_bundle: Bundle) -> None:
+    overlay = Overlay([task_for(navigate_bundle.manifest)])
+    reading = Reading("navigate", Drive(-1.0, 0.0, np.zeros((36, 48), np.float32)), 0, 1, MS, {})
+    frame = Frame(np.full((240, 320, 3), 90, np.uint8), 0, 1)
+
+    def drawn(command: Command | Stop) -> tuple[bool, bool]:
+        """Whether anything is drawn left and right of the middle, above the figures and below the head."""
+        changed = (overlay(Result(frame, {"navigate": reading}, command))[100:200] != 90).any((0, 2))
+        return bool(changed[:140].any()), bool(changed[180:].any())
+
+    assert drawn(Command(1.0, 0.5)) == (True, False), "the network would turn to the right"
+    assert drawn(Command(-1.0, 0.5)) == (False, True)
+    assert drawn(Stop("no way")) == (False, False)
 
 
 def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path) -> None:

@@ -144,13 +144,16 @@ def test_sinks_get_the_pilots_command_but_a_stop_stays() -> None:
 
 
 def test_the_run_is_told_once_that_the_goal_is_reached() -> None:
-    mapper, got, ended = Known(pose=Pose(1.0, 0.0, 0.0)), [], []
+    mapper, got, ended, stopped = Known(pose=Pose(1.0, 0.0, 0.0)), [], [], []
     pilot = Pilot(mapper, Route((1.1, 0.0)))
-    piloted = PilotedSinks(pilot, lambda *_: True, Source(), [got.append], lambda: ended.append(1))
+    piloted = PilotedSinks(
+        pilot, lambda *_: True, Source(), [got.append], lambda: ended.append(1), lambda: stopped.append(1)
+    )
     for index in range(3):
         piloted(result(index, Command(0.0, 1.0)))
     assert all(isinstance(r.command, Stop) for r in got)
     assert ended == [1]
+    assert len(stopped) == 3, "each is counted"
 
 
 def test_what_came_into_its_way_is_minded_when_it_is_out_of_sight() -> None:

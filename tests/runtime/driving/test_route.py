@@ -49,9 +49,11 @@ def test_a_goal_in_a_wall_or_walled_off_is_unreachable() -> None:
     route = Route((1.0, 0.0))
     gain(route, grid_with((0.8, -0.2, 1.2, 0.2)), 0.1, 0.0)
     assert route.unreachable
+    assert route.taken
     route = Route((1.2, 0.0))
     gain(route, grid_with((0.5, -0.7, 0.6, 0.7), *box_around(1.2)), 0.1, 0.0)
     assert route.unreachable
+    assert not route.taken
 
 
 def test_what_nobody_has_seen_may_be_crossed_and_a_goal_is_reached_within_a_quarter_metre() -> None:
