@@ -102,8 +102,6 @@ def _scale(area: Image, view: MapView, side: int) -> None:
     import cv2
 
     left, bottom, metre = 6, side - 7, round(side / view.side_m)
-    for thick, colour in ((4, EDGE_BGR), (2, FRAME_BGR)):
-        cv2.line(area, (left, bottom), (left + metre, bottom), colour, thick)
-        cv2.putText(
-            area, "1 m", (left, bottom - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, thick // 2 * 2 - 1, cv2.LINE_AA
-        )
+    cv2.rectangle(area, (left - 3, bottom - 17), (left + max(metre, 20) + 3, bottom + 3), EDGE_BGR, -1)
+    cv2.line(area, (left, bottom), (left + metre, bottom), FRAME_BGR, 2)
+    cv2.putText(area, "1 m", (left, bottom - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.35, FRAME_BGR, 1, cv2.LINE_AA)
