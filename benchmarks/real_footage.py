@@ -26,6 +26,7 @@ from helmsight.runtime.profiler.others import OthersWatch
 from helmsight.runtime.results import Frame, Image
 from helmsight.runtime.sources import CameraGeometry
 from helmsight.runtime.tasks import Task, task_for
+from helmsight.runtime.tasks.navigate import draw_steering
 
 from .harness import Goal, Result, parser
 
@@ -108,6 +109,7 @@ def _clip(
         before = mapper.pose
         if index == PICTURE_FRAME:
             task.draw(frame.image, drive)
+            draw_steering(frame.image, drive.steer)
             picture = np.asarray(cv2.resize(frame.image, picture.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
     seconds = len(free) / rate
     row = {

@@ -13,15 +13,13 @@ from ._output import print_json, table
 
 BESIDE = ("expert", "straight_on")
 """Whose scores `evaluate` may have beside the bundle's own, as `expert_collisions`."""
+DRIVING = ("courses", "seed", "pilot", "boxes", "late_ms", "drop_every", "pitch_offset", "light")
+"""Parameters that mean something to navigation alone."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(evaluate)
-
-
-DRIVING = ("courses", "seed", "pilot", "boxes", "late_ms", "drop_every", "pitch_offset", "light")
-"""Parameters that mean something to navigation alone."""
 
 
 def evaluate(
@@ -81,7 +79,7 @@ def _no_driving(context: typer.Context, bundle: str) -> None:
     for name in DRIVING:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            option = "--" + name.replace("_", "-")
+            option = "--no-pilot" if context.params[name] is False else "--" + name.replace("_", "-")
             raise UsageError(f"{option} is of navigation, and {bundle} does not drive; leave it out")
 
 

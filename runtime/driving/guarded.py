@@ -15,7 +15,7 @@ class GuardedSinks:
 
     A command whose frame became older than `max_age_ms` on its way here, in the pilot say, is a Stop. `stop` may be
     called from another thread at any time; it goes to the robot alone. `stopped` is called for each Stop that is made
-    here.
+    here, unless `stop` told one for that frame.
     """
 
     def __init__(
@@ -28,13 +28,15 @@ class GuardedSinks:
         self._robot, self._sinks, self._max_age_ms, self._stopped = robot, sinks, max_age_ms, stopped
         self._lock = threading.Lock()
         self._told: Command | Stop | None = None
+        self._stopped_frame = -1
 
     def __call__(self, result: Result) -> None:
         with self._lock:
             age_ms = (time.perf_counter_ns() - result.frame.captured_ns) / 1e6
             if isinstance(result.command, Command) and age_ms > self._max_age_ms:
                 result = replace(result, command=Stop(f"command is {age_ms:.0f} ms old"))
-                self._stopped()
+                if result.frame.index != self._stopped_frame:
+                    self._stopped()
             if result.command is not self._told:
                 self._tell(result)
         for sink in self._sinks:
@@ -43,6 +45,7 @@ class GuardedSinks:
     def stop(self, result: Result) -> None:
         """Tell the robot of a Stop that will come with the results too, then only to the others."""
         with self._lock:
+            self._stopped_frame = result.frame.index
             self._tell(result)
 
     def _tell(self, result: Result) -> None:

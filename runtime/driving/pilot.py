@@ -116,7 +116,8 @@ class Pilot:
                 return Stop(f"goal {route} reached")
             wanted = self._by_worth(route.worth(grid, pose), pose)[1]
             if route.unreachable:
-                why = "something stands there" if route.taken else "what stands around it or the robot leaves no way"
+                taken = "something stands there, or too near to it"
+                why = taken if route.taken else "what stands around it or the robot leaves no way"
                 return Stop(f"goal {route}: {why}; choose another one")
         else:
             aim = self._along_way(pose, self._trail.came(time_s), time_s)

@@ -50,8 +50,8 @@ def draw_map_view(view: MapView, side: int) -> Image:
     """`view` as a picture of `side` x `side` x 3 uint8 BGR."""
     area = np.empty((side, side, 3), np.uint8)
     _fill(area, view, side)
-    _mark(area, view, side)
     _scale(area, view, side)
+    _mark(area, view, side)
     return area
 
 

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Overlay:
             reading = result.readings.get(name)
             if reading is not None:
                 task.draw(image, _as_told(reading.record, result.command))
-        if isinstance(result.command, Command):
+        if isinstance(result.command, Command) and result.command.speed > 0:  # on the spot it follows no arc
             draw_steering(image, result.command.steer)
         if result.map is not None:
             draw_map_inset(image, result.map)
@@ -76,30 +76,36 @@ def banner(image: Image, text: str, top: int, colour: tuple[int, int, int], most
     """Write `text` into `image` on a strip of `colour` (BGR) from row `top` on, in up to `most` lines."""
     import cv2
 
-    for line in _lines(text, image.shape[1] - 2 * MARGIN, most):
+    for line in [text] if most == 1 else _lines(text, image.shape[1] - 2 * MARGIN, most):
         strip = image[top : top + LINE]
         cv2.LUT(strip, _tint(colour)[None], dst=strip)
         cv2.putText(image, line, (MARGIN, top + 15), cv2.FONT_HERSHEY_SIMPLEX, SCALE, TEXT_BGR, 1, cv2.LINE_AA)
         top += LINE
 
 
-@lru_cache(maxsize=64)
 def _lines(text: str, width: int, most: int) -> list[str]:
-    """The text in lines that fit into `width` pixels; a word that is wider does not, nor what `most` leaves over."""
+    """The text in lines that fit into `width` pixels, the last of `most` cut short where it does not."""
     import cv2
 
+    def fits(line: str) -> bool:
+        return bool(cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, SCALE, 1)[0][0] <= width)
+
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and (len(lines) == most or cv2.getTextSize(longer, cv2.FONT_HERSHEY_SIMPLEX, SCALE, 1)[0][0] <= width):
+        if lines and (len(lines) == most or fits(longer)):
             lines[-1] = longer
         else:
             lines.append(word)
+    if not fits(lines[-1]):
+        while lines[-1] and not fits(f"{lines[-1]}..."):
+            lines[-1] = lines[-1][:-1]
+        lines[-1] += "..."
     return lines
 
 
 def _as_told(record: Record, command: Command | Stop | None) -> Record:
     """What is shown of a drive is what the robot is told: a pilot has the last word."""
-    if isinstance(record, Drive) and command is not None:
+    if isinstance(record, Drive) and record.finite and command is not None:
         return replace(record, steer=command.steer if isinstance(command, Command) else 0.0)
     return record

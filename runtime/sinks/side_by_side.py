@@ -11,6 +11,7 @@ from ...devices.errors import BadArtefact
 from ..recording import Recording
 from ..results import Drive, Faces, Image, Record, Result
 from ..tasks import Task
+from ..tasks.navigate import draw_steering
 from .difference import said_of_frames
 from .overlay import Overlay, banner
 
@@ -43,6 +44,8 @@ class SideBySide(Overlay):
             record, said = self._recorded.get((name, reading.frame_index), (None, None)) if reading else (None, None)
             if reading and record is not None:
                 task.draw(then, record)
+                if isinstance(record, Drive) and record.finite:
+                    draw_steering(then, record.steer)
                 if reading.record.to_json() != said:
                     different.append(name)
         if different:

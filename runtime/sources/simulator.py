@@ -135,6 +135,7 @@ class SimulatorSource(BaseSource):
         now_s, (since_s, left) = len(self._deviation_m) / self.fps, self._left
         if math.hypot(pose.x - left.x, pose.y - left.y) > STUCK_M:
             self._left = now_s, pose
+            return False
         return now_s - since_s > STUCK_S
 
     def _wait_for_command(self) -> Command | Stop:

@@ -41,7 +41,7 @@ def test_what_is_of_driving_is_refused_for_faces(tmp_path: Path, option: tuple[s
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
-    assert f"{option[0].replace('no-', '')} is of navigation, and" in said
+    assert f"{option[0]} is of navigation, and" in said
 
 
 def test_the_table_says_once_what_all_was_measured_on(capsys: pytest.CaptureFixture[str]) -> None:

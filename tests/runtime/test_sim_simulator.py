@@ -239,10 +239,10 @@ def test_a_robot_that_gets_nowhere_ends_a_drive_that_has_no_other_end(simulated)
         with SimulatorSource(f"sim://corridor?seed=2&size=80x60&fps=1&frames={frames}") as source:
             count = 0
             while (frame := source.read()) is not None:
-                source.command(Stop("no way") if count else Command(0.0, 0.5), frame.index)
+                source.command(Command(0.0, 1.0) if count == 20 else Stop("no way"), frame.index)
                 count += 1
         assert source.drive_summary()["end"] == end
-        assert count == (frames or 31), "30 s"
+        assert count == (frames or 21 + 31), "30 s from when it moved"
 
 
 def test_real_time_keeps_its_pace_and_stands_still_without_commands(simulated):

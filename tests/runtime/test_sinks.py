@@ -66,17 +66,24 @@ def test_a_long_reason_to_stop_takes_the_lines_that_it_needs(overlay: Overlay) -
 
 def test_the_arc_that_is_drawn_is_what_the_robot_is_told(navigate_bundle: Bundle) -> None:
     overlay = Overlay([task_for(navigate_bundle.manifest)])
-    reading = Reading("navigate", Drive(-1.0, 0.0, np.zeros((36, 48), np.float32)), 0, 1, MS, {})
     frame = Frame(np.full((240, 320, 3), 90, np.uint8), 0, 1)
+
+    def picture(steer: float, command: Command | Stop) -> np.ndarray:
+        reading = Reading("navigate", Drive(steer, 0.0, np.zeros((36, 48), np.float32)), 0, 1, MS, {})
+        return overlay(Result(frame, {"navigate": reading}, command))
 
     def drawn(command: Command | Stop) -> tuple[bool, bool]:
         """Whether anything is drawn left and right of the middle, above the figures and below the head."""
-        changed = (overlay(Result(frame, {"navigate": reading}, command))[100:200] != 90).any((0, 2))
+        changed = (picture(-1.0, command)[100:200] != 90).any((0, 2))
         return bool(changed[:140].any()), bool(changed[180:].any())
 
     assert drawn(Command(1.0, 0.5)) == (True, False), "the network would turn to the right"
     assert drawn(Command(-1.0, 0.5)) == (False, True)
-    assert drawn(Stop("no way")) == (False, False)
+    assert drawn(Stop("no way")) == drawn(Command(1.0, 0.0)) == (False, False)
+    figures = [picture(steer, Command(0.5, 0.5))[215:] for steer in (-1.0, 0.5)]
+    assert np.array_equal(*figures), "nor is the figure beside the bar the network's"
+    assert not np.array_equal(figures[0], picture(0.5, Stop("no way"))[215:])
+    assert (picture(float("nan"), Stop("no number"))[100:] == 90).all(), "nothing is drawn of what is no number"
 
 
 def test_log_lines_hold_the_records_their_frames_and_the_command(tmp_path: Path) -> None:

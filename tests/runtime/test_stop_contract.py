@@ -168,8 +168,8 @@ def test_a_watch_that_meets_an_error_ends_the_run_with_it(navigate_bundle: Bundl
 
 
 def test_a_command_that_grew_old_on_its_way_is_a_stop() -> None:
-    robot, others = Robot(), Robot()
-    guarded = GuardedSinks([robot], [others], 100)
+    robot, others, counted = Robot(), Robot(), []
+    guarded = GuardedSinks([robot], [others], 100, lambda: counted.append(1))
     image = np.zeros((1, 1, 3), np.uint8)
     now_ns = time.perf_counter_ns()
     guarded(Result(Frame(image, 1, now_ns + 10**12), {}, Command(0, 1)))
@@ -178,6 +178,11 @@ def test_a_command_that_grew_old_on_its_way_is_a_stop() -> None:
     assert isinstance(robot.told[0][1], Command)
     assert isinstance(stop := robot.told[1][1], Stop)
     assert "ms old" in stop.reason
+    assert len(counted) == 1
+    silent = Result(Frame(image, 3, now_ns - 10**9), {}, Stop("silence"))
+    guarded.stop(silent)
+    guarded(Result(silent.frame, {}, Command(0, 1)))
+    assert len(counted) == 1, "whoever watches has counted that frame's"
 
 
 @pytest.mark.parametrize("black", [False, True], ids=["same", "black"])
