@@ -39,9 +39,8 @@ LIMIT = 1e-4
 LAST_DIGIT = {"xyxy": 0.1, "landmarks": 0.1}
 """Of what a line has in pixels; of all else 0.0001."""
 NOTES = (
-    "ONNX Runtime's sigmoid is off by some 5e-8, a four-thousandth of one of 2e-4; so is its logarithm, which the face "
-    "network takes for the side of a large box. Double precision, the same file in ONNX's reference implementation, "
-    "shows whose difference it is.",
+    "Double precision, the same file in ONNX's reference implementation, shows whose a difference is: ONNX Runtime's "
+    "sigmoid is off by some 5e-8.",
     "Run under qemu-user: instructions, ABI and numbers, never speed. No board was there.",
     "A number is the last digit of its line apart where both are at a rounding's edge; more than that is a difference.",
     "Pictures are samples that the networks' scores are taken on, photographs with faces and the simulator's; for the "
