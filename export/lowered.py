@@ -148,13 +148,24 @@ class Lowering:
                 f"WARNING: fp16 is for GPUs; ONNX Runtime on this CPU computes the file in {real}, {ratio}{rounded}"
             )
             return
-        if slow := computed["weighted_ops"].get("fp32", 0) - record["real"]["weighted_ops"].get("fp32", 0):
-            self._say(f"WARNING: {slow} layers of the file are in int8 and ONNX Runtime here computes them in fp32")
+        if unlike := computed_unlike(record["real"]["weighted_ops"], computed["weighted_ops"]):
+            self._say(f"WARNING: {unlike}")
         level = f", with graph optimisation {record['optimisation']}" if record["optimisation"] != "all" else ""
         worth = "" if speed["times_as_fast"] >= WORTH_IT else f"; below {WORTH_IT:g} it is not worth what it loses here"
         if self._for_nvidia:
             worth = "; it is written for NVIDIA's engines: for a CPU export -t cpu by itself, whose int8 is another"
         self._say(f"int8 is {ratio}{level}{worth}")
+
+
+def computed_unlike(real: Mapping[str, int], computed: Mapping[str, int]) -> str:
+    """What ONNX Runtime here makes of an int8 file's layers beside what the file says; "" where that is the same.
+
+    It quantises weights that are kept in fp32 between int8 layers, too.
+    """
+    slow = computed.get("fp32", 0) - real.get("fp32", 0)
+    if slow > 0:
+        return f"{slow} layers of the file are in int8 and ONNX Runtime here computes them in fp32"
+    return f"{-slow} layers of the file are in fp32 and ONNX Runtime here computes them in int8" if slow else ""
 
 
 def noted(attempt: Attempt, **facts: Any) -> Attempt:

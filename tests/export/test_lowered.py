@@ -10,6 +10,7 @@ import pytest
 from helmsight.devices.errors import BadArtefact, GateFailed, UsageError
 from helmsight.export.build import ExportOptions, export
 from helmsight.export.half import Half
+from helmsight.export.lowered import computed_unlike
 from helmsight.export.lowering import fold
 from helmsight.export.precision import read_precision
 from helmsight.export.quantise import Quantiser
@@ -136,6 +137,14 @@ def test_repair_keeps_the_layer_that_int8_spoils(folder: Path, pictures: Path) -
     assert "layers stay in fp32: `Conv" in card
     assert "| layers in fp32 | passes the gates |" in card
     assert "mixed (layers: " in card
+
+
+def test_what_computes_unlike_the_file_is_said_either_way() -> None:
+    assert computed_unlike({"int8": 3, "fp32": 1}, {"int8": 3, "fp32": 1}) == ""
+    assert computed_unlike({"int8": 3}, {"int8": 1, "fp32": 2}).startswith("2 layers of the file are in int8 and")
+    assert computed_unlike({"int8": 31, "fp32": 1}, {"int8": 32}) == (
+        "1 layers of the file are in fp32 and ONNX Runtime here computes them in int8"
+    )
 
 
 def test_a_repair_that_leaves_little_says_so(folder: Path, pictures: Path) -> None:
