@@ -113,7 +113,9 @@ def test_cpu_engines(tmp_path: Path) -> None:
     assert [(r["device"], r["asked for"]) for r in record["rows"]][:3] == [
         ("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"),
     ]  # fmt: skip
-    assert all(r["computes in"] == r["asked for"] and r["times as fast"] > 0 for r in record["rows"])
+    for row in record["rows"]:  # int8 is made with --repair: OpenVINO computes the layers that stay in fp32 so
+        assert row["computes in"] in {"int8": ("int8", "mixed")}.get(row["asked for"], (row["asked for"],))
+        assert row["times as fast"] > 0
     assert list(record["more"]) == ["Settings of ONNX Runtime, as --autotune measures them"]
 
 
