@@ -18,13 +18,17 @@ MARGIN_M = 0.3
 """Around the path, so that it is seen where it begins and ends."""
 ROBOT_BGR = (40, 60, 220)
 ROBOT_OUTLINE = np.array([[1.0, 0.0], [-0.6, 0.5], [-0.6, -0.5]])
+SCALE_BGR, BEHIND_SCALE_BGR = (245, 245, 245), (30, 30, 30)
+SCALE_METRES = tuple(digit * 10**zeros for zeros in range(5) for digit in (1, 2, 5))
+SCALE_PX = 20
+"""The least length of the scale's line: that of its text."""
 
 
 def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Image:
     """What is known of the grid as `size` x `size` x 3 uint8 BGR, x to the right, y up.
 
     The path is a line from a dot, the robot a triangle at its end that is drawn large enough to be seen; both are in
-    the picture also where nothing was seen.
+    the picture also where nothing was seen. A scale is in its lower left corner.
     """
     cv2 = need("cv2", "cpu")
     poses = list(trajectory) or [Pose()]
@@ -47,7 +51,23 @@ def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Imag
     cv2.circle(picture, place(way[:1])[0].tolist(), max(2, size // 90), PATH_BGR, cv2.FILLED, cv2.LINE_AA)
     robot_m = max(0.2, size / 40 / per_metre)
     cv2.fillPoly(picture, [place(poses[-1].to_world(ROBOT_OUTLINE * robot_m))], ROBOT_BGR, cv2.LINE_AA)
+    draw_scale(picture, per_metre)
     return picture
+
+
+def draw_scale(picture: Image, per_metre: float) -> None:
+    """Draw a line of 1, 2, 5, 10 ... metres, white on dark, in the lower left corner of `picture`, in place.
+
+    `per_metre` is in pixels.
+    """
+    cv2 = need("cv2", "cpu")
+    metres = next((m for m in SCALE_METRES if m * per_metre >= SCALE_PX), SCALE_METRES[-1])
+    text, font = f"{metres} m", cv2.FONT_HERSHEY_SIMPLEX
+    left, bottom, long = 6, len(picture) - 7, round(metres * per_metre)
+    (wide, _), _ = cv2.getTextSize(text, font, 0.35, 1)
+    cv2.rectangle(picture, (left - 3, bottom - 17), (left + max(long, wide) + 3, bottom + 3), BEHIND_SCALE_BGR, -1)
+    cv2.rectangle(picture, (left, bottom - 1), (left + long - 1, bottom), SCALE_BGR, -1)
+    cv2.putText(picture, text, (left, bottom - 5), font, 0.35, SCALE_BGR, 1, cv2.LINE_AA)
 
 
 def _around(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..mapping.geometry import Points
 from ..mapping.mapfile import FREE, OCCUPIED, UNKNOWN
+from ..mapping.picture import draw_scale
 from ..mapping.view import MapView
 from ..results import Image
 
@@ -50,7 +51,7 @@ def draw_map_view(view: MapView, side: int) -> Image:
     """`view` as a picture of `side` x `side` x 3 uint8 BGR."""
     area = np.empty((side, side, 3), np.uint8)
     _fill(area, view, side)
-    _scale(area, view, side)
+    draw_scale(area, side / view.side_m)
     _mark(area, view, side)
     return area
 
@@ -95,13 +96,3 @@ def _goal(area: Image, at: NDArray[np.float64], side: int) -> None:
     cv2.circle(area, middle, radius, GOAL_BGR, 2 if inside else -1, cv2.LINE_AA)
     if inside:
         cv2.circle(area, middle, 1, GOAL_BGR, -1, cv2.LINE_AA)
-
-
-def _scale(area: Image, view: MapView, side: int) -> None:
-    """A line of one metre, white on dark, in the lower left corner."""
-    import cv2
-
-    left, bottom, metre = 6, side - 7, round(side / view.side_m)
-    cv2.rectangle(area, (left - 3, bottom - 17), (left + max(metre, 20) + 3, bottom + 3), EDGE_BGR, -1)
-    cv2.line(area, (left, bottom), (left + metre, bottom), FRAME_BGR, 2)
-    cv2.putText(area, "1 m", (left, bottom - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.35, FRAME_BGR, 1, cv2.LINE_AA)

@@ -11,7 +11,7 @@ from helmsight.runtime.mapping.from_results import ResultMapper
 from helmsight.runtime.mapping.geometry import Pose
 from helmsight.runtime.mapping.grid import OccupancyGrid
 from helmsight.runtime.mapping.mapfile import FREE, OCCUPIED, UNKNOWN, load_map, save_map
-from helmsight.runtime.mapping.picture import PATH_BGR, ROBOT_BGR, draw_map
+from helmsight.runtime.mapping.picture import PATH_BGR, ROBOT_BGR, SCALE_BGR, draw_map, draw_scale
 from helmsight.runtime.results import Reading, Result
 from helmsight.runtime.sinks.map import MapSink
 from helmsight.runtime.sources import CameraGeometry
@@ -80,6 +80,19 @@ def test_picture_holds_a_path_that_began_outside_of_what_was_seen(lap):
     assert 0 < columns.min() < 12, "the picture begins just before the path does"
     alone = draw_map(lap.mapper.grid, [Pose()], 300)
     assert (picture == 0).all(axis=2).sum() < (alone == 0).all(axis=2).sum(), "so all else is smaller"
+
+
+@pytest.mark.parametrize(("per_metre", "metres"), [(100, 1), (22, 1), (15, 2), (4.5, 5), (0.3, 100)])
+def test_the_scale_is_as_long_as_it_says_and_long_enough_to_be_seen(per_metre, metres):
+    picture = np.full((200, 200, 3), 128, np.uint8)
+    draw_scale(picture, per_metre)
+    lengths = (picture == SCALE_BGR).all(axis=2).sum(axis=1)
+    assert lengths.max() == pytest.approx(metres * per_metre, abs=0.6)
+
+
+def test_a_drawn_map_has_a_scale(lap):
+    picture = lap.mapper.image(300)
+    assert (picture[-40:, :60] == SCALE_BGR).all(axis=2).sum() >= 20
 
 
 def test_sink_maps_only_frames_with_their_own_reading(room, tmp_path, caplog):
