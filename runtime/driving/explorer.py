@@ -77,7 +77,7 @@ class Explorer:
     def _goal(
         self, grid: OccupancyGrid, pose: Pose, trail: Trail, steer: float, time_s: float
     ) -> tuple[float, float] | None:
-        return self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.been(time_s)[:, :2], steer)
+        return self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.visited(time_s)[:, :2], steer)
 
     def rests(self, time_s: float) -> bool:
         """True so soon after an aim, or after none was found, that it is left to the network."""

@@ -55,16 +55,16 @@ class Frontiers:
         self._room_m = radius_m + options.margin_m
 
     def best(
-        self, grid: OccupancyGrid, pose: Pose, travel_rad: float, came: Points, steer: float
+        self, grid: OccupancyGrid, pose: Pose, travel_rad: float, driven: Points, steer: float
     ) -> tuple[float, float] | None:
         """The (x, y) on the map of the frontier to go to, None where there is none.
 
-        `travel_rad` is the heading of the way so far, `came` (n, 2) where the robot was, `steer` -1..1 what the network
-        would do.
+        `travel_rad` is the heading of the way so far, `driven` (n, 2) where the robot was, `steer` -1..1 what the
+        network would do.
         """
         options, step = self.options, grid.options.resolution_m
         part = grid.around(pose, options.reach_m)
-        edge, unseen, way_m = self._edges(part, came)
+        edge, unseen, way_m = self._edges(part, driven)
         size = 2 * round(options.beyond_m / step) + 1
         share = self._cv2.blur(unseen.astype(np.float32), (size, size), borderType=self._cv2.BORDER_CONSTANT)
         worth = share * (size * step) ** 2 - options.way_cost * way_m
@@ -82,7 +82,7 @@ class Frontiers:
             found.append((float(worth[rows[at], columns[at]]) + sided, (x, y)))
         return max(found)[1] if found else None
 
-    def _edges(self, part: OccupancyGrid, came: Points) -> tuple[Mask, Mask, NDArray[np.float32]]:
+    def _edges(self, part: OccupancyGrid, driven: Points) -> tuple[Mask, Mask, NDArray[np.float32]]:
         """Of the map around the robot: frontiers, what is not seen, and the metres of way there from its middle."""
         cv2, options, step = self._cv2, self.options, part.options.resolution_m
         log_odds, middle = part.log_odds, len(part.log_odds) // 2
@@ -94,7 +94,7 @@ class Frontiers:
         way_m = spread(cv2, passable, (middle, middle)) * np.float32(step)
         unseen = cv2.morphologyEx(1 - (free | taken), cv2.MORPH_OPEN, AROUND)
         edge = cv2.dilate(unseen, AROUND) & (np.isfinite(way_m) & room)
-        spots = part.cell(came)[:, ::-1].clip(-len(log_odds), 2 * len(log_odds))
+        spots = part.cell(driven)[:, ::-1].clip(-len(log_odds), 2 * len(log_odds))
         edge[self._discs(log_odds.shape, spots.tolist(), options.apart_m / step) > 0] = 0
         return edge, unseen, way_m
 

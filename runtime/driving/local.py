@@ -91,14 +91,15 @@ class Plan:
 class Wanted:
     """Where to go: `steer` -1..1, or the way along which floor points (n, 2) of the map are `worth` more, in metres.
 
-    `stood` (n, 2) is where something stood lately that is not on the map, and `been` (n, 3) x, y and heading of where
-    the robot was: it rather does not go back there. What is farther along an arc than `reach_m` does not matter.
+    `stood` (n, 2) is where something stood lately that is not on the map, and `visited` (n, 3) x, y and heading of
+    where the robot was: it rather does not go back there. What is farther along an arc than `reach_m` does not
+    matter.
     """
 
     steer: float
     worth: Callable[[Points], Array] | None = None
     stood: Points = field(default_factory=lambda: np.empty((0, 2)))
-    been: Array = field(default_factory=lambda: np.empty((0, 3)))
+    visited: Array = field(default_factory=lambda: np.empty((0, 3)))
     reach_m: float = np.inf
 
 
@@ -139,7 +140,7 @@ class LocalPlanner:
             score += wanted.worth(ends)
         score -= options.blocked * (free < options.stop_m)
         looks = pose.yaw_rad + self._steers * self.robot.max_yaw_rate_rps / self.robot.max_speed_mps * free
-        score -= options.back_weight * self._leads_back(ends, looks, wanted.been)
+        score -= options.back_weight * self._leads_back(ends, looks, wanted.visited)
         best = int(score.argmax())
         far_enough = min(round(options.go_m / options.step_m), int(within[best].sum()))
         if count[best] < far_enough if self._turning else free[best] < options.stop_m:
@@ -148,11 +149,11 @@ class LocalPlanner:
         speed = float(np.clip((free[best] - options.step_m) / options.slow_m, 0.15, 1))
         return Plan(Command(self._last, speed), float(free[best]), self._arcs[best, : count[best]])
 
-    def _leads_back(self, ends: Points, looks: Array, been: Array) -> NDArray[np.bool_]:
+    def _leads_back(self, ends: Points, looks: Array, visited: Array) -> NDArray[np.bool_]:
         """(n,) True where one of `ends` (n, 2), `looks` (n,) being the heading there, is where the robot was, looking
         back."""
-        near = np.hypot(*(ends[:, None] - been[:, :2]).transpose(2, 0, 1)) < self.options.back_m
-        return np.asarray((near & (np.cos(looks[:, None] - been[:, 2]) < -0.5)).any(1))
+        near = np.hypot(*(ends[:, None] - visited[:, :2]).transpose(2, 0, 1)) < self.options.back_m
+        return np.asarray((near & (np.cos(looks[:, None] - visited[:, 2]) < -0.5)).any(1))
 
     @property
     def turning(self) -> bool:
@@ -173,7 +174,7 @@ class LocalPlanner:
             looks = pose.yaw_rad + HEADINGS
             cost = np.abs(HEADINGS) - 0.5 * wanted.steer * np.sign(HEADINGS)
             place = np.tile((pose.x_m, pose.y_m), (len(looks), 1))
-            cost += options.back_weight * self._leads_back(place, looks, wanted.been)
+            cost += options.back_weight * self._leads_back(place, looks, wanted.visited)
             cost += np.where(free < options.go_m, 10 - free, 0)
             self._turning = 1.0 if HEADINGS[cost.argmin()] > 0 else -1.0
         self._last = self._turning

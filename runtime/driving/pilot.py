@@ -108,7 +108,7 @@ class Pilot:
         stood = self._lately.add(grid, self.mapper.stands, pose, time_s)
         if not self._glance.looking:  # where it looks to is not how it came
             self._trail.add(pose, time_s)
-        been = self._trail.been(time_s)
+        visited = self._trail.visited(time_s)
         turn: Command | None = None
         if route:
             if route.reached(pose):
@@ -120,13 +120,13 @@ class Pilot:
                 why = taken if route.taken else "what stands around it or the robot leaves no way"
                 return Stop(f"goal {route}: {why}; choose another one")
         else:
-            aim = self._along_way(pose, self._trail.came(time_s), time_s)
+            aim = self._along_way(pose, self._trail.driven(time_s), time_s)
             side = self._looks_aside(aim, drive, pose, time_s)
             if side is not None:
                 self._patience.leave()
                 self.planner.stood_still()
                 return Command(side, 0.0)
-            bearing, wanted = self._by_way(aim, been, drive, pose, time_s)
+            bearing, wanted = self._by_way(aim, visited, drive, pose, time_s)
             turn = self._turned(bearing, pose, time_s)
         if turn is not None:
             self._patience.leave()
@@ -147,25 +147,25 @@ class Pilot:
         return bearing, Wanted(float(np.clip(2 * bearing, -1, 1)), worth)
 
     def _by_way(
-        self, aim: tuple[float, float] | None, been: Array, drive: Drive, pose: Pose, time_s: float
+        self, aim: tuple[float, float] | None, visited: Array, drive: Drive, pose: Pose, time_s: float
     ) -> tuple[float, Wanted]:
         """The bearing of the aim on the remembered way, else of the explorer's, else 0, and what is wanted then."""
         if aim is None:
             worth = self._way_on(drive, pose, time_s)
-            return (0.0, Wanted(drive.steer, been=been)) if worth is None else self._by_worth(worth, pose)
+            return (0.0, Wanted(drive.steer, visited=visited)) if worth is None else self._by_worth(worth, pose)
         steer = self._pursuit(aim)
         if abs(drive.steer - steer) < self.options.agreed:
             steer = drive.steer
         return math.atan2(aim[1], aim[0]), Wanted(steer, reach_m=math.hypot(*aim) + self.options.beyond_m)
 
-    def _along_way(self, pose: Pose, came: Points, time_s: float) -> tuple[float, float] | None:
+    def _along_way(self, pose: Pose, driven: Points, time_s: float) -> tuple[float, float] | None:
         """The point of the remembered way to steer to, in the robot's frame; None where none is known."""
         seen, view = self.mapper.drive, self.mapper.view
         if seen is None or seen.way is None or view is None:
             return None
         if not self.mapper.motion.lost:
             self.way.add(seen.way, seen.free_space, view, pose, time_s)
-        aim = self.way.aim(pose, came)
+        aim = self.way.aim(pose, driven)
         if aim is not None and self._back_to is not None:
             self._back_to, self._ignored_until = None, time_s + self.options.patience_s
         return aim

@@ -50,11 +50,11 @@ class Trail:
         while len(self._poses) > SPARSE and time_s - self._poses[SPARSE - 1][0] > self.options.kept_s:
             del self._poses[:SPARSE]
 
-    def been(self, time_s: float) -> NDArray[np.float64]:
+    def visited(self, time_s: float) -> NDArray[np.float64]:
         """(n, 3) x, y and heading of where it was."""
         return self._from(time_s - self.options.memory_s, time_s)
 
-    def came(self, time_s: float) -> Points:
+    def driven(self, time_s: float) -> Points:
         """(n, 2) where it was in the last `kept_s`."""
         return self._from(time_s - self.options.kept_s, time_s)[:, :2]
 

@@ -28,7 +28,7 @@ class WayOptions:
     and `most`, and falls by a factor of e in `forget_s`.
 
     Cells above `way` are way. A strip of them leads on where `fewest` in one piece are farther than `apart_m` from
-    where the robot came, but for the last `left_m`, and it is followed where its nearest cell is within `near_m` and
+    where the robot came, but for the last `recent_m`, and it is followed where its nearest cell is within `near_m` and
     the piece reaches `end_m` from the robot. The robot goes to the farthest cell of the largest piece. Where it goes
     stays its end for `steady_s`, until it is there: a piece within `same_m` of that comes before all others, and each
     cell's way there counts less by `steady` times what the cell is from that. It steers to what is `ahead_m` along that
@@ -46,7 +46,7 @@ class WayOptions:
     way: float = 0.25
     fewest: int = 14
     apart_m: float = 0.6
-    left_m: float = 0.5
+    recent_m: float = 0.5
     near_m: float = 1.5
     end_m: float = 0.35
     same_m: float = 0.6
@@ -78,12 +78,12 @@ class Way:
         self._evidence += self._laid(way, free_space, view, pose)
         np.clip(self._evidence, options.least, options.most, out=self._evidence)
 
-    def aim(self, pose: Pose, came: Points) -> tuple[float, float] | None:
-        """The point to steer to, in the robot's frame; None where nothing is known. `came` (n, 2): where it was."""
+    def aim(self, pose: Pose, driven: Points) -> tuple[float, float] | None:
+        """The point to steer to, in the robot's frame; None where nothing is known. `driven` (n, 2): where it was."""
         options, step = self.options, self.options.cell_m
         here = np.array([pose.x_m, pose.y_m])
         self.path = np.empty((0, 2))
-        behind = self._behind(here, came)
+        behind = self._behind(here, driven)
         last = self._last_end(here, behind)
         found = self._strip(here, behind, last)
         if found is None:
@@ -107,11 +107,11 @@ class Way:
         ((x, y),) = pose.inverse().to_world(point[None]).tolist()
         return x, y
 
-    def _behind(self, here: Points, came: Points) -> Cells:
+    def _behind(self, here: Points, driven: Points) -> Cells:
         """The cells along which it came, and which lead nowhere new."""
         options, behind = self.options, np.zeros(self._evidence.shape, np.uint8)
-        left = np.hypot(*(came - here).T) > options.left_m
-        spots = self._cells(came[left])[:, ::-1]
+        old = np.hypot(*(driven - here).T) > options.recent_m
+        spots = self._cells(driven[old])[:, ::-1]
         for column, row in spots[(np.abs(spots - self._size / 2) < self._size).all(1)].tolist():
             self._cv2.circle(behind, (column, row), round(options.apart_m / options.cell_m), 1, -1)
         return behind
@@ -123,7 +123,7 @@ class Way:
         end = self._end[0]
         ((row, column),) = self._cells(end[None]).tolist()
         inside = 0 <= row < self._size and 0 <= column < self._size
-        passed = math.dist(end, here) < self.options.left_m or (inside and behind[row, column])
+        passed = math.dist(end, here) < self.options.recent_m or (inside and behind[row, column])
         return None if passed or not inside else end
 
     def _strip(self, here: Points, behind: Cells, last: Points | None) -> tuple[Cells, Cells, tuple[int, int]] | None:

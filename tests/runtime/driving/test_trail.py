@@ -23,16 +23,16 @@ def driven(seconds: float) -> Trail:
 
 def test_it_does_not_grow_with_the_drive() -> None:
     assert 250 <= len(driven(200)) <= 255
-    assert driven(200).been(200)[0, 0] == pytest.approx(90, abs=0.5)
+    assert driven(200).visited(200)[0, 0] == pytest.approx(90, abs=0.5)
 
 
 def test_where_it_came_along_is_known_for_as_long_as_the_way_is_remembered() -> None:
     forgotten_s = WayOptions().forget_s * math.log(WayOptions().most / WayOptions().way)
-    assert 200 - driven(200).came(200)[0, 0] / 0.5 > forgotten_s
+    assert 200 - driven(200).driven(200)[0, 0] / 0.5 > forgotten_s
 
 
 def test_where_it_is_now_is_not_where_it_came_from() -> None:
-    assert driven(4).been(4.0)[:, 0].max() == pytest.approx(1.5, abs=0.1)
+    assert driven(4).visited(4.0)[:, 0].max() == pytest.approx(1.5, abs=0.1)
 
 
 def test_the_way_so_far_is_that_whatever_it_turned_on_the_spot() -> None:

@@ -54,12 +54,12 @@ def test_it_steers_to_the_middle_of_the_way_before_it() -> None:
 
 def test_a_turn_is_known_when_it_has_left_the_picture() -> None:
     way = Way()
-    came = [Pose(0.06 * step) for step in range(30)]
-    end_s = seen(way, came)
+    driven = [Pose(0.06 * step) for step in range(30)]
+    end_s = seen(way, driven)
     for step in range(20):  # straight on into the corner, where the network sees no way any more
         here = Pose(1.8 + 0.03 * step)
         way.add(*look(here, NO_LINE), VIEW, here, end_s + step / 10)
-    aim = way.aim(here, np.array([(pose.x_m, pose.y_m) for pose in came]))
+    aim = way.aim(here, np.array([(pose.x_m, pose.y_m) for pose in driven]))
     assert aim is not None
     assert math.degrees(math.atan2(aim[1], aim[0])) < -80
     assert way.path[-1, 1] < -1
@@ -82,14 +82,14 @@ def test_where_the_way_forks_it_goes_on_as_it_began() -> None:
     left, right = (np.vstack([stem, np.stack([np.full(40, 1.0), side * FAR[:40]], 1)]) for side in (1, -1))
     poses = [Pose(0.02 * step) for step in range(20)]
     end_s = seen(way, poses, left)
-    came = np.array([(pose.x_m, pose.y_m) for pose in poses])
+    driven = np.array([(pose.x_m, pose.y_m) for pose in poses])
     here = poses[-1]
-    assert way.aim(here, came) is not None
+    assert way.aim(here, driven) is not None
     assert way.path[-1, 1] > 0.3
     turned = Pose(here.x_m, 0.0, -0.6)
     for step in range(6):
         way.add(*look(turned, right), VIEW, turned, end_s + step / 10)
-    assert way.aim(here, came) is not None
+    assert way.aim(here, driven) is not None
     assert way.path[-1, 1] > 0.3
 
 
@@ -129,10 +129,10 @@ def test_a_rest_of_the_way_at_its_feet_does_not_hide_the_next() -> None:
 
 def test_of_two_pieces_it_goes_on_with_the_one_that_it_went_to_though_the_other_grows() -> None:
     way = strip((-1, -0.2, 1.5, 0.2))
-    came = np.stack([BACK, np.zeros(len(BACK))], 1)
-    assert way.aim(Pose(), came) is not None
+    driven = np.stack([BACK, np.zeros(len(BACK))], 1)
+    assert way.aim(Pose(), driven) is not None
     _lay(way, (0.3, 0.6, 1.5, 3))
-    assert way.aim(Pose(), came) is not None
+    assert way.aim(Pose(), driven) is not None
     assert way.path[-1] == pytest.approx((1.4, 0), abs=0.3)
 
 
@@ -156,8 +156,8 @@ def test_standing_still_it_knows_the_way_before_it() -> None:
     way, stood = Way(), Pose(0.9)
     end_s = seen(way, [*(Pose(0.03 * step) for step in range(30)), *[stood] * 30], BEND[:30])
     assert end_s > 5
-    came = np.vstack([np.stack([np.arange(0, 0.9, 0.09), np.zeros(10)], 1), np.tile((0.9, 0.0), (10, 1))])
-    aim = way.aim(stood, came)
+    driven = np.vstack([np.stack([np.arange(0, 0.9, 0.09), np.zeros(10)], 1), np.tile((0.9, 0.0), (10, 1))])
+    aim = way.aim(stood, driven)
     assert aim is not None
     assert 0.3 < aim[0] < 0.8
 
