@@ -79,6 +79,13 @@ class Explorer:
     ) -> tuple[float, float] | None:
         return self._frontiers.best(grid, pose, trail.travel_rad(pose), trail.visited(time_s)[:, :2], steer)
 
+    def correct(self, by: Pose) -> None:
+        """What was at a place of the map is at `by.to_world(place)` now."""
+        if self._aim is not None:
+            route, until_s = self._aim
+            ((x, y),) = by.to_world(np.array([route.goal])).tolist()
+            self._aim = Route((x, y), self._radius_m), until_s
+
     def rests(self, time_s: float) -> bool:
         """True so soon after an aim, or after none was found, that it is left to the network."""
         return time_s <= self._rests_until

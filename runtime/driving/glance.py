@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..mapping.geometry import Pose
 from ..results import Drive
 
 
@@ -64,6 +65,10 @@ class Glance:
     def leave(self, time_s: float) -> None:
         """Say that a way is known, or that the robot does something else now."""
         self._known_s, self._sides = time_s, []
+
+    def correct(self, by: Pose) -> None:
+        """What was at a place of the map is at `by.to_world(place)` now."""
+        self._from_rad += by.yaw_rad
 
     def side(
         self, yaw_rad: float, went_rad: float, open_m: float, first: Callable[[], float], time_s: float

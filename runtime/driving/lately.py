@@ -48,6 +48,11 @@ class Lately:
         self._before = grid.around(pose, WINDOW_M)
         return kept
 
+    def correct(self, by: Pose) -> None:
+        """What was at a place of the map is at `by.to_world(place)` now; the next look has none before it."""
+        self._looks = deque((then, by.to_world(points)) for then, points in self._looks)
+        self._before = None
+
     def _came(self, grid: OccupancyGrid, points: Points, kept: Points) -> NDArray[np.bool_]:
         """(n,) True where one of the points was floor on `grid`, and nothing known stood beside it."""
         cv2, last = self._cv2, np.array(grid.log_odds.shape) - 1

@@ -70,6 +70,7 @@ class Pilot:
         self._explorer = Explorer(robot.radius_m)
         self.way, self._glance = Way(), Glance()
         self._back_to: float | None = None
+        self._corrections = len(mapper.corrections)
         self._last: tuple[Command | None, float] = (None, 0.0)
         self._ignored_until = self._leaving_until = -math.inf
 
@@ -104,6 +105,7 @@ class Pilot:
         return command
 
     def _choose(self, drive: Drive, time_s: float) -> Command | Stop:
+        self._correct()
         pose, grid, route, options = self.mapper.pose, self.mapper.grid, self.route, self.options
         stood = self._lately.add(grid, self.mapper.stands, pose, time_s)
         if not self._glance.looking:  # where it looks to is not how it came
@@ -140,6 +142,15 @@ class Pilot:
             self._leaving_until = time_s + self.options.leave_s
         share = (1 - drive.collision_probability) / (1 - options.slow_from)
         return Command(chosen.steer, chosen.speed * min(1.0, max(options.slowest, share)))
+
+    def _correct(self) -> None:
+        """Move what is remembered along with the map."""
+        for by in self.mapper.corrections[self._corrections :]:
+            for memory in (self._trail, self._lately, self._explorer, self.way, self._glance):
+                memory.correct(by)
+            if self._back_to is not None:
+                self._back_to += by.yaw_rad
+        self._corrections = len(self.mapper.corrections)
 
     def _by_worth(self, worth: Worth, pose: Pose) -> tuple[float, Wanted]:
         """The bearing along which the floor is worth more, and what is wanted then."""

@@ -50,6 +50,10 @@ class Trail:
         while len(self._poses) > SPARSE and time_s - self._poses[SPARSE - 1][0] > self.options.kept_s:
             del self._poses[:SPARSE]
 
+    def correct(self, by: Pose) -> None:
+        """What was at a place of the map is at `by.to_world(place)` now."""
+        self._poses = [(then, by.then(pose)) for then, pose in self._poses]
+
     def visited(self, time_s: float) -> NDArray[np.float64]:
         """(n, 3) x, y and heading of where it was."""
         return self._from(time_s - self.options.memory_s, time_s)

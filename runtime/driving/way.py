@@ -78,6 +78,18 @@ class Way:
         self._evidence += self._laid(way, free_space, view, pose)
         np.clip(self._evidence, options.least, options.most, out=self._evidence)
 
+    def correct(self, by: Pose) -> None:
+        """What was at a place of the map is at `by.to_world(place)` now."""
+        step, (row, column), back = self.options.cell_m, self._corner, by.inverse()
+        cos, sin = math.cos(back.yaw_rad), math.sin(back.yaw_rad)
+        to_map = np.array([[step, 0, (column + 0.5) * step], [0, step, (row + 0.5) * step], [0, 0, 1]])
+        to_before = np.array([[cos, -sin, back.x_m], [sin, cos, back.y_m], [0, 0, 1]])
+        to_cell = (np.linalg.inv(to_map) @ to_before @ to_map)[:2]
+        how = self._cv2.INTER_LINEAR | self._cv2.WARP_INVERSE_MAP
+        self._evidence = self._cv2.warpAffine(self._evidence, to_cell, (self._size, self._size), flags=how)
+        if self._end is not None:
+            self._end = by.to_world(self._end[0][None])[0], self._end[1]
+
     def aim(self, pose: Pose, driven: Points) -> tuple[float, float] | None:
         """The point to steer to, in the robot's frame; None where nothing is known. `driven` (n, 2): where it was."""
         options, step = self.options, self.options.cell_m

@@ -23,7 +23,9 @@ class LoopOptions:
     """A node of the graph comes after `node_m` or `node_rad`; a search after `search_m`, for a place that was left at
     least `away_m` of way ago. A patch is what was seen from the last `lately_m` of way, and that which it is laid over
     from `lately_m` before and after the old node. `agreeing` searches in a row must tell the same shift within
-    `agree_m` and `agree_rad` before it is believed.
+    `agree_m` and `agree_rad` before it is believed. A search is off by `sigma_m` and `sigma_rad` (standard
+    deviations); within `apart_m` of way of the last closure it takes a shift beyond twice that for another, since each
+    makes the next one dearer.
     """
 
     node_m: float = 0.25
@@ -34,6 +36,7 @@ class LoopOptions:
     agreeing: int = 2
     agree_m: float = 0.25
     agree_rad: float = 0.06
+    apart_m: float = 10.0
     sigma_m: float = 0.06
     sigma_rad: float = 0.02
     places: PlaceOptions = field(default_factory=PlaceOptions)
@@ -64,6 +67,7 @@ class Loops:
         self._way: list[float] = [0.0]
         self._here_m = 0.0
         self._searched_m = 0.0
+        self._closed_m = -math.inf
         self._search: Generator[None, None, Closure | None] | None = None
         self._found: list[Closure] = []
 
@@ -140,7 +144,11 @@ class Loops:
         if len(self._found) < options.agreeing:
             return False
         self._found = []
+        small = math.hypot(shift.x_m, shift.y_m) < 2 * options.sigma_m and abs(shift.yaw_rad) < 2 * options.sigma_rad
+        if small and self._way[closure.second] - self._closed_m < options.apart_m:
+            return False
         if self.graph.close(closure):
+            self._closed_m = self._way[closure.second]
             log.info("loop closed: pose %d is seen from pose %d", closure.first, closure.second)
             return True
         self.refused += 1

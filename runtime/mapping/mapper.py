@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
@@ -49,6 +50,10 @@ class MapperOptions:
     loops: LoopOptions | None = field(default_factory=LoopOptions)
 
 
+AGREES_M = 1e-6
+"""Rounding puts a node off by less."""
+
+
 class Mapper:
     """Builds `grid` and `trajectory` (a pose a frame). Frames of any one size; another size starts odometry anew.
 
@@ -56,6 +61,10 @@ class Mapper:
     `edge`, where that ends, and `stands` (n, 2), what stands near, in the robot's frame. `lost` counts the frames whose
     visual motion is unknown, `bridged` those of them for which wheels told it. For the others the last motion is taken
     to go on, and after `bridge_frames` of them the robot to stand; they add nothing to the grid.
+
+    A closed loop moves what was seen. Until the grid is built anew from it, `grid`, `pose` and `path` stay those of the
+    map before, which goes on to grow; then all three change at once, by one more of `corrections`: what is near the
+    robot, and was at a place of the map before, is at `correction.to_world(place)` from then on.
     """
 
     def __init__(self, geometry: CameraGeometry, options: MapperOptions = MapperOptions()) -> None:
@@ -75,7 +84,11 @@ class Mapper:
         self._frames: list[tuple[int, Pose]] = []  # a node and the pose in its frame
         self._blind = 0
         self._since_scan = (math.inf, math.inf, 0)
-        self._rebuilding: Generator[None, None, OccupancyGrid] | None = None
+        self.corrections: list[Pose] = []
+        self._rebuilding: Generator[None, None, None] | None = None
+        self._outdated = False
+        self._placed: NDArray[np.float64] = self.loops.graph.poses  # of each node, as its scans are on the grid
+        self._held = Pose()  # the graph's frame in the grid's, around the robot
         self._odometry: Odometry | None = None
         self._frame_hw = (0, 0)
 
@@ -104,6 +117,11 @@ class Mapper:
     @property
     def pose(self) -> Pose:
         """Where the robot is now."""
+        return self._held.then(self._believed)
+
+    @property
+    def _believed(self) -> Pose:
+        """Where it is by the graph."""
         if not self._frames:
             return Pose()
         node, offset = self._frames[-1]
@@ -111,9 +129,9 @@ class Mapper:
 
     @property
     def path(self) -> Points:
-        """Where it has been, (n, 2): the nodes of the graph, as they are believed now, and where it is."""
+        """Where it has been, (n, 2): the nodes of the graph, as they are on the grid, and where it is."""
         pose = self.pose
-        return np.vstack([self.loops.graph.poses[:, :2], (pose.x_m, pose.y_m)])
+        return np.vstack([self._placed[:, :2], (pose.x_m, pose.y_m)])
 
     def update(self, frame: Frame, drive: Drive, wheels: Motion | None = None) -> Pose:
         """Add a frame and what the network said about this same frame; the robot's pose at its capture.
@@ -127,20 +145,23 @@ class Mapper:
         seen = self._move(frame.image, drive.free_space, edge, wheels)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
+        self._place()
         self.stands = edge.stands(view, self.options.stands_m)
         self.edge, self.view, self.drive = edge, view, drive
         if not self.motion.lost:
             self._scan(edge, view)
+        here = self.pose
         if self.loops.step():
-            self._rebuilding = self._rebuild()
-        if self._rebuilding is not None:
-            self._advance_rebuild()
+            self._held = here.then(self._believed.inverse())
+            self._outdated = True
+        self._keep_up()
         return self.pose
 
     def finish(self) -> None:
         """End what is under way, so that `grid` agrees with `trajectory`."""
-        while self._rebuilding is not None:
-            self._advance_rebuild()
+        while self._rebuilding is not None or self._off_m() > AGREES_M:
+            self._rebuilding = self._rebuilding or self._rebuild()
+            self._keep_up()
 
     def image(self, size: int) -> Image:
         """The map with the path and the robot, `size` x `size` x 3 uint8 BGR; see `draw_map`."""
@@ -175,24 +196,42 @@ class Mapper:
             return
         self._since_scan = (0.0, 0.0, 0)
         self.loops.scans.append(Scan(*self._frames[-1], edge, view))
-        if self._rebuilding is None:
-            self.grid.insert(self.pose, edge, view)
+        self.grid.insert(self.pose, edge, view)
 
-    def _rebuild(self) -> Generator[None, None, OccupancyGrid]:
+    def _place(self) -> None:
+        """Put the newest node on the grid."""
+        if len(self.loops.graph) > len(self._placed):
+            node = self._held.then(self.loops.graph.pose(-1))
+            self._placed = np.vstack([self._placed, (node.x_m, node.y_m, node.yaw_rad)])
+
+    def _off_m(self) -> float:
+        """How far, at most, what was seen a metre from a node is on the grid from where the graph has it."""
+        off = self.loops.graph.poses - self._placed
+        turned = np.remainder(off[:, 2] + math.pi, math.tau) - math.pi
+        return float((np.hypot(off[:, 0], off[:, 1]) + np.abs(turned)).max())
+
+    def _keep_up(self) -> None:
+        """Go on with building the grid anew; begin, where loops were closed that move something on it."""
+        if self._rebuilding is None and self._outdated:
+            self._outdated = False
+            if self._off_m() > self.options.grid.resolution_m:
+                self._rebuilding = self._rebuild()
+        if self._rebuilding is not None and next(self._rebuilding, True):
+            self._rebuilding = None
+
+    def _rebuild(self) -> Generator[None, None, None]:
         """The grid anew from all scans, a few a frame; those that come meanwhile included."""
-        grid = OccupancyGrid(self.options.grid)
+        graph, grid = self.loops.graph, OccupancyGrid(self.options.grid)
+        placed: list[NDArray[np.float64]] = []
         for number, scan in enumerate(self.loops.scans, 1):
-            grid.insert(self.loops.graph.pose(scan.node).then(scan.offset), scan.edge, scan.view)
+            placed.extend(graph.poses[len(placed) : scan.node + 1])
+            grid.insert(graph.pose(scan.node).then(scan.offset), scan.edge, scan.view)
             if number % self.options.rebuild_scans == 0:
                 yield
-        return grid
-
-    def _advance_rebuild(self) -> None:
-        assert self._rebuilding is not None
-        try:
-            next(self._rebuilding)
-        except StopIteration as ended:
-            self.grid, self._rebuilding = ended.value, None
+        placed.extend(graph.poses[len(placed) :])
+        self.grid, self._placed = grid, np.array(placed)
+        self.corrections.append(self._held.inverse())
+        self._held = Pose()
 
     def _move(self, image: Image, free_space: Floats, edge: FloorEdge, wheels: Motion | None) -> Motion:
         cv2 = self._cv2

@@ -18,14 +18,21 @@ from numpy.typing import NDArray
 from .geometry import Pose
 
 Array = NDArray[np.float64]
+Ends = NDArray[np.intp]
 
 CHI2_3 = 16.27
 """A thousandth of true closures lies beyond: the chi-squared distribution of three degrees of freedom at 0.999."""
 
+SETTLED = 1e-6
+"""The least squares are solved where no step changes by more, in metres and radians."""
+
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """Pose `second` was seen to lie at `pose` in the frame of pose `first`, with these standard deviations."""
+    """Pose `second` was seen to lie at `pose` in the frame of pose `first`, with these standard deviations.
+
+    That along x and y is one, so that the variance is the same along any axes.
+    """
 
     first: int
     second: int
@@ -47,8 +54,8 @@ class PoseGraph:
 
     def __init__(self) -> None:
         self.closures: list[Closure] = []
-        self._measured: list[tuple[float, float, float]] = []
-        self._variance: list[tuple[float, float, float]] = []
+        self._measured: Array = np.zeros((0, 3))
+        self._variance: Array = np.zeros((0, 2))
         self._steps: Array = np.zeros((0, 3))
         self.poses: Array = np.zeros((1, 3))
 
@@ -61,75 +68,149 @@ class PoseGraph:
 
     def unclosed(self, index: int) -> Pose:
         """A pose as the measured steps alone have it."""
-        return Pose(*compose(np.array(self._measured[:index]))[-1].tolist()) if index else Pose()
+        return Pose(*compose(self._measured[:index])[-1].tolist()) if index else Pose()
 
     def add(self, step: Pose, variance_m2: float, variance_rad2: float) -> None:
         """A pose after the last one, with the variances of the step that leads to it."""
         row = (step.x_m, step.y_m, step.yaw_rad)
-        self._measured.append(row)
-        self._variance.append((variance_m2, variance_m2, variance_rad2))
+        self._measured = np.vstack([self._measured, row])
+        self._variance = np.vstack([self._variance, (variance_m2, variance_rad2)])
         self._steps = np.vstack([self._steps, row])
         last = self.pose(-1).then(step)
         self.poses = np.vstack([self.poses, (last.x_m, last.y_m, last.yaw_rad)])
 
     def covariance(self, first: int, second: int) -> Array:
         """Covariance (3, 3) of pose `second` in the frame of pose `first`, with what the closures so far tell."""
-        variance = np.array(self._variance).ravel()
-        new = self._jacobian(first, second, self._steps)
-        spread = new * variance
-        prior = spread @ new.T
+        cos, sin = math.cos(self.poses[first, 2]), math.sin(self.poses[first, 2])
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        return np.asarray(turn @ self._covariance(first, second) @ turn.T)
+
+    def _covariance(self, first: int, second: int) -> Array:
+        """The same along the axes of pose 0."""
+        chain = Chain(self._steps, self._variance)
+        new = np.array([[first, second]])
+        prior = chain.covariance(new, new)
         if not self.closures:
-            return np.asarray(prior)
-        jacobian = np.vstack([self._jacobian(c.first, c.second, self._steps) for c in self.closures])
-        system = (jacobian * variance) @ jacobian.T + np.diag(np.concatenate([c.variance for c in self.closures]))
-        cross = spread @ jacobian.T
+            return prior
+        ends = _ends(self.closures)
+        system = chain.covariance(ends, ends) + _noise(self.closures)
+        cross = chain.covariance(new, ends)
         return np.asarray(prior - cross @ np.linalg.solve(system, cross.T))
 
     def close(self, closure: Closure) -> bool:
         """Take a closure in and move the poses; False, and nothing is moved, when it contradicts what is known."""
-        error = self._error(closure, self._steps)
-        expected = self.covariance(closure.first, closure.second) + np.diag(closure.variance)
+        error = _errors([closure], Chain(self._steps, self._variance))[0]
+        expected = self._covariance(closure.first, closure.second) + np.diag(closure.variance)
         if float(error @ np.linalg.solve(expected, error)) > CHI2_3:
             return False
-        steps = self._solve([*self.closures, closure])
-        if any(float((self._error(c, steps) ** 2 / c.variance).sum()) > CHI2_3 for c in [*self.closures, closure]):
+        closures = [*self.closures, closure]
+        steps = self._solve(closures)
+        chain = Chain(steps, self._variance)
+        variance = np.array([c.variance for c in closures])
+        if float((_errors(closures, chain) ** 2 / variance).sum(1).max()) > CHI2_3:
             return False
-        self.closures.append(closure)
-        self._steps = steps
-        self.poses = np.vstack([np.zeros(3), compose(steps)])
+        self.closures, self._steps, self.poses = closures, steps, chain.poses
         return True
 
     def _solve(self, closures: Sequence[Closure], iterations: int = 6) -> Array:
         """The most probable steps (n, 3) under the measured ones and the closures."""
-        measured, variance = np.array(self._measured), np.array(self._variance).ravel()
-        noise = np.diag(np.concatenate([c.variance for c in closures]))
-        steps = self._steps
+        ends, noise, steps = _ends(closures), _noise(closures), self._steps
         for _ in range(iterations):
-            jacobian = np.vstack([self._jacobian(c.first, c.second, steps) for c in closures])
-            error = np.concatenate([self._error(c, steps) for c in closures])
-            back = (measured - steps).ravel()
-            spread = variance[:, None] * jacobian.T
-            gain = np.linalg.solve(jacobian @ spread + noise, error - jacobian @ back)
-            steps = steps + (back + spread @ gain).reshape(-1, 3)
+            chain = Chain(steps, self._variance)
+            back = self._measured - steps
+            off = _errors(closures, chain) - chain.moved(ends, back)
+            pull: Array = np.asarray(np.linalg.solve(chain.covariance(ends, ends) + noise, off.ravel()))
+            change: Array = back + chain.shares(ends, pull.reshape(-1, 3))
+            steps = steps + change
+            if np.abs(change).max() < SETTLED:
+                break
         return steps
 
-    def _error(self, closure: Closure, steps: Array) -> Array:
-        error: Array = closure.measured - compose(steps[closure.first : closure.second])[-1]
-        error[2] = math.remainder(error[2], 2 * math.pi)
-        return error
 
-    def _jacobian(self, first: int, second: int, steps: Array) -> Array:
-        """d(pose `second` in the frame of `first`) / d(all steps), (3, 3 n)."""
-        between = compose(steps[first:second])
-        heading = np.concatenate([[0.0], between[:-1, 2]])
-        cos, sin = np.cos(heading), np.sin(heading)
-        lever = between[-1, :2] - between[:, :2]
-        jacobian = np.zeros((3, len(steps), 3))
-        here = jacobian[:, first:second]
-        here[0] = np.stack([cos, -sin, -lever[:, 1]], axis=1)
-        here[1] = np.stack([sin, cos, lever[:, 0]], axis=1)
-        here[2, :, 2] = 1.0
-        return jacobian.reshape(3, -1)
+class Chain:
+    """Steps, and how the pose at one end of a stretch of them, in the frame of the other, depends on each.
+
+    With J, the derivative (3 m, 3 n) of m such poses by n steps, and V, the steps' variances, this gives J V Jᵀ, J x
+    and V Jᵀ y in O(n + m²), where J itself has 9 n m numbers: a step has one variance along x and y, so that with all
+    of it turned into the axes of pose 0 each entry is a sum over the steps of a stretch, with no factor that depends
+    on both. Stretches (m, 2) are the poses at which they begin and end; what is theirs is along the axes of pose 0.
+    """
+
+    def __init__(self, steps: Array, variance: Array) -> None:
+        """`steps` (n, 3), and their `variance` (n, 2): in square metres along x and y, in square radians."""
+        self.poses = np.vstack([np.zeros(3), compose(steps)])
+        self._variance = variance
+        self._after = self.poses[1:, :2]
+        metres, turn = variance.T
+        x, y = self._after.T
+        self._sums = _sums(np.stack([metres, turn, turn * x, turn * y, turn * x * x, turn * x * y, turn * y * y], 1))
+
+    def covariance(self, ends: Ends, others: Ends) -> Array:
+        """J V J'ᵀ (3 m, 3 k) of stretches (m, 2) and others (k, 2)."""
+        low = np.maximum(ends[:, None, 0], others[None, :, 0])
+        high = np.maximum(low, np.minimum(ends[:, None, 1], others[None, :, 1]))
+        metres, turn, x, y, xx, xy, yy = np.moveaxis(self._sums[high] - self._sums[low], -1, 0)
+        (ax, ay), (bx, by) = self.poses[ends[:, 1], :2].T[:, :, None], self.poses[others[:, 1], :2].T[:, None]
+        both = np.zeros((len(ends), len(others), 3, 3))
+        # A turn moves the far end at right angles to the way there: by (-dy, dx).
+        both[..., 0, 0] = metres + turn * ay * by - ay * y - by * y + yy
+        both[..., 0, 1] = -(turn * ay * bx - ay * x - bx * y + xy)
+        both[..., 1, 0] = -(turn * ax * by - ax * y - by * x + xy)
+        both[..., 1, 1] = metres + turn * ax * bx - ax * x - bx * x + xx
+        both[..., 0, 2], both[..., 1, 2] = -(turn * ay - y), turn * ax - x
+        both[..., 2, 0], both[..., 2, 1] = -(turn * by - y), turn * bx - x
+        both[..., 2, 2] = turn
+        return both.transpose(0, 2, 1, 3).reshape(3 * len(ends), 3 * len(others))
+
+    def moved(self, ends: Ends, change: Array) -> Array:
+        """J x (m, 3): how far a `change` (n, 3) of the steps moves the end of each stretch."""
+        turn = change[:, 2:]
+        sums = _sums(np.hstack([_turned(change[:, :2], self.poses[:-1, 2]), turn, turn * self._after]))
+        part = sums[ends[:, 1]] - sums[ends[:, 0]]
+        lever = part[:, 2:3] * self.poses[ends[:, 1], :2] - part[:, 3:]
+        return np.column_stack([part[:, 0] - lever[:, 1], part[:, 1] + lever[:, 0], part[:, 2]])
+
+    def shares(self, ends: Ends, pull: Array) -> Array:
+        """V Jᵀ y (n, 3): how each step gives way to a `pull` (m, 3) at the end of each stretch."""
+        x, y = self.poses[ends[:, 1], :2].T
+        parts = np.column_stack([pull[:, :2], x * pull[:, 1] - y * pull[:, 0] + pull[:, 2]])
+        at = np.zeros((len(self.poses), 3))
+        np.add.at(at, ends[:, 0], parts)
+        np.add.at(at, ends[:, 1], -parts)
+        force = at.cumsum(0)[:-1]
+        turn = force[:, 2] - (self._after[:, 0] * force[:, 1] - self._after[:, 1] * force[:, 0])
+        along = _turned(force[:, :2], -self.poses[:-1, 2])
+        return np.column_stack([self._variance[:, :1] * along, self._variance[:, 1] * turn])
+
+
+def _turned(points: Array, yaw: Array) -> Array:
+    """(n, 2) points, each turned by its `yaw` (n,)."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    x, y = points.T
+    return np.stack([cos * x - sin * y, sin * x + cos * y], 1)
+
+
+def _sums(values: Array) -> Array:
+    """(n + 1, ...) the sums of the first 0, 1, 2, ... of `values` (n, ...)."""
+    return np.vstack([np.zeros((1, values.shape[1])), values.cumsum(0)])
+
+
+def _ends(closures: Sequence[Closure]) -> Ends:
+    return np.array([(c.first, c.second) for c in closures], np.intp)
+
+
+def _noise(closures: Sequence[Closure]) -> Array:
+    return np.diag(np.concatenate([c.variance for c in closures]))
+
+
+def _errors(closures: Sequence[Closure], chain: Chain) -> Array:
+    """(m, 3) what each closure measured, less what the chain has, along the axes of pose 0."""
+    first, second = (chain.poses[ends] for ends in _ends(closures).T)
+    measured = np.array([c.measured for c in closures])
+    errors: Array = measured - (second - first)
+    errors[:, :2] = _turned(measured[:, :2], first[:, 2]) - (second - first)[:, :2]
+    errors[:, 2] = np.remainder(errors[:, 2] + math.pi, math.tau) - math.pi
+    return errors
 
 
 def compose(steps: Array) -> Array:

@@ -35,6 +35,7 @@ class Known:
     view: FloorView | None = None
     drive: Drive | None = None
     motion: Motion = field(default_factory=Motion)
+    corrections: list[Pose] = field(default_factory=list)
 
 
 @dataclass

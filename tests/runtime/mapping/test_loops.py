@@ -103,6 +103,23 @@ def test_a_loop_is_closed_and_the_drift_goes(hall):
     assert end_error_m(closed, poses) < 0.5 * end_error_m(plain, poses)
 
 
+def test_rounds_of_a_known_place_do_not_pile_up_closures(hall):
+    """Each makes the next one dearer; where the path is right as it is, one in ten metres keeps it so."""
+    poses = rounds(3)
+    loops = drive(hall, poses)
+    again_m = loops._here_m - USUAL.away_m
+    assert 1 <= len(loops.graph.closures) <= 1 + again_m / USUAL.apart_m
+    assert end_error_m(loops, poses) < 2 * USUAL.sigma_m
+
+
+def test_a_path_that_goes_off_is_put_right_within_the_next_ten_metres(hall):
+    poses = rounds(3)
+    loops = drive(hall, poses, yaw_error_rad=0.0012)
+    again_m = loops._here_m - USUAL.away_m
+    assert len(loops.graph.closures) > 1 + again_m / USUAL.apart_m
+    assert end_error_m(loops, poses) < 0.15
+
+
 def test_two_halls_that_look_alike_are_not_taken_for_one(hall):
     # The second hall is the first one's double, 20 m away, and the way to it is not seen.
     double = World(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helmsight.runtime.mapping.geometry import Pose
-from helmsight.runtime.mapping.posegraph import Closure, PoseGraph, compose
+from helmsight.runtime.mapping.posegraph import Chain, Closure, PoseGraph, compose
 
 SIDE = 8
 
@@ -29,6 +29,31 @@ def test_compose_is_one_pose_after_the_other():
         pose = pose.then(Pose(*step))
     assert compose(steps)[-1, :2] == pytest.approx([pose.x_m, pose.y_m])
     assert math.remainder(compose(steps)[-1, 2] - pose.yaw_rad, math.tau) == pytest.approx(0)
+
+
+def test_what_depends_on_the_steps_is_as_their_derivative_says():
+    random = np.random.default_rng(3)
+    steps = random.normal(0, 0.4, (9, 3))
+    variance = random.uniform(0.01, 0.1, (9, 2))
+    ends = np.array([(0, 9), (2, 6), (5, 8), (1, 3)])
+    chain = Chain(steps, variance)
+
+    def far_ends(steps):
+        """The last pose of each stretch from its first, along axes that do not move."""
+        found = []
+        for first, second in ends:
+            x, y, yaw = compose(steps[first:second])[-1]
+            cos, sin = np.cos(chain.poses[first, 2]), np.sin(chain.poses[first, 2])
+            found += [cos * x - sin * y, sin * x + cos * y, yaw]
+        return np.array(found)
+
+    tiny = np.eye(27).reshape(27, 9, 3) * 1e-6
+    jacobian = np.stack([(far_ends(steps + d) - far_ends(steps - d)) / 2e-6 for d in tiny], axis=1)
+    spread = np.diag(variance[:, [0, 0, 1]].ravel())
+    np.testing.assert_allclose(chain.covariance(ends, ends[:3]), jacobian @ spread @ jacobian[:9].T, atol=1e-8)
+    change, pull = random.normal(0, 1, (9, 3)), random.normal(0, 1, (4, 3))
+    np.testing.assert_allclose(chain.moved(ends, change).ravel(), jacobian @ change.ravel(), atol=1e-7)
+    np.testing.assert_allclose(chain.shares(ends, pull).ravel(), spread @ jacobian.T @ pull.ravel(), atol=1e-8)
 
 
 def test_a_closure_takes_the_drift_out_of_the_whole_path():
