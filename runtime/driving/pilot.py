@@ -150,6 +150,8 @@ class Pilot:
                 memory.correct(by)
             if self._back_to is not None:
                 self._back_to += by.yaw_rad
+            if self.route:
+                self.route.renew()
         self._corrections = len(self.mapper.corrections)
 
     def _by_worth(self, worth: Worth, pose: Pose) -> tuple[float, Wanted]:

@@ -60,6 +60,10 @@ class Route:
     def __str__(self) -> str:
         return f"{self.goal[0]:g},{self.goal[1]:g}"
 
+    def renew(self) -> None:
+        """Say that the map moved: its way is found anew at the next look. The goal is a place of the map as it is."""
+        self._field = None
+
     def reached(self, pose: Pose) -> bool:
         """True where the robot is at the goal."""
         return math.hypot(pose.x_m - self.goal[0], pose.y_m - self.goal[1]) < REACHED_M

@@ -80,11 +80,12 @@ class Way:
 
     def correct(self, by: Pose) -> None:
         """What was at a place of the map is at `by.to_world(place)` now."""
-        step, (row, column), back = self.options.cell_m, self._corner, by.inverse()
+        back, before, half = by.inverse(), self._to_map(), self._size // 2
+        ((row, column),) = np.floor(by.to_world(self._places(np.array([[half, half]])))[:, ::-1] / self.options.cell_m)
+        self._corner = int(row) - half, int(column) - half
         cos, sin = math.cos(back.yaw_rad), math.sin(back.yaw_rad)
-        to_map = np.array([[step, 0, (column + 0.5) * step], [0, step, (row + 0.5) * step], [0, 0, 1]])
         to_before = np.array([[cos, -sin, back.x_m], [sin, cos, back.y_m], [0, 0, 1]])
-        to_cell = (np.linalg.inv(to_map) @ to_before @ to_map)[:2]
+        to_cell = (np.linalg.inv(before) @ to_before @ self._to_map())[:2]
         how = self._cv2.INTER_LINEAR | self._cv2.WARP_INVERSE_MAP
         self._evidence = self._cv2.warpAffine(self._evidence, to_cell, (self._size, self._size), flags=how)
         if self._end is not None:
@@ -164,17 +165,15 @@ class Way:
 
     def _laid(self, way: Floats, free_space: Floats, view: FloorView, pose: Pose) -> Floats:
         """The log-odds that a look adds to each cell."""
-        cv2, options, step = self._cv2, self.options, self.options.cell_m
+        cv2, options = self._cv2, self.options
         height, _ = view.raster_hw
         depth = view.row_depth_m(np.arange(height, dtype=np.float64))
         sure = np.where(depth < options.range_m, np.minimum(1, options.sure_m / np.maximum(depth, 0.1)), 0)
         change = ((2 * way - 1) * (free_space > 0.5) * (options.gain * sure[:, None])).astype(np.float32)
-        row, column = self._corner
-        to_map = np.array([[step, 0, (column + 0.5) * step], [0, step, (row + 0.5) * step], [0, 0, 1]])
         cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
         back = pose.inverse()
         to_robot = np.array([[cos, sin, back.x_m], [-sin, cos, back.y_m], [0, 0, 1]])
-        to_pixel = view.floor_to_image @ to_robot @ to_map
+        to_pixel = view.floor_to_image @ to_robot @ self._to_map()
         size = (self._size, self._size)
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         laid: Floats = cv2.warpPerspective(change, to_pixel, size, flags=how)
@@ -182,6 +181,11 @@ class Way:
         # A homography mirrors what lies behind the camera into the picture.
         laid[to_pixel[2, 0] * along + to_pixel[2, 1] * along[:, None] + to_pixel[2, 2] <= 0] = 0
         return laid
+
+    def _to_map(self) -> Floats:
+        """(3, 3) from the column and the row of a cell to x and y of its middle."""
+        step, (row, column) = self.options.cell_m, self._corner
+        return np.array([[step, 0, (column + 0.5) * step], [0, step, (row + 0.5) * step], [0, 0, 1]])
 
     def _move(self, pose: Pose) -> None:
         """Keep the robot in the middle: what gets out of the square is forgotten."""

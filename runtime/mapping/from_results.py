@@ -6,8 +6,6 @@ import logging
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..lens import Straightener
 from ..results import Drive, Result
 from ..sources import CameraGeometry
@@ -67,7 +65,7 @@ class ResultMapper:
             lost=mapper.lost,
             bridged=mapper.bridged,
             skipped=self.skipped,
-            way_m=float(np.hypot(*np.diff(mapper.path, axis=0).T).sum()),
+            way_m=mapper.loops.way_m,
             loops=len(mapper.loops.graph.closures),
             pitch_off_deg=self._pitch_off_deg,
         )

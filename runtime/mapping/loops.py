@@ -21,17 +21,19 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
     """A node of the graph comes after `node_m` or `node_rad`; a search after `search_m`, for a place that was left at
-    least `away_m` of way ago. A patch is what was seen from the last `lately_m` of way, and that which it is laid over
-    from `lately_m` before and after the old node. `agreeing` searches in a row must tell the same shift within
-    `agree_m` and `agree_rad` before it is believed. A search is off by `sigma_m` and `sigma_rad` (standard
-    deviations); within `apart_m` of way of the last closure it takes a shift beyond twice that for another, since each
-    makes the next one dearer.
+    least `away_m` of way ago: the oldest within `near_m` and `near_rad`, else the nearest. A patch is what was seen
+    from the last `lately_m` of way, and that which it is laid over from `lately_m` before and after the old node.
+    `agreeing` searches in a row must tell the same shift within `agree_m` and `agree_rad` before it is believed. A
+    search is off by `sigma_m` and `sigma_rad` (standard deviations); within `apart_m` of way of the last closure
+    another is accepted only if it moves the robot by more than twice that, since each makes the next one dearer.
     """
 
     node_m: float = 0.25
     node_rad: float = 0.3
     search_m: float = 0.5
     away_m: float = 10.0
+    near_m: float = 0.5
+    near_rad: float = 0.5
     lately_m: float = 4.0
     agreeing: int = 2
     agree_m: float = 0.25
@@ -70,6 +72,11 @@ class Loops:
         self._closed_m = -math.inf
         self._search: Generator[None, None, Closure | None] | None = None
         self._found: list[Closure] = []
+
+    @property
+    def way_m(self) -> float:
+        """Metres that the robot has driven, by odometry."""
+        return self._here_m
 
     def advance(self, motion: Pose, variance_m2: float, variance_rad2: float) -> tuple[int, Pose]:
         """Go on by `motion`; the node that the robot is at now and its pose in that node's frame."""
@@ -110,7 +117,10 @@ class Loops:
             return None
         places, here = options.places, self.graph.poses[newest]
         distance = np.hypot(*(self.graph.poses[:old, :2] - here[:2]).T)
-        first = int(distance.argmin())
+        # The oldest of the near ones: else each round would be laid over the one before, whose errors add up.
+        turned = np.remainder(self.graph.poses[:old, 2] - here[2] + math.pi, math.tau) - math.pi
+        near = (distance < options.near_m) & (np.abs(turned) < options.near_rad)
+        first = int(near.argmax()) if near.any() else int(distance.argmin())
         if distance[first] > places.reach_m:
             return None
         yield

@@ -7,19 +7,18 @@ it knows; then path and grid are made to agree with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...devices.errors import need
 from ..results import Drive, Floats, Frame, Image
 from ..sources import CameraGeometry
 from .geometry import FloorView, Points, Pose
 from .grid import FloorEdge, GridOptions, OccupancyGrid, floor_edge
+from .gridframe import GridFrame
 from .loops import LoopOptions, Loops, Scan
 from .mapfile import save_map
 from .motion import Motion, fuse, path_variance
@@ -43,6 +42,7 @@ class MapperOptions:
     scan_frames: int = 10
     bridge_frames: int = 10
     rebuild_scans: int = 2
+    rebuild_m: float = 0.2
     stands_m: float = 1.2
     odometry: OdometryOptions = field(default_factory=OdometryOptions)
     pitch: PitchOptions = field(default_factory=PitchOptions)
@@ -62,16 +62,16 @@ class Mapper:
     visual motion is unknown, `bridged` those of them for which wheels told it. For the others the last motion is taken
     to go on, and after `bridge_frames` of them the robot to stand; they add nothing to the grid.
 
-    A closed loop moves what was seen. Until the grid is built anew from it, `grid`, `pose` and `path` stay those of the
-    map before, which goes on to grow; then all three change at once, by one more of `corrections`: what is near the
-    robot, and was at a place of the map before, is at `correction.to_world(place)` from then on.
+    A closed loop moves `trajectory` at once, and the robot to where it has come back to on the grid. Where something is
+    off there by more than `rebuild_m`, the grid is built anew, `rebuild_scans` looks a frame. Until then the one before
+    is in use and goes on to grow; then `grid`, `pose` and `path` change together. `corrections` are all these moves of
+    the robot: what was near it at a place of the map before is at `correction.to_world(place)` from then on.
     """
 
     def __init__(self, geometry: CameraGeometry, options: MapperOptions = MapperOptions()) -> None:
         self._cv2: Any = need("cv2", "cpu")
         self.geometry = geometry
         self.options = options
-        self.grid = OccupancyGrid(options.grid)
         self.motion = Motion()
         self.pitch = PitchFilter(options.pitch)
         self.stands: Points = np.empty((0, 2))
@@ -85,12 +85,21 @@ class Mapper:
         self._blind = 0
         self._since_scan = (math.inf, math.inf, 0)
         self.corrections: list[Pose] = []
-        self._rebuilding: Generator[None, None, None] | None = None
-        self._outdated = False
-        self._placed: NDArray[np.float64] = self.loops.graph.poses  # of each node, as its scans are on the grid
-        self._held = Pose()  # the graph's frame in the grid's, around the robot
+        self._drawn = self._blank()
+        self._next: GridFrame | None = None
+        self._copied = 0  # of the scans, to the next one
         self._odometry: Odometry | None = None
         self._frame_hw = (0, 0)
+
+    @property
+    def grid(self) -> OccupancyGrid:
+        """The map in use."""
+        return self._drawn.grid
+
+    @property
+    def _drawings(self) -> list[GridFrame]:
+        """The map in use, and the one that is built anew."""
+        return [self._drawn] if self._next is None else [self._drawn, self._next]
 
     @property
     def trajectory(self) -> list[Pose]:
@@ -117,7 +126,7 @@ class Mapper:
     @property
     def pose(self) -> Pose:
         """Where the robot is now."""
-        return self._held.then(self._believed)
+        return self._drawn.held.then(self._believed)
 
     @property
     def _believed(self) -> Pose:
@@ -131,7 +140,7 @@ class Mapper:
     def path(self) -> Points:
         """Where it has been, (n, 2): the nodes of the graph, as they are on the grid, and where it is."""
         pose = self.pose
-        return np.vstack([self._placed[:, :2], (pose.x_m, pose.y_m)])
+        return np.vstack([self._drawn.poses[:, :2], (pose.x_m, pose.y_m)])
 
     def update(self, frame: Frame, drive: Drive, wheels: Motion | None = None) -> Pose:
         """Add a frame and what the network said about this same frame; the robot's pose at its capture.
@@ -145,23 +154,29 @@ class Mapper:
         seen = self._move(frame.image, drive.free_space, edge, wheels)
         self.motion, variance = self._settle(seen, wheels)
         self._frames.append(self.loops.advance(self.motion.pose, *variance))
-        self._place()
+        grew = False
+        for drawn in self._drawings:
+            grew = drawn.grow()
         self.stands = edge.stands(view, self.options.stands_m)
         self.edge, self.view, self.drive = edge, view, drive
         if not self.motion.lost:
             self._scan(edge, view)
-        here = self.pose
-        if self.loops.step():
-            self._held = here.then(self._believed.inverse())
-            self._outdated = True
-        self._keep_up()
+        here, closed = self.pose, self.loops.step()
+        if closed:
+            for drawn in self._drawings:
+                drawn.localise(self.loops.graph.closures[-1].first)
+            self.corrections.append(self.pose.then(here.inverse()))
+        self._keep_up(closed or grew)
         return self.pose
 
     def finish(self) -> None:
-        """End what is under way, so that `grid` agrees with `trajectory`."""
-        while self._rebuilding is not None or self._off_m() > AGREES_M:
-            self._rebuilding = self._rebuilding or self._rebuild()
-            self._keep_up()
+        """Make `grid`, `pose` and `path` agree with `trajectory`, at once."""
+        self._next = None
+        if self._drawn.off_m() > AGREES_M:
+            anew = self._blank()
+            for scan in self.loops.scans:
+                anew.insert(scan)
+            self._take(anew)
 
     def image(self, size: int) -> Image:
         """The map with the path and the robot, `size` x `size` x 3 uint8 BGR; see `draw_map`."""
@@ -198,40 +213,26 @@ class Mapper:
         self.loops.scans.append(Scan(*self._frames[-1], edge, view))
         self.grid.insert(self.pose, edge, view)
 
-    def _place(self) -> None:
-        """Put the newest node on the grid."""
-        if len(self.loops.graph) > len(self._placed):
-            node = self._held.then(self.loops.graph.pose(-1))
-            self._placed = np.vstack([self._placed, (node.x_m, node.y_m, node.yaw_rad)])
+    def _keep_up(self, changed: bool) -> None:
+        """Go on with building the grid anew; begin, where something on it is off by too much."""
+        if self._next is None and changed and self._drawn.off_m() > self.options.rebuild_m:
+            self._next, self._copied = self._blank(), 0
+        if self._next is None:
+            return
+        scans = self.loops.scans[self._copied : self._copied + self.options.rebuild_scans]
+        for scan in scans:
+            self._next.insert(scan)
+        self._copied += len(scans)
+        if self._copied == len(self.loops.scans):
+            self._take(self._next)
 
-    def _off_m(self) -> float:
-        """How far, at most, what was seen a metre from a node is on the grid from where the graph has it."""
-        off = self.loops.graph.poses - self._placed
-        turned = np.remainder(off[:, 2] + math.pi, math.tau) - math.pi
-        return float((np.hypot(off[:, 0], off[:, 1]) + np.abs(turned)).max())
+    def _blank(self) -> GridFrame:
+        return GridFrame(OccupancyGrid(self.options.grid), self.loops.graph)
 
-    def _keep_up(self) -> None:
-        """Go on with building the grid anew; begin, where loops were closed that move something on it."""
-        if self._rebuilding is None and self._outdated:
-            self._outdated = False
-            if self._off_m() > self.options.grid.resolution_m:
-                self._rebuilding = self._rebuild()
-        if self._rebuilding is not None and next(self._rebuilding, True):
-            self._rebuilding = None
-
-    def _rebuild(self) -> Generator[None, None, None]:
-        """The grid anew from all scans, a few a frame; those that come meanwhile included."""
-        graph, grid = self.loops.graph, OccupancyGrid(self.options.grid)
-        placed: list[NDArray[np.float64]] = []
-        for number, scan in enumerate(self.loops.scans, 1):
-            placed.extend(graph.poses[len(placed) : scan.node + 1])
-            grid.insert(graph.pose(scan.node).then(scan.offset), scan.edge, scan.view)
-            if number % self.options.rebuild_scans == 0:
-                yield
-        placed.extend(graph.poses[len(placed) :])
-        self.grid, self._placed = grid, np.array(placed)
-        self.corrections.append(self._held.inverse())
-        self._held = Pose()
+    def _take(self, drawn: GridFrame) -> None:
+        """Use this one from now on."""
+        self.corrections.append(drawn.held.then(self._drawn.held.inverse()))
+        self._drawn, self._next = drawn, None
 
     def _move(self, image: Image, free_space: Floats, edge: FloorEdge, wheels: Motion | None) -> Motion:
         cv2 = self._cv2

@@ -19,7 +19,7 @@ MARGIN_M = 0.3
 ROBOT_BGR = (40, 60, 220)
 ROBOT_OUTLINE = np.array([[1.0, 0.0], [-0.6, 0.5], [-0.6, -0.5]])
 SCALE_BGR, BEHIND_SCALE_BGR = (245, 245, 245), (30, 30, 30)
-SCALE_METRES = tuple(digit * 10**zeros for zeros in range(5) for digit in (1, 2, 5))
+SCALE_METRES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 SCALE_PX = 20
 """The least length of the scale's line: that of its text."""
 
@@ -56,13 +56,13 @@ def draw_map(grid: OccupancyGrid, trajectory: Sequence[Pose], size: int) -> Imag
 
 
 def draw_scale(picture: Image, per_metre: float) -> None:
-    """Draw a line of 1, 2, 5, 10 ... metres, white on dark, in the lower left corner of `picture`, in place.
+    """Draw a line of ... 1, 2, 5, 10 ... metres, white on dark, in the lower left corner of `picture`, in place.
 
     `per_metre` is in pixels.
     """
     cv2 = need("cv2", "cpu")
     metres = next((m for m in SCALE_METRES if m * per_metre >= SCALE_PX), SCALE_METRES[-1])
-    text, font = f"{metres} m", cv2.FONT_HERSHEY_SIMPLEX
+    text, font = f"{metres:g} m", cv2.FONT_HERSHEY_SIMPLEX
     left, bottom, long = 6, len(picture) - 7, round(metres * per_metre)
     (wide, _), _ = cv2.getTextSize(text, font, 0.35, 1)
     cv2.rectangle(picture, (left - 3, bottom - 17), (left + max(long, wide) + 3, bottom + 3), BEHIND_SCALE_BGR, -1)

@@ -133,7 +133,8 @@ class Chain:
     With J, the derivative (3 m, 3 n) of m such poses by n steps, and V, the steps' variances, this gives J V Jᵀ, J x
     and V Jᵀ y in O(n + m²), where J itself has 9 n m numbers: a step has one variance along x and y, so that with all
     of it turned into the axes of pose 0 each entry is a sum over the steps of a stretch, with no factor that depends
-    on both. Stretches (m, 2) are the poses at which they begin and end; what is theirs is along the axes of pose 0.
+    on both. (To solve for y is O(m³) still.) Stretches (m, 2) are the poses at which they begin and end, the earlier
+    one first; what is theirs is along the axes of pose 0.
     """
 
     def __init__(self, steps: Array, variance: Array) -> None:

@@ -33,7 +33,7 @@ SIDE, LEFT, TOP = 180, 450, 268
 def mapper_at(x_m: float, y_m: float, *walls: tuple[float, float, float, float]) -> Mapper:
     """Free floor with walls (x0, y0, x1, y1), and a robot that has driven straight there."""
     mapper = Mapper(CameraGeometry(60, 0.3, 5))
-    mapper.grid = grid_with(*walls)
+    mapper._drawn.grid = grid_with(*walls)
     steps = 40
     for _ in range(steps):
         mapper._frames.append(mapper.loops.advance(Pose(x_m / steps, y_m / steps, 0.0), 1e-4, 1e-4))

@@ -82,7 +82,7 @@ def test_picture_holds_a_path_that_began_outside_of_what_was_seen(lap):
     assert (picture == 0).all(axis=2).sum() < (alone == 0).all(axis=2).sum(), "so all else is smaller"
 
 
-@pytest.mark.parametrize(("per_metre", "metres"), [(100, 1), (22, 1), (15, 2), (4.5, 5), (0.3, 100)])
+@pytest.mark.parametrize(("per_metre", "metres"), [(100, 0.2), (22, 1), (15, 2), (4.5, 5), (0.3, 100)])
 def test_the_scale_is_as_long_as_it_says_and_long_enough_to_be_seen(per_metre, metres):
     picture = np.full((200, 200, 3), 128, np.uint8)
     draw_scale(picture, per_metre)
