@@ -13,6 +13,7 @@ from helmsight.runtime.driving.explorer import Explorer
 from helmsight.runtime.driving.glance import Glance, GlanceOptions
 from helmsight.runtime.driving.lately import Lately
 from helmsight.runtime.driving.pilot import Pilot
+from helmsight.runtime.driving.route import Route
 from helmsight.runtime.driving.trail import Trail
 from helmsight.runtime.driving.way import Way
 from helmsight.runtime.mapping.geometry import Pose
@@ -22,7 +23,7 @@ from .test_glance import NOTHING as NO_WAY
 from .test_glance import turned
 from .test_lately import BOX, NOTHING
 from .test_local import grid_with
-from .test_pilot import Known
+from .test_pilot import AHEAD, Known
 from .test_way import BEND, VIEW, look, seen
 
 BY = Pose(0.5, -0.3, 0.2)
@@ -116,3 +117,17 @@ def test_the_pilot_commands_what_it_would_have() -> None:
         commands.append(command)
     assert commands[0].steer < -0.15
     assert commands[1].steer == pytest.approx(commands[0].steer, abs=0.1)
+
+
+def test_a_goal_stays_and_the_way_to_it_is_found_anew() -> None:
+    mapper, route = Known(), Route((2.0, 0.5))
+    pilot = Pilot(mapper, route)
+    pilot.command(AHEAD, 0.0)
+    before = route._field
+    pilot.command(AHEAD, 0.1)
+    assert route._field is before, "it is not made anew for every look"
+    mapper.pose = BY.then(mapper.pose)
+    mapper.corrections.append(BY)
+    pilot.command(AHEAD, 0.2)
+    assert route._field is not before
+    assert route.goal == (2.0, 0.5)
