@@ -81,6 +81,8 @@ def drive(seed: int, minutes: int) -> list[dict[str, Any]]:
             simulator.step(
                 expert.steer(course, simulator.pose, simulator.nearest), expert.speed(course, simulator.pose), PERIOD_S
             )
+    if not rows:
+        raise SystemExit(f"seed {seed}: the expert hit something in the first minute; choose another --seed")
     return rows
 
 

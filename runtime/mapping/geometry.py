@@ -50,6 +50,11 @@ class Pose:
         return moved
 
 
+def wrapped(angles_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same angles, of any shape, from -pi on and below pi."""
+    return np.asarray(np.remainder(angles_rad + math.pi, math.tau) - math.pi)
+
+
 def pursuit_curvature(bearing_rad: float, distance_m: float) -> float:
     """Of the circle that leaves ahead and leads through a point, in 1/m, positive to the left; a point nearer than
     0.3 m counts as there. Coulter 1992, Implementation of the pure pursuit path tracking algorithm."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Pose
+from .geometry import Pose, wrapped
 from .grid import OccupancyGrid
 from .loops import Scan
 from .posegraph import PoseGraph
@@ -46,5 +44,4 @@ class GridFrame:
     def off_m(self) -> float:
         """How far, at most, what was seen a metre from a node is on the grid from where the graph has it."""
         off = self._graph.poses - self.poses
-        turned = np.remainder(off[:, 2] + math.pi, math.tau) - math.pi
-        return float((np.hypot(off[:, 0], off[:, 1]) + np.abs(turned)).max())
+        return float((np.hypot(off[:, 0], off[:, 1]) + np.abs(wrapped(off[:, 2]))).max())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..results import Floats
-from .geometry import FloorView, Pose
+from .geometry import FloorView, Pose, wrapped
 from .grid import FloorEdge
 from .places import Fit, PlaceOptions, patch, search
 from .posegraph import Closure, PoseGraph
@@ -69,7 +69,6 @@ class Loops:
         self._way: list[float] = [0.0]
         self._here_m = 0.0
         self._searched_m = 0.0
-        self._closed_m = -math.inf
         self._search: Generator[None, None, Closure | None] | None = None
         self._found: list[Closure] = []
 
@@ -118,7 +117,7 @@ class Loops:
         places, here = options.places, self.graph.poses[newest]
         distance = np.hypot(*(self.graph.poses[:old, :2] - here[:2]).T)
         # The oldest of the near ones: else each round would be laid over the one before, whose errors add up.
-        turned = np.remainder(self.graph.poses[:old, 2] - here[2] + math.pi, math.tau) - math.pi
+        turned = wrapped(self.graph.poses[:old, 2] - here[2])
         near = (distance < options.near_m) & (np.abs(turned) < options.near_rad)
         first = int(near.argmax()) if near.any() else int(distance.argmin())
         if distance[first] > places.reach_m:
@@ -155,10 +154,10 @@ class Loops:
             return False
         self._found = []
         small = math.hypot(shift.x_m, shift.y_m) < 2 * options.sigma_m and abs(shift.yaw_rad) < 2 * options.sigma_rad
-        if small and self._way[closure.second] - self._closed_m < options.apart_m:
+        closed = self.graph.closures
+        if small and closed and self._way[closure.second] - self._way[closed[-1].second] < options.apart_m:
             return False
         if self.graph.close(closure):
-            self._closed_m = self._way[closure.second]
             log.info("loop closed: pose %d is seen from pose %d", closure.first, closure.second)
             return True
         self.refused += 1

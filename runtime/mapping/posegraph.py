@@ -8,14 +8,13 @@ Cathey 1993), which is Gauss-Newton on the same cost.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Pose
+from .geometry import Pose, wrapped
 
 Array = NDArray[np.float64]
 Ends = NDArray[np.intp]
@@ -80,13 +79,7 @@ class PoseGraph:
         self.poses = np.vstack([self.poses, (last.x_m, last.y_m, last.yaw_rad)])
 
     def covariance(self, first: int, second: int) -> Array:
-        """Covariance (3, 3) of pose `second` in the frame of pose `first`, with what the closures so far tell."""
-        cos, sin = math.cos(self.poses[first, 2]), math.sin(self.poses[first, 2])
-        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-        return np.asarray(turn @ self._covariance(first, second) @ turn.T)
-
-    def _covariance(self, first: int, second: int) -> Array:
-        """The same along the axes of pose 0."""
+        """Covariance (3, 3) of pose `second` seen from pose `first`, along the axes of pose 0, with all closures."""
         chain = Chain(self._steps, self._variance)
         new = np.array([[first, second]])
         prior = chain.covariance(new, new)
@@ -100,7 +93,7 @@ class PoseGraph:
     def close(self, closure: Closure) -> bool:
         """Take a closure in and move the poses; False, and nothing is moved, when it contradicts what is known."""
         error = _errors([closure], Chain(self._steps, self._variance))[0]
-        expected = self._covariance(closure.first, closure.second) + np.diag(closure.variance)
+        expected = self.covariance(closure.first, closure.second) + np.diag(closure.variance)
         if float(error @ np.linalg.solve(expected, error)) > CHI2_3:
             return False
         closures = [*self.closures, closure]
@@ -208,10 +201,8 @@ def _errors(closures: Sequence[Closure], chain: Chain) -> Array:
     """(m, 3) what each closure measured, less what the chain has, along the axes of pose 0."""
     first, second = (chain.poses[ends] for ends in _ends(closures).T)
     measured = np.array([c.measured for c in closures])
-    errors: Array = measured - (second - first)
-    errors[:, :2] = _turned(measured[:, :2], first[:, 2]) - (second - first)[:, :2]
-    errors[:, 2] = np.remainder(errors[:, 2] + math.pi, math.tau) - math.pi
-    return errors
+    off = np.column_stack([_turned(measured[:, :2], first[:, 2]), measured[:, 2]]) - (second - first)
+    return np.column_stack([off[:, :2], wrapped(off[:, 2])])
 
 
 def compose(steps: Array) -> Array:

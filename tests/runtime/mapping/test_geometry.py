@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helmsight.devices.errors import UsageError
-from helmsight.runtime.mapping.geometry import FloorView, Pose
+from helmsight.runtime.mapping.geometry import FloorView, Pose, wrapped
 from helmsight.runtime.sources import CameraGeometry
 
 LEVEL = CameraGeometry(fov_y_deg=90.0, height_m=0.5)
@@ -100,3 +100,10 @@ def test_poses_compose_and_invert():
 def test_a_camera_that_cannot_be_is_refused(geometry, what):
     with pytest.raises(UsageError, match=what):
         FloorView(geometry, (240, 320))
+
+
+def test_wrapped_angles_are_the_same_ones_within_half_a_turn():
+    angles = np.array([0.0, 3.0, 3.5, -3.5, 100.0, -100.0, math.pi])
+    found = wrapped(angles)
+    assert (np.abs(found) <= math.pi).all()
+    np.testing.assert_allclose(np.exp(1j * found), np.exp(1j * angles), atol=1e-12)
