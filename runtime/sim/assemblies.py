@@ -15,7 +15,7 @@ import numpy as np
 from .looks import TEXTURES
 from .patterns import PREFIX as PATTERN
 
-PREFIX, SOLID = "assembly:", "solid:"
+PREFIX, SOLID, FITTED = "assembly:", "solid:", "fitted:"
 FLOOR = "floor"
 """The texture of a part that looks like the floor on which the thing stands."""
 SLOPED, EVEN = 0.5, 0.5
@@ -45,8 +45,11 @@ def assembly(kind: str) -> tuple[Part, ...]:
     """The parts of `assembly:SEED`: stacked, round, on legs, of boards, or high at one end, in one to three colours.
 
     `solid:SEED` is closed down to the floor, or nearly, and half of its paints are a floor's; many have sides that
-    slope, or are as bright as the top: of edges no more is seen than where a texture ends.
+    slope, or are as bright as the top: of edges no more is seen than where a texture ends. `fitted:SEED` stands at a
+    wall and looks like a doorway at first sight: a bookcase, or a closed door in its frame.
     """
+    if kind.startswith(FITTED):
+        return tuple(_fitted(np.random.default_rng((int(kind.removeprefix(FITTED)), 73))))
     solid = kind.startswith(SOLID)
     rng = np.random.default_rng((int(kind.partition(":")[2]), 67 if solid else 59))
     makers = (_stack, _stack, _stepped) if solid else (_stack, _stack, _on_legs, _on_legs, _boards, _stepped)
@@ -65,6 +68,8 @@ def assembly(kind: str) -> tuple[Part, ...]:
 
 
 Shape = tuple[Share, Share]
+Paint = tuple[str, Share]
+"""A texture and a tint, as of a `Part`."""
 
 
 def _slope(rng: np.random.Generator, shape: Shape, shapes: list[Shape]) -> tuple[float, float]:
@@ -78,14 +83,14 @@ def _slope(rng: np.random.Generator, shape: Shape, shapes: list[Shape]) -> tuple
     return slope[0], slope[1]
 
 
-def _paint(rng: np.random.Generator) -> tuple[str, Share]:
+def _paint(rng: np.random.Generator) -> Paint:
     tint = rng.uniform(0.15, 1, 3) if rng.random() < 0.5 else np.repeat(rng.uniform(0.1, 1), 3)
     kind = rng.random()
     texture = "white_1" if kind < 0.4 else f"{PATTERN}{rng.integers(2**31)}" if kind < 0.7 else ""
     return texture, (float(tint[0]), float(tint[1]), float(tint[2]))
 
 
-def _paint_as_floor(rng: np.random.Generator) -> tuple[str, Share]:
+def _paint_as_floor(rng: np.random.Generator) -> Paint:
     """Half of the time that of the floor it stands on, or of any of training's floors."""
     kind = rng.random()
     if kind > 0.5:
@@ -154,6 +159,35 @@ def _stepped(rng: np.random.Generator) -> Iterator[Shape]:
         yield (x0, y0, low), (x1, y1, float(rng.uniform(low, 1)) if end else 1.0)
     if base:
         yield from _corners(0.12, base)
+
+
+def _fitted(rng: np.random.Generator) -> Iterator[Part]:
+    """Two posts, a lintel and what is shut between them, with boards or slats before it."""
+    outer, inner = _paint(rng), _paint(rng)
+    if rng.random() < 0.5:
+        inner = outer
+    if rng.random() < 0.4:  # in the shade
+        red, green, blue = (float(tint * rng.uniform(0.3, 0.7)) for tint in inner[1])
+        inner = inner[0], (red, green, blue)
+    thick = float(rng.uniform(0.02, 0.09))
+    top = 1 - thick * float(rng.uniform(0.3, 1))
+    yield Part((0.0, 0.0, 0.0), (1.0, thick, 1.0), *outer)
+    yield Part((0.0, 1 - thick, 0.0), (1.0, 1.0, 1.0), *outer)
+    yield Part((0.0, thick, top), (1.0, 1 - thick, 1.0), *outer)
+    bookcase = rng.random() < 0.6
+    back = 0.06 if bookcase else float(rng.uniform(0.1, 0.9))
+    yield Part((0.0, thick, 0.0), (back, 1 - thick, top), *inner)
+    if bookcase:
+        count, board = int(rng.integers(2, 7)), float(rng.uniform(0.015, 0.05))
+        for base in np.linspace(rng.choice([0, 0, 0.05, 0.1]), 0.9, count, endpoint=False).tolist():
+            paint = outer if rng.random() < 0.8 else inner
+            yield Part((back, thick, base), (1.0, 1 - thick, base + board), *paint)
+        if rng.random() < 0.25:
+            yield Part((0.9, thick, 0.0), (1.0, 1 - thick, float(rng.uniform(0.2, 0.45))), *inner)
+    elif rng.random() < 0.5:
+        for _ in range(int(rng.integers(1, 4))):
+            base = float(rng.uniform(0.05, 0.7))
+            yield Part((back, 0.2, base), (min(1.0, back + 0.08), 0.8, base + float(rng.uniform(0.1, 0.25))), *outer)
 
 
 def _corners(thick: float, top: float) -> Iterator[Shape]:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .assemblies import PREFIX, SOLID, Part, assembly
+from .assemblies import FITTED, PREFIX, SOLID, Part, assembly
 from .layout import Points
 from .looks import Split
 
@@ -33,7 +33,7 @@ MESHES: dict[str, tuple[float, float]] = {
 """MiniWorld's meshes that are used: length (along the heading) and width as shares of the height."""
 TURNED_DEG = {"office_desk": 90, "office_chair": -90}
 """Turns, counter-clockwise from above, that make a mesh's front look along the heading; else its x axis does."""
-ASSEMBLY, CLOSED = PREFIX.removesuffix(":"), SOLID.removesuffix(":")
+ASSEMBLY, CLOSED, AS_DOOR = (prefix.removesuffix(":") for prefix in (PREFIX, SOLID, FITTED))
 POTTED = ("tree", "tree_pine")
 """Meshes of plants; they are drawn in a pot, with their own proportions."""
 
@@ -117,14 +117,14 @@ BUILT: dict[str, tuple[Part, ...]] = {
 
 def blocks(kind: str) -> tuple[Part, ...]:
     """What a kind is built of; nothing for a mesh."""
-    return assembly(kind) if kind.startswith((PREFIX, SOLID)) else BUILT.get(kind, ())
+    return assembly(kind) if kind.startswith((PREFIX, SOLID, FITTED)) else BUILT.get(kind, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
     """A kind with the range of its height and, unless it is a mesh, of its length and width (0: as the length).
 
-    `ASSEMBLY` and `CLOSED` are another thing each time.
+    `ASSEMBLY`, `CLOSED` and `AS_DOOR` are another thing each time.
     """
 
     kind: str
@@ -134,7 +134,7 @@ class Sized:
 
     def draw_kind(self, rng: np.random.Generator) -> str:
         """The kind of one of them."""
-        return f"{self.kind}:{rng.integers(2**31)}" if self.kind in (ASSEMBLY, CLOSED) else self.kind
+        return f"{self.kind}:{rng.integers(2**31)}" if self.kind in (ASSEMBLY, CLOSED, AS_DOOR) else self.kind
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Length, width and height in metres of one of them."""
@@ -177,17 +177,20 @@ class Stock:
 _BOX = Sized("box", (0.2, 0.7), (0.25, 0.5))
 _DESK = Sized("office_desk", (1.3, 1.3))
 _CHAIR = Sized("office_chair", (0.95, 0.95))
+_AS_DOOR = Sized(AS_DOOR, (0.9, 2.1), (0.22, 0.5), (0.6, 1.4))
 STOCK: dict[Split, Stock] = {
     "train": Stock(
         desk=(
             _DESK,
             *[Sized(ASSEMBLY, (0.5, 1.0), (0.5, 0.9), (0.9, 1.8))] * 2,
             *[Sized(CLOSED, (0.4, 1.0), (0.5, 0.95), (1.1, 2.0))] * 2,
+            *[_AS_DOOR] * 2,
         ),
         seat=(_CHAIR, Sized(ASSEMBLY, (0.35, 1.0), (0.3, 0.6))),
         storage=(
             Sized(ASSEMBLY, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),
             Sized(CLOSED, (0.3, 1.8), (0.3, 0.6), (0.6, 1.6)),
+            *[_AS_DOOR] * 6,
         ),
         plant=(Sized("tree", (1.2, 1.7), (0.36, 0.36)), Sized(ASSEMBLY, (0.4, 1.7), (0.3, 0.45))),
         small=(

@@ -23,7 +23,7 @@ from helmsight.runtime.sim.looks import SEEDS, TEXTURES, Surface, make_look, spl
 from helmsight.runtime.sim.patches import thing_patches
 from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
-from helmsight.runtime.sim.things import ASSEMBLY, BUILT, CLOSED, MESHES, POTTED, STOCK, TURNED_DEG, Obstacle
+from helmsight.runtime.sim.things import AS_DOOR, ASSEMBLY, BUILT, CLOSED, MESHES, POTTED, STOCK, TURNED_DEG, Obstacle
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
@@ -54,7 +54,7 @@ def test_what_stands_in_a_course_is_of_its_split_and_each_kind_is_met(split):
     courses = [course_of(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
     things = {o.kind.partition(":")[0] for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
     assert things == STOCK[split].kinds
-    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY, CLOSED}
+    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY, CLOSED, AS_DOOR}
 
 
 def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_alike():
@@ -68,7 +68,7 @@ def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_ali
         assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, "pattern"}
     assert len(set(made)) > 195
     assert assembly(f"{ASSEMBLY}:7") == made[7]
-    assert {k for k in SEEDS if STOCK[k].kinds & {ASSEMBLY, CLOSED}} == {"train"}
+    assert {k for k in SEEDS if STOCK[k].kinds & {ASSEMBLY, CLOSED, AS_DOOR}} == {"train"}
 
 
 def test_a_closed_thing_reaches_the_floor_over_nearly_all_of_its_footprint_and_many_look_like_a_floor():
@@ -89,6 +89,25 @@ def test_a_closed_thing_reaches_the_floor_over_nearly_all_of_its_footprint_and_m
     assert 0.25 < np.mean([any(max(p.slope) > 0.05 for p in parts) for parts in made]) < 0.45
     assert 0.5 < np.mean([any(p.texture in like_floor for p in parts) for parts in made]) < 0.75
     assert made[7] != assembly(f"{ASSEMBLY}:7")
+
+
+def test_what_looks_like_a_doorway_has_posts_and_a_lintel_and_is_shut_behind_them():
+    made = [assembly(f"{AS_DOOR}:{seed}") for seed in range(200)]
+    for parts in made:
+        left, right, lintel, back, *inside = parts
+        assert left.low[1] == 0
+        assert right.high[1] == 1
+        assert all((post.low[2], post.high[2]) == (0, 1) for post in (left, right))
+        assert (lintel.low[1], lintel.high[1], lintel.high[2]) == (left.high[1], right.low[1], 1)
+        assert back.low == (0, left.high[1], 0)
+        assert back.high[1:] == (right.low[1], lintel.low[2])
+        assert all(p.high[2] <= lintel.low[2] for p in inside)
+        low, high = np.array([p.low for p in parts]), np.array([p.high for p in parts])
+        assert (low >= 0).all()
+        assert (high <= 1 + 1e-9).all()
+        assert (high > low).all()
+    assert len(set(made)) == 200
+    assert 0.5 < np.mean([back.high[0] == 0.06 for _, _, _, back, *_ in made]) < 0.7
 
 
 def test_the_faces_of_a_sloping_block_meet_and_look_outwards():

@@ -19,7 +19,7 @@ from ...runtime.sim.looks import SEEDS, Split
 from ..problem import Batch, Shard
 from .collect import FRAMES_PER_COURSE, THING_FRAMES, Frames, collect, join, load_frames
 
-VERSION = 10
+VERSION = 11
 """Goes up when the simulator or the labels change: older collections are not used any more."""
 VALIDATION_COURSES = 36
 
