@@ -23,7 +23,7 @@ Mask = NDArray[np.float64]
 def pattern(name: str) -> Image:
     """The texture (SIZE, SIZE, 3) uint8 BGR of `pattern:SEED`; it repeats without a seam but for clouds' edges."""
     rng = np.random.default_rng((int(name.removeprefix(PREFIX)), 53))
-    kinds = BOLD if rng.random() < BOLD_SHARE else (*BOLD, _stripes, _bricks, _speckles, _grain)
+    kinds = BOLD if rng.random() < BOLD_SHARE else FINE
     mask = kinds[rng.integers(len(kinds))](rng)
     dark, light = np.sort(rng.uniform(10, 250, 2))
     first, second = (np.clip(level * rng.uniform(0.75, 1.1, 3), 0, 255) for level in rng.permutation([dark, light]))
@@ -115,5 +115,6 @@ def _grain(rng: np.random.Generator) -> Mask:
     return np.asarray(mask if rng.random() < 0.5 else mask.T)
 
 
-BOLD, BOLD_SHARE = (_checks, _tiles, _clouds, _stones), 0.8
-"""Of large shapes that look like an edge or a way; that share of patterns is of these alone."""
+BOLD, FINE = (_checks, _tiles, _clouds, _stones), (_stripes, _bricks, _speckles, _grain)
+BOLD_SHARE = 0.9
+"""Share of patterns that are of large shapes, whose edges look like the end of a floor or like a way."""

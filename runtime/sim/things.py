@@ -33,14 +33,15 @@ MESHES: dict[str, tuple[float, float]] = {
 """MiniWorld's meshes that are used: length (along the heading) and width as shares of the height."""
 TURNED_DEG = {"office_desk": 90, "office_chair": -90}
 """Turns, counter-clockwise from above, that make a mesh's front look along the heading; else its x axis does."""
-ASSEMBLY, CLOSED, AS_DOOR = (prefix.removesuffix(":") for prefix in (PREFIX, SOLID, FITTED))
+MADE = ASSEMBLY, CLOSED, AS_DOOR = tuple(prefix.removesuffix(":") for prefix in (PREFIX, SOLID, FITTED))
+"""Kinds of `assemblies.py`, another thing each time; the last is one at a wall that looks like a doorway."""
 POTTED = ("tree", "tree_pine")
 """Meshes of plants; they are drawn in a pot, with their own proportions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A thing on the floor, of a kind in `BUILT`, `MESHES` or `POTTED`, or an assembly.
+    """A thing on the floor, of a kind in `BUILT`, `MESHES` or `POTTED`, or one of `MADE` with its seed.
 
     Its footprint is the rectangle `length_m` (along `heading_rad`) x `width_m` around (`x`, `y`).
     """
@@ -117,14 +118,14 @@ BUILT: dict[str, tuple[Part, ...]] = {
 
 def blocks(kind: str) -> tuple[Part, ...]:
     """What a kind is built of; nothing for a mesh."""
-    return assembly(kind) if kind.startswith((PREFIX, SOLID, FITTED)) else BUILT.get(kind, ())
+    return assembly(kind) if kind.partition(":")[0] in MADE else BUILT.get(kind, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
     """A kind with the range of its height and, unless it is a mesh, of its length and width (0: as the length).
 
-    `ASSEMBLY`, `CLOSED` and `AS_DOOR` are another thing each time.
+    Those in `MADE` are another thing each time.
     """
 
     kind: str
@@ -134,7 +135,7 @@ class Sized:
 
     def draw_kind(self, rng: np.random.Generator) -> str:
         """The kind of one of them."""
-        return f"{self.kind}:{rng.integers(2**31)}" if self.kind in (ASSEMBLY, CLOSED, AS_DOOR) else self.kind
+        return f"{self.kind}:{rng.integers(2**31)}" if self.kind in MADE else self.kind
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Length, width and height in metres of one of them."""

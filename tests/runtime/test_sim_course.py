@@ -23,7 +23,18 @@ from helmsight.runtime.sim.looks import SEEDS, TEXTURES, Surface, make_look, spl
 from helmsight.runtime.sim.patches import thing_patches
 from helmsight.runtime.sim.patterns import PREFIX, pattern
 from helmsight.runtime.sim.robot import MAX_SPEED_MPS, MAX_YAW_RATE_RPS, RADIUS_M, Pose, advance
-from helmsight.runtime.sim.things import AS_DOOR, ASSEMBLY, BUILT, CLOSED, MESHES, POTTED, STOCK, TURNED_DEG, Obstacle
+from helmsight.runtime.sim.things import (
+    AS_DOOR,
+    ASSEMBLY,
+    BUILT,
+    CLOSED,
+    MADE,
+    MESHES,
+    POTTED,
+    STOCK,
+    TURNED_DEG,
+    Obstacle,
+)
 from helmsight.runtime.sim.topview import FREE, OCCUPIED, occupancy, top_view
 from helmsight.runtime.sim.world import clearance_m, crosses, free_ahead_m
 
@@ -54,7 +65,7 @@ def test_what_stands_in_a_course_is_of_its_split_and_each_kind_is_met(split):
     courses = [course_of(name, seed) for seed in SEEDS[split][:14] for name in ("office", "corridor")]
     things = {o.kind.partition(":")[0] for c in courses for o in (*c.obstacles, *(m.thing for m in c.movers))}
     assert things == STOCK[split].kinds
-    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | {ASSEMBLY, CLOSED, AS_DOOR}
+    assert things <= set(BUILT) | set(MESHES) | set(POTTED) | set(MADE)
 
 
 def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_alike():
@@ -68,7 +79,7 @@ def test_an_assembly_stands_on_the_floor_within_its_sizes_and_hardly_two_are_ali
         assert {p.texture.partition(":")[0] for p in parts} <= {"", BLANK, "pattern"}
     assert len(set(made)) > 195
     assert assembly(f"{ASSEMBLY}:7") == made[7]
-    assert {k for k in SEEDS if STOCK[k].kinds & {ASSEMBLY, CLOSED, AS_DOOR}} == {"train"}
+    assert {k for k in SEEDS if STOCK[k].kinds & set(MADE)} == {"train"}
 
 
 def test_a_closed_thing_reaches_the_floor_over_nearly_all_of_its_footprint_and_many_look_like_a_floor():
